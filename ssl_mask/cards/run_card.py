@@ -1,0 +1,79 @@
+"""The run card: one page that says what a run is, on what, how good, and what has not been checked."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ssl_mask.metrics import bootstrap, confusion, f1_per_class
+from ssl_mask.reports.tables import read_probabilities
+from ssl_mask.runs import RunDir
+
+UNCHECKED = (
+    "Leakage: **not checked**. Groups are kept apart within the labeled data; nothing has compared the images with the "
+    "test set or between the sides."
+)
+
+
+def run_card(run: RunDir) -> str:
+    """Markdown, from the files in the run folder."""
+    status, best = run.status(), run.status()["best"]
+    environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    frame = read_probabilities(run.validation)
+    classes = [c.removeprefix("p/") for c in frame.columns if c.startswith("p/")]
+    data = status["data"]
+    parts = [
+        f"# Run {run.name}",
+        f"{UNCHECKED}",
+        "## Score",
+        _score(best, frame, classes, grouped=data["grouped"]),
+        "## Each class (validation)",
+        _per_class(frame, classes),
+        "## Data",
+        _table(
+            ("what", "value"),
+            [
+                ("layout", data["layout"]),
+                ("train", f"{data['train_images']} images, {data['train_groups']} groups"),
+                ("validation", f"{data['val_images']} images, {data['val_groups']} groups"),
+                ("groups", "given by the source" if data["grouped"] else "NOT CHECKED: the source names none"),
+                ("content hash", f"`{data['content_hash']}`"),
+            ],
+        ),
+        "## Made with",
+        _table(
+            ("what", "value"),
+            [
+                ("code", f"sslmask {environment['sslmask']}"),
+                ("command", f"`{' '.join(environment['command'])}`"),
+                ("machine", f"{environment['processes']} x {environment['device']}, {environment['precision']}"),
+                ("steps", f"{status['step']} of {status['steps']}, {status.get('seconds', 0):.0f} s"),
+                ("packages", ", ".join(f"{k} {v}" for k, v in environment["packages"].items())),
+            ],
+        ),
+        "The whole configuration is in `config.yaml`, every image with its SHA-256 in `manifest.csv`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _score(best: dict[str, Any], frame: Any, classes: list[str], *, grouped: bool) -> str:
+    true, predicted = frame["true"].to_numpy(), frame["predicted"].to_numpy()
+    intervals = bootstrap(true, predicted, frame["group"].to_numpy().astype(str), len(classes))
+    by = "group" if grouped else "image (no groups: too narrow)"
+    rows = [(k.replace("_", "-"), f"{i.value:.4f}", f"{i.low:.3f} to {i.high:.3f}") for k, i in intervals.items()]
+    rows += [(f"accuracy, {head}", f"{value:.4f}", "") for head, value in best["heads"].items()]
+    rows.append(("calibration error (raw)", f"{best['ece']:.3f} ({best['ece_raw']:.3f})", ""))
+    which = f"{best['weights']} weights of step {best['step']}, chosen by this very score, so it flatters a little"
+    return _table(("validation", "value", f"95 % interval by {by}"), rows) + f"\n\nBest of the run: {which}."
+
+
+def _per_class(frame: Any, classes: list[str]) -> str:
+    matrix = confusion(frame["true"].to_numpy(), frame["predicted"].to_numpy(), len(classes))
+    support = matrix.sum(axis=1)
+    rows = [(n, f"{f:.3f}", str(int(s))) for n, f, s in zip(classes, f1_per_class(matrix), support, strict=True)]
+    return _table(("class", "F1", "images"), rows)
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

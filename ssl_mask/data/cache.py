@@ -1,0 +1,266 @@
+"""Decoded images kept on disk: each picture is decoded and resized once, whatever number of runs look at it.
+
+    <cache>/112-crop-v1/
+    ├── 5f0c….npy     uint8 (n, 112, 112, 3), open to anyone: np.load(path, mmap_mode="r")
+    └── 5f0c….json    the n digests, row by row
+
+A picture is found by the SHA-256 of its file, so renaming or moving a file costs nothing and changing it is seen.
+Segments are only ever added, and a segment without its json does not exist: the json comes last, by an atomic rename.
+So there are no locks. Two processes may decode the same picture at once; that wastes a little time and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.data.digests import digest_file
+from ssl_mask.data.images import Resize, decode, fit
+from ssl_mask.errors import ImageError, StorageError
+
+Pixels = NDArray[np.uint8]
+
+_IMAGES_PER_SEGMENT = 4096  # what a killed fill can lose
+_STALE_SECONDS = 24 * 3600
+_NEXT_STEP = "Free some space, or set `data.cache` to another folder or to `off`."
+
+
+class ImageSource(Protocol):
+    """Pictures by position, each (size, size, 3) uint8 RGB. Picklable, so that DataLoader workers get a copy."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, position: int) -> Pixels: ...
+
+
+@dataclass(frozen=True)
+class DecodedImages:
+    """Decodes the file at every read: for `data.cache: off`. Raises ImageError."""
+
+    paths: Sequence[Path]
+    size: int
+    resize: Resize
+    max_pixels: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, position: int) -> Pixels:
+        return fit(decode(self.paths[position], max_pixels=self.max_pixels), self.size, self.resize)
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """Reads from a filled cache. Raises StorageError."""
+
+    cache: ImageCache
+    digests: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def read(self, position: int) -> Pixels:
+        return self.cache.read(self.digests[position])
+
+
+class ImageCache:
+    """The pictures of one size and one way to resize. Holds an index (about 300 bytes a picture), never pixels."""
+
+    def __init__(self, folder: Path, size: int, resize: Resize) -> None:
+        self.folder = folder / f"{size}-{resize}-v1"
+        self.size = size
+        self.resize: Resize = resize
+        self._segments: set[Path] = set()
+        self._places: dict[bytes, tuple[Path, int]] = {}  # digest -> file and offset
+        self._find_segments()
+
+    def missing(self, digests: Sequence[str]) -> list[int]:
+        """The positions in `digests` of pictures that are not here."""
+        return [position for position, digest in enumerate(digests) if bytes.fromhex(digest) not in self._places]
+
+    def read(self, digest: str) -> Pixels:
+        """A fresh, writable (size, size, 3) array. Raises StorageError when the picture is not here any more."""
+        path, offset = self._places.get(bytes.fromhex(digest), (self.folder / "no segment", 0))
+        pixels = np.empty((self.size, self.size, 3), np.uint8)
+        try:
+            # Read, not mapped: touched pages of a mapping count as the process's memory, which would grow with the
+            # data set. Opened at every read (2 µs): no descriptor has to survive fork, spawn, threads or eviction.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                count = os.preadv(descriptor, [pixels.data], offset)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror}; picture {digest} was in it", hint=self._repair()) from error
+        if count != pixels.nbytes:
+            raise StorageError(f"{path}: cut short; picture {digest} was in it", hint=self._repair())
+        return pixels
+
+    def fill(
+        self,
+        paths: Sequence[Path],
+        digests: Sequence[str],
+        *,
+        max_pixels: int,
+        threads: int,
+        on_progress: Callable[[int, int], None] | None = None,
+        on_bad: Callable[[int, ImageError], None] | None = None,
+    ) -> None:
+        """Decodes what is missing and adds it; `on_progress(done, total)` counts the missing positions.
+
+        A bad image, or one whose file no longer has its digest, raises ImageError, or is given to `on_bad(position,
+        error)` and skipped. What was decoded before an error is kept. Raises StorageError when the disk refuses.
+        """
+        self._find_segments()
+        self._remove_leftovers()
+        todo = self.missing(digests)
+        results = enumerate(self._decoded(todo, paths, digests, max_pixels, threads), start=1)
+        done = 0
+        while done < len(todo):
+            with _Segment(self.folder, self.size) as segment:
+                for done, (position, result) in results:
+                    if isinstance(result, ImageError):
+                        if on_bad is None:
+                            raise result
+                        on_bad(position, result)
+                    else:
+                        segment.add(digests[position], result)
+                    if on_progress:
+                        on_progress(done, len(todo))
+                    if len(segment.digests) == _IMAGES_PER_SEGMENT:
+                        break
+            self._find_segments()
+
+    def _decoded(
+        self, todo: Sequence[int], paths: Sequence[Path], digests: Sequence[str], max_pixels: int, threads: int
+    ) -> Iterator[tuple[int, Pixels | ImageError]]:
+        """(position, picture or what is wrong with it) in order; at most two a thread are in memory."""
+
+        def decoded(position: int) -> Pixels | ImageError:
+            try:
+                pixels = fit(decode(paths[position], max_pixels=max_pixels), self.size, self.resize)
+                # After decoding, and never from a memo: a wrong picture in here would be wrong for every later run.
+                if digest_file(paths[position]) != digests[position]:
+                    raise ImageError(f"{paths[position]}: its content is not what it was when its digest was taken")
+            except ImageError as error:
+                return error
+            return pixels
+
+        with ThreadPoolExecutor(threads) as pool:
+            waiting: deque[tuple[int, Future[Pixels | ImageError]]] = deque()
+            for position in todo:
+                waiting.append((position, pool.submit(decoded, position)))
+                if len(waiting) == 2 * threads:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
+
+    def _find_segments(self) -> None:
+        """Adds the segments that appeared since the last look. One that does not fit its index is ignored."""
+        for index in sorted(self.folder.glob("*.json")):
+            path = index.with_suffix(".npy")
+            if path in self._segments:
+                continue
+            self._segments.add(path)
+            with suppress(OSError, ValueError, TypeError):
+                digests = [bytes.fromhex(digest) for digest in json.loads(index.read_bytes())]
+                start, step = _check(path, len(digests), self.size)
+                for row, digest in enumerate(digests):
+                    self._places.setdefault(digest, (path, start + row * step))
+
+    def _remove_leftovers(self) -> None:
+        """Files of a fill that was killed: no index names them. A day's grace, for they may be another's work."""
+        for path in self.folder.glob("*"):
+            if path.suffix == ".tmp" or (path.suffix == ".npy" and not path.with_suffix(".json").exists()):
+                with suppress(OSError):
+                    if path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                        path.unlink()
+
+    def _repair(self) -> str:
+        return f"Delete {self.folder} and run again, or set `data.cache: off`."
+
+
+class _Segment:
+    """A segment being written. Leaving the `with` block publishes it, also after an error elsewhere."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.digests: list[str] = []
+        self._size = size
+        self._path = folder / f"{uuid.uuid4().hex}.npy"
+        self._unfinished = self._path.with_suffix(".tmp")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self._unfinished.open("wb")
+            self._file.write(_header(0, size))
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def add(self, digest: str, pixels: Pixels) -> None:
+        try:
+            self._file.write(pixels.data)
+        except OSError as error:
+            self.digests.clear()  # the last row may be half there: publish nothing
+            raise self._refused(error) from error
+        self.digests.append(digest)
+
+    def __enter__(self) -> _Segment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            with self._file:
+                self._file.seek(0)
+                self._file.write(_header(len(self.digests), self._size))
+                self._file.flush()
+                os.fsync(self._file.fileno())  # else a power cut could leave an index beside a file of zeros
+            if self.digests:
+                self._unfinished.rename(self._path)
+                self._unfinished.write_text(json.dumps(self.digests), encoding="ascii")
+                self._unfinished.rename(self._path.with_suffix(".json"))
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            self._unfinished.unlink(missing_ok=True)
+
+    def _refused(self, error: OSError) -> StorageError:
+        return StorageError(f"{self._path.parent}: cannot write the image cache ({error.strerror})", hint=_NEXT_STEP)
+
+
+def _header(count: int, size: int) -> bytes:
+    """What a .npy file of `count` pictures begins with. Its length does not depend on `count`: numpy leaves room."""
+    stream = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
+
+
+def _check(path: Path, count: int, size: int) -> tuple[int, int]:
+    """Where a segment's first picture starts and how long each is, in bytes. Raises ValueError or OSError."""
+    header, step = _header(count, size), size * size * 3
+    with path.open("rb") as file:
+        is_whole = os.fstat(file.fileno()).st_size == len(header) + count * step
+        if not is_whole or file.read(len(header)) != header:
+            raise ValueError(f"{path} is not what its index says")
+    return len(header), step
+
+
+def default_cache_folder() -> Path:
+    """$SSLMASK_CACHE, else $XDG_CACHE_HOME/sslmask, else ~/.cache/sslmask."""
+    if chosen := os.environ.get("SSLMASK_CACHE"):
+        return Path(chosen).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "sslmask"

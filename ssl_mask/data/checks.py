@@ -1,0 +1,69 @@
+"""What is checked and replaced once the rows are there: label corrections, files, links that lead outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_mask.data.adapters.paths import read_csv
+from ssl_mask.data.manifest import Manifest, Row
+from ssl_mask.errors import DataError
+
+
+def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
+    """Replace labels as a CSV says: `path` or `group`, then a column a factor; an empty cell keeps the label.
+
+    A corrected image is trained on and validated with the corrected label.
+
+    Raises:
+        DataError: an unknown path, group, column or class; names the row.
+    """
+    factors = {f.name: position for position, f in enumerate(manifest.schema.factors)}
+    changes: dict[tuple[str, str], tuple[str, dict[int, int]]] = {}
+    for where, cells in read_csv(table):
+        key = next((k for k in ("path", "group") if cells.get(k)), None)
+        if key is None:
+            raise DataError(f"{where}: no `path` or `group`.", hint="A correction names an image or a group.")
+        unknown = cells.keys() - factors.keys() - {"path", "group"}
+        if unknown:
+            raise DataError(f"{table}: unknown column {min(unknown)!r}.", hint=f"Factors: {', '.join(factors)}.")
+        new = {
+            i: manifest.schema.index_of(manifest.schema.factors[i], cells[name], where=where)
+            for name, i in factors.items()
+            if cells.get(name)
+        }
+        changes[key, cells[key]] = (where, new)
+    rows, used = _corrected(manifest, changes)
+    for key, (where, _) in changes.items():
+        if key not in used:
+            raise DataError(f"{where}: no labeled image has {key[0]} {key[1]!r}.", hint="Paths are relative to data.root.")
+    return manifest.with_rows(rows)
+
+
+def _corrected(
+    manifest: Manifest, changes: dict[tuple[str, str], tuple[str, dict[int, int]]]
+) -> tuple[list[Row], set[tuple[str, str]]]:
+    rows: list[Row] = []
+    used: set[tuple[str, str]] = set()
+    for row in manifest.rows:
+        new: dict[int, int] = {}
+        for key in (("group", row.group), ("path", row.path)):  # the image's own correction wins over its group's
+            if key in changes and row.labels is not None and row.split in {"train", "val"}:
+                new |= changes[key][1]
+                used.add(key)
+        if new and row.labels is not None:
+            labels = tuple(new.get(i, old) for i, old in enumerate(row.labels))
+            row = row._replace(labels=labels, train_labels=None)  # noqa: PLW2901
+        rows.append(row)
+    return rows, used
+
+
+def refuse_escapes(manifest: Manifest) -> None:
+    """Raises DataError for an image whose real location is outside the data set's folder (a link that leads out)."""
+    root = manifest.root.resolve()
+    for row, path in zip(manifest.rows, manifest.files, strict=True):
+        real = path.resolve()
+        if not real.is_relative_to(root):
+            raise DataError(
+                f"{row.source}: {row.path} leads outside {manifest.root}.",
+                hint="Copy the image, or allow links with --set data.outside_root=allow.",
+            )

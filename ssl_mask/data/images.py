@@ -1,0 +1,199 @@
+"""Image files in, uint8 arrays out: find them, decode them, fit them into a square.
+
+No file is trusted: its name proves nothing, its header is checked before its pixels are read, and whatever is wrong
+with it becomes one `ImageError` that names it. Everything here may be called from several threads at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from ssl_mask.errors import DataError, ImageError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+
+Resize = Literal["crop", "squash", "pad"]
+
+# A file's first bytes decide what it is. Image.open would do, but its pixel limit is a global and warns; ours is not.
+_FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
+    (b"\xff\xd8\xff", JpegImageFile),
+    (b"\x89PNG\r\n\x1a\n", PngImageFile),
+    (b"GIF8", GifImageFile),
+    (b"BM", BmpImageFile),
+    (b"RIFF", WebPImageFile),
+    (b"II", TiffImageFile),
+    (b"MM", TiffImageFile),
+)
+
+# EXIF orientation -> what makes the picture upright; 1 already is.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_MID_GREY = 128
+_PIL_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name ends like an image's, in any case, and is not hidden (`.x.jpg`, `._x.jpg`)."""
+    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below `folder`, sorted by their relative path; hidden files and folders are left out.
+
+    Links are followed, so a folder that is linked twice is listed twice (the guard wants to see that); a link to a
+    folder it lies in is not entered. Raises DataError when a folder cannot be listed.
+    """
+    try:
+        found = list(_walk(folder, frozenset()))
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: cannot list this folder ({error.strerror})") from error
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    here = os.path.realpath(folder)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        visible = [entry.name for entry in entries if not entry.name.startswith(".")]
+    for path in (folder / name for name in visible):
+        if path.is_dir():
+            yield from _walk(path, above | {here})
+        elif is_image_name(path.name) and path.is_file():
+            yield path
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Opens a file for reading. Raises ImageError when it is missing, unreadable or not a regular file."""
+    try:
+        # Asked before opening: opening a pipe waits for a writer, and opening a device may do anything.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ImageError(f"{path}: not a regular file")
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+
+
+def decode(path: Path, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
+    """The picture as a person sees it: (H, W, 3) RGB, upright, transparent parts on white, the first frame only.
+
+    16-bit values lose their low byte. Raises ImageError when the file is missing, not a regular file, empty, not an
+    image of a known format, damaged, or has more than `max_pixels` pixels; the last is read off the header.
+    """
+    with open_regular(path) as file:
+        _quieten_pil()
+        try:
+            image = _open(file)
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(
+                    f"{path}: {width}x{height} pixels, more than the limit of {max_pixels}",
+                    hint="Shrink the image, or raise `data.max_pixels` if it is meant to be that large.",
+                )
+            image.load()
+            turn = _TURNS.get(_orientation(image))
+            return _to_rgb(image if turn is None else image.transpose(turn))
+        except ImageError:
+            raise
+        except Exception as error:  # damaged files make PIL raise almost anything, struct.error and KeyError included
+            raise ImageError(f"{path}: cannot be decoded ({error or type(error).__name__})") from error
+
+
+def _quieten_pil() -> None:
+    """Keeps PIL's remarks on odd metadata off the screen; what matters is raised as an error anyway.
+
+    This is one process-wide filter. The tidy way, `catch_warnings`, swaps a global list and is not safe in threads.
+    """
+    if warnings.filters[:1] != [_PIL_IS_QUIET]:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _open(file: BinaryIO) -> ImageFile.ImageFile:
+    """Reads the header only."""
+    start = file.read(16)
+    file.seek(0)
+    if not start:
+        raise ValueError("it is empty: 0 bytes")
+    for magic, opener in _FORMATS:
+        if start.startswith(magic):
+            return opener(file)
+    raise ValueError("it is not a JPEG, PNG, GIF, BMP, WebP or TIFF image, whatever its name says")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        orientation: int = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # broken metadata says nothing about the pixels
+        return 1
+    return orientation
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        # PIL would clip. The high byte is also what PIL takes of 16-bit colour, so grey and colour agree.
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits and no known range; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def fit(image: NDArray[np.uint8], size: int, resize: Resize = "crop") -> NDArray[np.uint8]:
+    """(H, W, 3) to (size, size, 3).
+
+    crop keeps the largest centred square; squash ignores the aspect; pad keeps everything, centred on mid-grey.
+    """
+    height, width = image.shape[:2]
+    if resize == "squash":
+        return _scale(image, size, size)
+    if resize == "crop":
+        # Cropped first: scaling a 10 x 100000 strip first would need a hundred times the memory.
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return _scale(image[top : top + side, left : left + side], size, size)
+    factor = size / max(height, width)
+    small = _scale(image, max(1, round(height * factor)), max(1, round(width * factor)))
+    height, width = small.shape[:2]
+    top, left = (size - height) // 2, (size - width) // 2
+    square = np.full((size, size, 3), _MID_GREY, np.uint8)
+    square[top : top + height, left : left + width] = small
+    return square
+
+
+def _scale(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Averages where it shrinks, interpolates where it grows; a squashed strip needs one after the other."""
+    down = (min(image.shape[1], width), min(image.shape[0], height))
+    scaled = cv2.resize(image, down, interpolation=cv2.INTER_AREA)
+    if down != (width, height):
+        scaled = cv2.resize(scaled, (width, height), interpolation=cv2.INTER_CUBIC)
+    result: NDArray[np.uint8] = np.ascontiguousarray(scaled)
+    return result

@@ -1,0 +1,120 @@
+"""The manifest: one row an image. Everything downstream reads this table and never a folder or a label file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.data.schema import LabelSchema
+
+Split = Literal["train", "val", "test", "unlabeled"]
+
+
+class Row(NamedTuple):
+    """One image. `labels` holds a class index a factor, or is None where the label is unknown."""
+
+    path: str
+    """Relative to the manifest's root, with forward slashes."""
+    group: str
+    """Images of one group (person) never stand on both sides of a split."""
+    split: Split
+    source: str
+    """Where the row comes from, for error messages: `train/train.csv:17`."""
+    labels: tuple[int, ...] | None
+    train_labels: tuple[int, ...] | None = None
+    """Labels to train on where they differ on purpose; validation always uses `labels`."""
+    id: str = ""
+    """The name the image has in a submission."""
+    digest: str = ""
+    """SHA-256 of the file's bytes."""
+
+
+class Submission(NamedTuple):
+    """How predictions are written: the header, and class numbers or class names."""
+
+    id_column: str
+    answer_columns: tuple[str, ...]
+    answers: Literal["joint index", "names"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    root: Path
+    layout: str
+    schema: LabelSchema
+    rows: tuple[Row, ...]
+    grouped: bool
+    """False when the source has no group column: then every image is a group of its own and leaks can hide."""
+    submission: Submission
+    message: str = ""
+    """What was recognised, in a sentence."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def where(self, *splits: str) -> Manifest:
+        """The rows of these splits, in order."""
+        return self.with_rows(r for r in self.rows if r.split in splits)
+
+    def with_rows(self, rows: Iterable[Row]) -> Manifest:
+        return replace(self, rows=tuple(rows))
+
+    def with_digests(self, digests: Iterable[str]) -> Manifest:
+        return self.with_rows(r._replace(digest=d) for r, d in zip(self.rows, digests, strict=True))
+
+    @cached_property
+    def files(self) -> list[Path]:
+        return [self.root / r.path for r in self.rows]
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(n, factors) true class indices; -1 where unknown."""
+        unknown = (-1,) * len(self.schema.factors)
+        table = [r.labels or unknown for r in self.rows]
+        return np.asarray(table, dtype=np.int64).reshape(len(self.rows), len(unknown))
+
+    @cached_property
+    def train_labels(self) -> NDArray[np.int64]:
+        """(n, factors) class indices to train on."""
+        return self.with_rows(r._replace(labels=r.train_labels or r.labels) for r in self.rows).labels
+
+    @cached_property
+    def joint(self) -> NDArray[np.int64]:
+        """(n,) true joint class."""
+        return self.schema.join(self.labels)
+
+    @cached_property
+    def groups(self) -> NDArray[np.str_]:
+        return np.asarray([r.group for r in self.rows], dtype=np.str_)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over the rows (image digests, groups, splits, labels), whatever their order or location."""
+        lines = sorted("\0".join([r.digest, r.group, r.split, str(r.labels), str(r.train_labels)]) for r in self.rows)
+        text = "\n".join([str(self.schema.to_json()), *lines])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_csv(self) -> str:
+        """The table as people and pandas read it; class names, not numbers."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        names = [f.name for f in self.schema.factors]
+        writer.writerow(["path", "group", "split", "source", "id", "sha256", *names, *(f"train_{n}" for n in names)])
+        for r in self.rows:
+            true, trained = self._names(r.labels), self._names(r.train_labels)
+            writer.writerow([r.path, r.group, r.split, r.source, r.id, r.digest, *true, *trained])
+        return out.getvalue()
+
+    def _names(self, labels: tuple[int, ...] | None) -> list[str]:
+        if labels is None:
+            return [""] * len(self.schema.factors)
+        return [f.classes[i] for f, i in zip(self.schema.factors, labels, strict=True)]

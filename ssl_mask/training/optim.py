@@ -1,0 +1,116 @@
+"""Optimizer and learning-rate schedule. The schedule is a function of the step, so resuming needs no replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def build_optimizer(
+    model: nn.Module, *, kind: str, lr: float, backbone_lr_scale: float, weight_decay: float, momentum: float
+) -> torch.optim.Optimizer:
+    """AdamW, Adam or SGD over four groups: backbone or not, decayed or not (vectors are not).
+
+    A `backbone_lr_scale` of 0 takes the backbone out of training altogether.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        in_backbone = name.startswith("backbone.")
+        if in_backbone and backbone_lr_scale == 0:
+            parameter.requires_grad_(False)
+        if not parameter.requires_grad:
+            continue
+        groups.setdefault((in_backbone, parameter.ndim > 1), []).append(parameter)
+    settings: list[dict[str, Any]] = [
+        {
+            "params": parameters,
+            "peak_lr": lr * (backbone_lr_scale if in_backbone else 1.0),
+            "lr": 0.0,
+            "weight_decay": weight_decay if decayed else 0.0,
+        }
+        for (in_backbone, decayed), parameters in groups.items()
+    ]
+    if kind == "sgd":
+        return torch.optim.SGD(settings, lr=lr, momentum=momentum, nesterov=momentum > 0)
+    make = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[kind]
+    return make(settings, lr=lr, fused=True)
+
+
+def lr_scale(kind: str, progress: float, *, warmup: float, final: float) -> float:
+    """Share of the peak learning rate at `progress` in [0, 1).
+
+    `one_cycle` is Smith & Topin's (arXiv 1708.07120) with cosine sides, rising from 1/25 over the warm-up; the others
+    rise linearly from 0.
+    """
+    if kind == "one_cycle":
+        if progress < warmup:
+            return _cosine(1 / 25, 1.0, progress / warmup)
+        return _cosine(1.0, final, (progress - warmup) / (1 - warmup))
+    if progress < warmup:
+        return progress / warmup
+    if kind == "cosine":
+        return _cosine(1.0, final, (progress - warmup) / (1 - warmup))
+    return 1.0
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@dataclass
+class Schedule:
+    """Sets every group's rate before a step. Only `plateau` has a state: how often the rate was halved."""
+
+    kind: str
+    steps: int
+    warmup: float
+    final: float
+    patience: int
+    factor: float = 1.0
+    best: float = -math.inf
+    waited: int = 0
+
+    def set(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Set the rates of `step` (from 0) and return the share of the peak."""
+        # + 1: with a linear warm-up the first step would otherwise train at rate 0 and be wasted.
+        at = min((step + 1) / (self.steps + 1), 1.0)
+        scale = self.factor * lr_scale(self.kind, at, warmup=self.warmup, final=self.final)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * scale
+        return scale
+
+    def scored(self, score: float) -> None:
+        """Tell the schedule a validation score (higher is better)."""
+        if score > self.best:
+            self.best, self.waited = score, 0
+            return
+        self.waited += 1
+        if self.kind == "plateau" and self.waited >= self.patience:
+            self.factor, self.waited = self.factor / 2, 0
+
+    def state_dict(self) -> dict[str, float]:
+        return {"factor": self.factor, "best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.factor, self.best, self.waited = float(state["factor"]), float(state["best"]), int(state["waited"])
+
+
+def clipper(*, clip_norm: float | None, agc: float | None) -> Callable[[nn.Module], None] | None:
+    """What is done to the gradients before a step, or None."""
+    if clip_norm is None and agc is None:
+        return None
+
+    def clip(model: nn.Module) -> None:
+        if agc is not None:
+            from timm.utils.agc import adaptive_clip_grad
+
+            adaptive_clip_grad([p for p in model.parameters() if p.grad is not None], clip_factor=agc)
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+
+    return clip
