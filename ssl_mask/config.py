@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from pydantic import ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from ssl_mask.errors import ConfigError, did_you_mean
 
@@ -321,3 +330,19 @@ def _keys_at(model: type[BaseModel], where: list[str]) -> list[str]:
 def to_yaml(config: RunConfig) -> str:
     """The whole tree as YAML; reading it back gives an equal config."""
     return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def load_config(*layers: Mapping[str, Any], preset: str | None = None) -> RunConfig:
+    """A RunConfig for the API: `load_config({"data": {"root": "faces"}, "train": {"steps": 300}})`.
+
+    Args:
+        layers: nested mappings; later ones win.
+        preset: as `--set preset=…`; not given: `auto`.
+    """
+
+    def has_gpu() -> bool:
+        import torch
+
+        return bool(torch.cuda.is_available())
+
+    return resolve([*layers, *([{"preset": preset}] if preset else [])], has_gpu=has_gpu)

@@ -30,8 +30,14 @@ def storage(path: Path) -> Iterator[None]:
             errno.EACCES: "no permission",
             errno.EROFS: "the file system is read-only",
         }.get(error.errno or 0, error.strerror or str(error))
-        hint = "Free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "Choose another folder (--runs, --out)"
-        raise StorageError(f"Cannot write {path}: {reason}.", hint=f"{hint}; what was written before is kept.") from error
+        hint = (
+            "Free some space"
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}
+            else "Choose another folder (--runs, --out)"
+        )
+        raise StorageError(
+            f"Cannot write {path}: {reason}.", hint=f"{hint}; what was written before is kept."
+        ) from error
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def bootstrap(
     """95 % percentile intervals of macro-F1 and accuracy; whole groups are drawn with replacement.
 
     Args:
+        predicted: (n,) class, or `classes` for an image without a prediction.
         groups: (n,) group of each image; images of one group are drawn together.
 
     Returns:
@@ -51,15 +52,16 @@ def bootstrap(
     """
     names, group_of = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
-    supported = np.bincount(true, minlength=classes) > 0
+    supported = np.bincount(true, minlength=classes)[:classes] > 0
     scores = np.empty((draws, 2))
     for draw in range(draws):
         times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))
-        matrix = confusion(true, predicted, classes, weights=times[group_of])
+        matrix = confusion(true, predicted, classes + 1, weights=times[group_of])
         # A rare class that this draw happens to miss says nothing about the model: it is left out, not counted as 0.
-        counted = (matrix.sum(axis=1) > 0) | ~supported
-        scores[draw] = f1_per_class(matrix)[counted].mean(), np.trace(matrix) / max(matrix.sum(), 1)
+        counted = (matrix.sum(axis=1)[:classes] > 0) | ~supported
+        scores[draw] = f1_per_class(matrix)[:classes][counted].mean(), np.trace(matrix) / matrix.sum()
     low, high = np.percentile(scores, [2.5, 97.5], axis=0)
-    values = macro_f1(true, predicted, classes), accuracy(true, predicted)
+    f1 = f1_per_class(confusion(true, predicted, classes + 1))[:classes]
+    values = float(f1.mean()), accuracy(true, predicted)
     keys = ("macro_f1", "accuracy")
     return {k: Interval(v, float(lo), float(hi)) for k, v, lo, hi in zip(keys, values, low, high, strict=True)}

@@ -1,16 +1,16 @@
 """The run folder: the only file that knows file names inside a run.
 
-    runs/train-001/
-    ├── run.json             verb, status, steps done, best scores
-    ├── config.yaml          the whole resolved configuration
-    ├── environment.json     code version, packages, machine, command line
-    ├── manifest.csv         every image with its group, side, labels and SHA-256
-    ├── metrics.jsonl        a line every few steps and every evaluation
-    ├── checkpoints/         best.safetensors (to predict), last.state (to continue)
-    ├── validation.parquet   what the best weights say of every validation image
-    ├── plots/               curves.svg, confusion.svg
-    ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
-    └── run_card.md          all of it in words
+runs/train-001/
+├── run.json             verb, status, steps done, best scores
+├── config.yaml          the whole resolved configuration
+├── environment.json     code version, packages, machine, command line
+├── manifest.csv         every image with its group, side, labels and SHA-256
+├── metrics.jsonl        a line every few steps and every evaluation
+├── checkpoints/         best.safetensors (to predict), last.state (to continue)
+├── validation.parquet   what the best weights say of every validation image
+├── plots/               curves.svg, confusion.svg
+├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
+└── run_card.md          all of it in words
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ class RunDir:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise DataError(f"Another process is working on {self.path}.", hint="Wait for it, or stop it.") from error
+                raise DataError(
+                    f"Another process is working on {self.path}.", hint="Wait for it, or stop it."
+                ) from error
             yield
 
 
@@ -226,3 +228,8 @@ def list_runs(runs: Path) -> list[RunDir]:
     if not runs.is_dir():
         return []
     return [RunDir(p) for p in sorted(runs.iterdir()) if (p / "run.json").is_file()]
+
+
+def load_run(reference: str | Path = "latest", runs: Path = Path("runs")) -> Run:
+    """A run for the API: by path, by name in `runs`, or `latest`."""
+    return Run(find_run(reference, runs))

@@ -35,7 +35,9 @@ def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
     rows, used = _corrected(manifest, changes)
     for key, (where, _) in changes.items():
         if key not in used:
-            raise DataError(f"{where}: no labeled image has {key[0]} {key[1]!r}.", hint="Paths are relative to data.root.")
+            raise DataError(
+                f"{where}: no labeled image has {key[0]} {key[1]!r}.", hint="Paths are relative to data.root."
+            )
     return manifest.with_rows(rows)
 
 

@@ -46,7 +46,7 @@ def create_backbone(name: str, *, weights: str = "auto", drop_path: float = 0.0)
     """
     timm_name = LITE0 if name == EMBEDDED else name
     if not timm.is_model(timm_name):
-        hint = did_you_mean(name.split(".")[0], [EMBEDDED, *timm.list_models()])
+        hint = did_you_mean(name.split(".", maxsplit=1)[0], [EMBEDDED, *timm.list_models()])
         raise ModelError(f"model.backbone: no timm model {name!r}.", hint=hint)
     download = weights == "auto" and name != EMBEDDED
     net = _create(timm_name, download=download, drop_path=drop_path)

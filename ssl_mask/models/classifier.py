@@ -31,8 +31,9 @@ class Classifier(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.freeze_norm = freeze_norm
         self.features = backbone.features
-        self.register_buffer("mean", 255.0 * torch.tensor(backbone.mean)[:, None, None], persistent=False)
-        self.register_buffer("std", 255.0 * torch.tensor(backbone.std)[:, None, None], persistent=False)
+        # Buffers, so that they move to the device and are stored: a checkpoint needs nothing else to predict.
+        self.register_buffer("mean", 255.0 * torch.tensor(backbone.mean)[:, None, None])
+        self.register_buffer("std", 255.0 * torch.tensor(backbone.std)[:, None, None])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(n, size, size, 3) uint8 -> {head: (n, classes)} margin-free logits, float32."""

@@ -66,7 +66,9 @@ def write_confusion(path: Path, validation: Path, schema: LabelSchema) -> None:
         axis = axes[0, 0]
         shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axis.set_yticks(range(len(names)), [f"{n}  ({c})" for n, c in zip(names, counts.sum(axis=1), strict=True)], fontsize=8)
+        axis.set_yticks(
+            range(len(names)), [f"{n}  ({c})" for n, c in zip(names, counts.sum(axis=1), strict=True)], fontsize=8
+        )
         axis.set(xlabel="predicted", ylabel="true (images)", title="Validation, best weights")
         for row, column in zip(*np.nonzero(counts), strict=True):
             colour = "white" if shares[row, column] > 0.55 else "black"

@@ -75,7 +75,9 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
     manifest = split(
         manifest, folds=config.folds, fold=config.fold, seed=config.split_seed, min_groups=config.min_groups
     )
-    _tell_split(manifest, "given by the source" if given else f"fold {config.fold} of {config.folds}, by group", console)
+    _tell_split(
+        manifest, "given by the source" if given else f"fold {config.fold} of {config.folds}, by group", console
+    )
     return manifest
 
 
@@ -142,9 +144,7 @@ def make_supervised(config: RunConfig, train: Manifest, device: torch.device) ->
     )
 
 
-def class_weights(
-    asked: str | Mapping[str, float], names: Sequence[str], counts: NDArray[np.int64]
-) -> Tensor | None:
+def class_weights(asked: str | Mapping[str, float], names: Sequence[str], counts: NDArray[np.int64]) -> Tensor | None:
     """(classes,) loss weights of one head, or None for all equal."""
     if asked == "balanced":
         return balanced_weights(torch.from_numpy(counts))
@@ -157,7 +157,9 @@ def class_weights(
 
 
 def _smoothing(names: Sequence[str], amount: float, only: Sequence[str]) -> Tensor:
-    return torch.tensor([amount if not only or name in only or set(name.split("/")) & set(only) else 0.0 for name in names])
+    return torch.tensor(
+        [amount if not only or name in only or set(name.split("/")) & set(only) else 0.0 for name in names]
+    )
 
 
 def check_names(names: Mapping[str, Any] | Sequence[str], schema: LabelSchema, key: str) -> None:

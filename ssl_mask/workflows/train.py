@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from accelerate import Accelerator
 
 from ssl_mask import environment
 from ssl_mask.cards.run_card import run_card
-from ssl_mask.config import RunConfig, merge, to_yaml, validate
+from ssl_mask.config import RunConfig, to_yaml, validate
 from ssl_mask.data.batches import train_batches
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import DataError, Interrupted
@@ -67,13 +68,19 @@ class Job:
 
 
 def train(
-    config: RunConfig, *, resume: str | Path | None = None, dry_run: bool = False, quiet: bool = False
+    config: RunConfig,
+    *,
+    resume: str | Path | None = None,
+    length: Mapping[str, float] | None = None,
+    dry_run: bool = False,
+    quiet: bool = False,
 ) -> Run | None:
     """Train on labels and return the run; `None` from a dry run, which leaves nothing behind.
 
     Args:
-        config: what to do. With `resume`, only `train.steps`, `train.epochs`, `train.workers` and `runs` count.
-        resume: a run's name or path, or `latest`: continue it exactly, or further when the steps were raised.
+        config: what to do. With `resume`, only its `runs` counts: a run keeps its own configuration.
+        resume: a run's name or path, or `latest`: continue it exactly.
+        length: with `resume`, `{"steps": n}` or `{"epochs": n}` to go further than the run was meant to.
         dry_run: check configuration and data, run two steps, print estimates.
         quiet: print nothing.
 
@@ -83,7 +90,7 @@ def train(
     """
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:
-        config = resumed_config(run, config)
+        config = resumed_config(run, config.runs, length or {})
     accelerator = setup.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     job = build(config, accelerator, console)
@@ -103,16 +110,12 @@ def train(
     return Run(job.run) if job.run is not None else None
 
 
-def resumed_config(run: RunDir, asked: RunConfig) -> RunConfig:
-    """The run's own configuration with the few settings that may change when it continues."""
-    saved = run.config()
-    changes: dict[str, Any] = {"runs": str(asked.runs), "name": run.name}
-    length = {k: v for k in ("steps", "epochs") if (v := getattr(asked.train, k)) is not None}
-    tree = saved.model_dump(mode="json")
-    if length and "train" in asked.model_fields_set:
-        tree["train"] |= {"steps": None, "epochs": None}
-        changes["train"] = length
-    return validate(merge(tree, changes))
+def resumed_config(run: RunDir, runs: Path, length: Mapping[str, float]) -> RunConfig:
+    """The run's own configuration; only its length may change when it continues."""
+    tree = run.config().model_dump(mode="json")
+    if length:
+        tree["train"] |= {"steps": None, "epochs": None, **length}
+    return validate({**tree, "runs": str(runs), "name": run.name})
 
 
 def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
@@ -214,9 +217,7 @@ def fit(job: Job) -> None:
     images = setup.make_training_images(job.config, job.train, job.size)
     stream = setup.make_stream(job.config, job.train.manifest, job.accelerator)
     pin = job.accelerator.device.type == "cuda"
-    batches = train_batches(
-        images, stream, start=progress.step, stop=training.steps, workers=job.workers, pin=pin
-    )
+    batches = train_batches(images, stream, start=progress.step, stop=training.steps, workers=job.workers, pin=pin)
     began = time.monotonic() - progress.seconds
     first, clock = progress.step, time.monotonic()
     with StopSignal() as stop, job.console.progress("Training", training.steps) as advance:
@@ -361,7 +362,9 @@ def estimate(job: Job) -> None:
     per_step = times[2] - times[1]
     total = per_step * job.training.steps
     job.console.say(f"Dry run: configuration and data are fine; {job.training.steps} steps of {per_step:.2f} s.")
-    job.console.say(f"Estimate: {total / 60:.1f} minutes without evaluations, {_peak_memory(job.accelerator):.2f} GB memory.")
+    job.console.say(
+        f"Estimate: {total / 60:.1f} minutes without evaluations, {_peak_memory(job.accelerator):.2f} GB memory."
+    )
 
 
 def _peak_memory(accelerator: Accelerator) -> float:

@@ -41,7 +41,9 @@ def read_dataset(root: Path, *, layout: str = "auto", options: dict[str, Any] | 
         raise ConfigError(f"The options of layout {layout} have a problem:\n" + "\n".join(lines)) from None
     manifest: Manifest = adapter.read(root, checked)
     if not manifest.where("train", "val"):
-        raise DataError(f"{root}: no labeled image found ({manifest.message}).", hint="Check data.root and data.options.")
+        raise DataError(
+            f"{root}: no labeled image found ({manifest.message}).", hint="Check data.root and data.options."
+        )
     return manifest
 
 

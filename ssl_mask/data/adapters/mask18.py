@@ -86,7 +86,9 @@ def _photos(folder: Path, *, where: str) -> list[tuple[str, int]]:
     names = sorted(p.name for p in folder.iterdir() if is_image_name(p.name))
     found = [(n, SCHEMA.factors[0].classes.index(PHOTOS[Path(n).stem])) for n in names if Path(n).stem in PHOTOS]
     if not found:
-        raise DataError(f"{where}: no photo in {folder}.", hint=f"Expected names such as {', '.join(list(PHOTOS)[-3:])}.")
+        raise DataError(
+            f"{where}: no photo in {folder}.", hint=f"Expected names such as {', '.join(list(PHOTOS)[-3:])}."
+        )
     return found
 
 

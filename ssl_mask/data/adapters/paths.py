@@ -33,7 +33,9 @@ def inside(root: Path, relative: str, *, where: str) -> str:
     path = Path(text)
     if path.is_absolute():
         if not path.is_relative_to(root):
-            raise DataError(f"{where}: the path {relative!r} is outside {root}.", hint="Use paths below the data folder.")
+            raise DataError(
+                f"{where}: the path {relative!r} is outside {root}.", hint="Use paths below the data folder."
+            )
         path = path.relative_to(root)
     if ".." in path.parts or not text or "\0" in text:
         raise DataError(f"{where}: the path {relative!r} leads out of {root}.", hint="Use paths below the data folder.")
@@ -56,7 +58,9 @@ def read_csv(path: Path, *, columns: Sequence[str] = ()) -> Iterator[tuple[str, 
     header = [h.strip() for h in next(reader, [])]
     for column in columns:
         if column not in header:
-            raise DataError(f"{path}: no column {column!r}.", hint=did_you_mean(column, header) if header else "It is empty.")
+            raise DataError(
+                f"{path}: no column {column!r}.", hint=did_you_mean(column, header) if header else "It is empty."
+            )
     for cells in reader:
         where = f"{path}:{reader.line_num}"
         if not any(cell.strip() for cell in cells):

@@ -79,7 +79,9 @@ def _table_path(root: Path, options: Options) -> Path:
     tables = _tables(root)
     if len(tables) != 1:
         found = ", ".join(t.name for t in tables) or "none"
-        raise DataError(f"{root}: expected one table, found {found}.", hint="Name it: --set data.options.file=labels.csv")
+        raise DataError(
+            f"{root}: expected one table, found {found}.", hint="Name it: --set data.options.file=labels.csv"
+        )
     return tables[0]
 
 

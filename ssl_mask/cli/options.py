@@ -1,0 +1,49 @@
+"""Flags that several verbs share, and how they become one configuration. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DataFolder = Annotated[Path | None, typer.Option("--data", help="The data set's folder. [default: this folder]")]
+RunsFolder = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+ConfigFile = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config", "-c", help="A YAML file, or the name of a shipped one (laptop, gpu). Repeatable; later wins."
+    ),
+]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="Change one key: --set optim.lr=3e-4. Repeatable.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def gather(
+    config: list[str] | None, assignments: list[str] | None, flags: dict[str, Any], *, project: bool = True
+) -> list[dict[str, Any]]:
+    """The layers of a configuration, weakest first: sslmask.yaml here, --config files, --set, then flags.
+
+    Args:
+        flags: dotted key -> value; None means that the flag was not given.
+    """
+    from ssl_mask.config import PROJECT_FILE, nest, parse_assignments, read_config_file
+
+    layers = [read_config_file(Path(PROJECT_FILE))] if project and Path(PROJECT_FILE).is_file() else []
+    if layers:
+        typer.echo(f"Settings from ./{PROJECT_FILE}", err=True)
+    layers += [_named(name) for name in config or []]
+    layers.append(parse_assignments(assignments or []))
+    layers += [nest(key, value) for key, value in flags.items() if value is not None]
+    return layers
+
+
+def _named(name: str) -> dict[str, Any]:
+    """A --config file; a shipped preset also becomes the preset, so that no other one shines through."""
+    from ssl_mask.config import read_config_file
+
+    content = read_config_file(name)
+    is_stem = Path(name).suffix not in {".yaml", ".yml"}
+    return {"preset": name, **content} if is_stem else content

@@ -1,0 +1,48 @@
+"""`sslmask predict`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_mask.cli.options import Quiet, RunsFolder
+
+
+class OnBad(StrEnum):
+    fail = "fail"
+    skip = "skip"
+    fallback = "fallback"
+
+
+def predict(
+    run: Annotated[
+        list[str] | None,
+        typer.Option("--run", "-r", help="A run's name or path. Repeat for an ensemble. [default: latest]"),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="A folder or a CSV of images. [default: the data set's own test images]")
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The data set's folder. [default: the run's]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: inside the run]")] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Average over the plain and the mirrored view.")] = False,
+    on_bad: Annotated[
+        OnBad,
+        typer.Option(
+            help="An unreadable image: stop, leave its answer empty (skip), or give the commonest class (fallback)."
+        ),
+    ] = OnBad.fail,
+    runs: RunsFolder = Path("runs"),
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    cache: Annotated[str, typer.Option(help="Decoded images: auto, off, or a folder.")] = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Predict images: the submission CSV, probabilities, and where they come from."""
+    from ssl_mask.workflows.predict import predict as run_prediction
+
+    run_prediction(
+        run or ["latest"], runs_folder=runs, images=images, data=data, tta=tta, on_bad=on_bad.value, out=out,
+        batch_size=batch_size, cache=cache, quiet=quiet,
+    )  # fmt: skip
