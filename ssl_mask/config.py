@@ -102,7 +102,7 @@ class ModelConfig(Section):
     scale: PositiveFloat = 20.0
     """ArcFace scale s."""
     freeze_stages: NonNegativeInt = 0
-    """Keep this many of the backbone's first stages (1 = its stem) at their pretrained weights: faster, less fitting."""
+    """Keep this many of the backbone's first stages (1 = its stem) as they are: faster, and less to overfit."""
     freeze_norm: bool = False
     """Keep batch-norm statistics at their pretrained values."""
     sync_norm: bool = True

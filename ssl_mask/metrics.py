@@ -26,7 +26,8 @@ def f1_per_class(matrix: NDArray[Any]) -> NDArray[np.float64]:
     """(classes,) F1 from a confusion matrix; 0 for a class that is neither true nor predicted."""
     right = np.diag(matrix).astype(np.float64)
     total = matrix.sum(axis=0) + matrix.sum(axis=1)
-    return np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0)
+    f1: NDArray[np.float64] = np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0)
+    return f1
 
 
 def macro_f1(true: Labels, predicted: Labels, classes: int) -> float:

@@ -1,4 +1,4 @@
-"""The tuples that travel between data, algorithms and the loop. Accelerate moves tuples to a device, not dataclasses."""
+"""The tuples that travel between data, algorithms and the loop. Accelerate moves tuples, not dataclasses."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,8 +65,9 @@ def draw_weights(joint: NDArray[np.int64], sampler: str) -> NDArray[np.float64] 
     if sampler == "shuffle":
         return None
     counts = np.bincount(joint)[joint].astype(np.float64)
-    chances = 1.0 / (counts if sampler == "balanced" else np.sqrt(counts))
-    return chances / chances.sum()
+    chances: NDArray[np.float64] = 1.0 / (counts if sampler == "balanced" else np.sqrt(counts))
+    chances /= chances.sum()
+    return chances
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class StepSampler(Sampler[list[Draw]]):
 
 def train_batches(
     images: LabeledImages, stream: Stream, *, start: int, stop: int, workers: int, pin: bool = False
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches of steps `start` … `stop` - 1 for this rank, on the CPU."""
     loader = DataLoader(
         images,
@@ -121,18 +122,26 @@ def train_batches(
         pin_memory=pin,
         **worker_options(workers),
     )
-    return iter(loader)
+    return _closing(iter(loader))
 
 
 def image_batches(
     source: ImageSource, rows: Sequence[int], *, batch_size: int, workers: int, pin: bool = False
-) -> Iterator[torch.Tensor]:
+) -> Generator[torch.Tensor, None, None]:
     """(≤ batch_size, size, size, 3) uint8 tensors of these rows, in order."""
     cuts = [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
     loader = DataLoader(
         PlainImages(source), batch_sampler=cuts, collate_fn=_stack, pin_memory=pin, **worker_options(workers)
     )
-    return iter(loader)
+    return _closing(iter(loader))
+
+
+def _closing(iterator: Iterator[Any]) -> Generator[Any, None, None]:
+    """Closing this generator ends the worker processes at once, also while an exception holds on to it."""
+    try:
+        yield from iterator
+    finally:
+        del iterator
 
 
 def worker_options(workers: int) -> dict[str, Any]:
@@ -154,9 +163,9 @@ def _one_thread(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-    # Ctrl-C reaches the whole process group; the parent decides when the workers end.
+    # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the parent decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _stack(images: list[NDArray[np.uint8]]) -> torch.Tensor:

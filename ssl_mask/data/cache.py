@@ -35,7 +35,6 @@ Pixels = NDArray[np.uint8]
 
 _IMAGES_PER_SEGMENT = 4096  # what a killed fill can lose
 _STALE_SECONDS = 24 * 3600
-_NEXT_STEP = "Free some space, or set `data.cache` to another folder or to `off`."
 
 
 class ImageSource(Protocol):
@@ -84,7 +83,8 @@ class ImageCache:
         self.size = size
         self.resize: Resize = resize
         self._segments: set[Path] = set()
-        self._places: dict[bytes, tuple[Path, int]] = {}  # digest -> file and offset
+        self._places: dict[bytes, tuple[Path, int]] = {}  # digest -> segment and row
+        self._start = len(_header(0, size))
         self._find_segments()
 
     def missing(self, digests: Sequence[str]) -> list[int]:
@@ -93,20 +93,20 @@ class ImageCache:
 
     def read(self, digest: str) -> Pixels:
         """A fresh, writable (size, size, 3) array. Raises StorageError when the picture is not here any more."""
-        path, offset = self._places.get(bytes.fromhex(digest), (self.folder / "no segment", 0))
+        path, row = self._places.get(bytes.fromhex(digest), (self.folder / "no segment", 0))
         pixels = np.empty((self.size, self.size, 3), np.uint8)
         try:
             # Read, not mapped: touched pages of a mapping count as the process's memory, which would grow with the
-            # data set. Opened at every read (2 µs): no descriptor has to survive fork, spawn, threads or eviction.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                count = os.preadv(descriptor, [pixels.data], offset)
-            finally:
-                os.close(descriptor)
+            # data set. Opened at every read: no descriptor has to survive fork, spawn, threads or eviction.
+            with path.open("rb", buffering=0) as file:
+                file.seek(self._start + row * pixels.nbytes)
+                if file.readinto(pixels.data) != pixels.nbytes:
+                    raise OSError("cut short")
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}; picture {digest} was in it", hint=self._repair()) from error
-        if count != pixels.nbytes:
-            raise StorageError(f"{path}: cut short; picture {digest} was in it", hint=self._repair())
+            problem = f"{path}: {error.strerror or error}; picture {digest} was in it"
+            raise StorageError(
+                problem, hint=f"Delete {self.folder} and run again, or set `data.cache: off`."
+            ) from error
         return pixels
 
     def fill(
@@ -127,11 +127,13 @@ class ImageCache:
         self._find_segments()
         self._remove_leftovers()
         todo = self.missing(digests)
-        results = enumerate(self._decoded(todo, paths, digests, max_pixels, threads), start=1)
+        source = DecodedImages(paths, self.size, self.resize, max_pixels)
+        results = enumerate(_decode_ahead(todo, source, digests, threads), start=1)
         done = 0
         while done < len(todo):
             with _Segment(self.folder, self.size) as segment:
-                for done, (position, result) in results:
+                for done, (position, future) in results:
+                    result = future.result()
                     if isinstance(result, ImageError):
                         if on_bad is None:
                             raise result
@@ -144,31 +146,6 @@ class ImageCache:
                         break
             self._find_segments()
 
-    def _decoded(
-        self, todo: Sequence[int], paths: Sequence[Path], digests: Sequence[str], max_pixels: int, threads: int
-    ) -> Iterator[tuple[int, Pixels | ImageError]]:
-        """(position, picture or what is wrong with it) in order; at most two a thread are in memory."""
-
-        def decoded(position: int) -> Pixels | ImageError:
-            try:
-                pixels = fit(decode(paths[position], max_pixels=max_pixels), self.size, self.resize)
-                # After decoding, and never from a memo: a wrong picture in here would be wrong for every later run.
-                if digest_file(paths[position]) != digests[position]:
-                    raise ImageError(f"{paths[position]}: its content is not what it was when its digest was taken")
-            except ImageError as error:
-                return error
-            return pixels
-
-        with ThreadPoolExecutor(threads) as pool:
-            waiting: deque[tuple[int, Future[Pixels | ImageError]]] = deque()
-            for position in todo:
-                waiting.append((position, pool.submit(decoded, position)))
-                if len(waiting) == 2 * threads:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            for first, future in waiting:
-                yield first, future.result()
-
     def _find_segments(self) -> None:
         """Adds the segments that appeared since the last look. One that does not fit its index is ignored."""
         for index in sorted(self.folder.glob("*.json")):
@@ -178,27 +155,46 @@ class ImageCache:
             self._segments.add(path)
             with suppress(OSError, ValueError, TypeError):
                 digests = [bytes.fromhex(digest) for digest in json.loads(index.read_bytes())]
-                start, step = _check(path, len(digests), self.size)
-                for row, digest in enumerate(digests):
-                    self._places.setdefault(digest, (path, start + row * step))
+                if _is_whole(path, len(digests), self.size):
+                    self._places.update((digest, (path, row)) for row, digest in enumerate(digests))
 
     def _remove_leftovers(self) -> None:
         """Files of a fill that was killed: no index names them. A day's grace, for they may be another's work."""
-        for path in self.folder.glob("*"):
-            if path.suffix == ".tmp" or (path.suffix == ".npy" and not path.with_suffix(".json").exists()):
-                with suppress(OSError):
-                    if path.stat().st_mtime < time.time() - _STALE_SECONDS:
-                        path.unlink()
+        for path in (*self.folder.glob("*.tmp"), *self.folder.glob("*.npy")):
+            with suppress(OSError):
+                if not path.with_suffix(".json").exists() and path.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    path.unlink()
 
-    def _repair(self) -> str:
-        return f"Delete {self.folder} and run again, or set `data.cache: off`."
+
+def _decode_ahead(
+    todo: Sequence[int], source: DecodedImages, digests: Sequence[str], threads: int
+) -> Iterator[tuple[int, Future[Pixels | ImageError]]]:
+    """Each position with its picture or what is wrong with it, in order; at most two a thread are in memory."""
+
+    def decoded(position: int) -> Pixels | ImageError:
+        try:
+            pixels = source.read(position)
+            # After decoding, and never from a memo: a wrong picture in here would be wrong for every later run.
+            if digest_file(source.paths[position]) != digests[position]:
+                raise ImageError(f"{source.paths[position]}: not the same file as when its digest was taken")
+        except ImageError as error:
+            return error
+        return pixels
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[int, Future[Pixels | ImageError]]] = deque()
+        for position in todo:
+            waiting.append((position, pool.submit(decoded, position)))
+            if len(waiting) == 2 * threads:
+                yield waiting.popleft()
+        yield from waiting
 
 
 class _Segment:
     """A segment being written. Leaving the `with` block publishes it, also after an error elsewhere."""
 
     def __init__(self, folder: Path, size: int) -> None:
-        self.digests: list[str] = []
+        self.digests: dict[str, None] = {}  # an ordered set
         self._size = size
         self._path = folder / f"{uuid.uuid4().hex}.npy"
         self._unfinished = self._path.with_suffix(".tmp")
@@ -210,12 +206,14 @@ class _Segment:
             raise self._refused(error) from error
 
     def add(self, digest: str, pixels: Pixels) -> None:
+        if digest in self.digests:
+            return
         try:
             self._file.write(pixels.data)
         except OSError as error:
             self.digests.clear()  # the last row may be half there: publish nothing
             raise self._refused(error) from error
-        self.digests.append(digest)
+        self.digests[digest] = None
 
     def __enter__(self) -> _Segment:
         return self
@@ -229,7 +227,7 @@ class _Segment:
                 os.fsync(self._file.fileno())  # else a power cut could leave an index beside a file of zeros
             if self.digests:
                 self._unfinished.rename(self._path)
-                self._unfinished.write_text(json.dumps(self.digests), encoding="ascii")
+                self._unfinished.write_text(json.dumps(list(self.digests)), encoding="ascii")
                 self._unfinished.rename(self._path.with_suffix(".json"))
         except OSError as error:
             raise self._refused(error) from error
@@ -237,7 +235,8 @@ class _Segment:
             self._unfinished.unlink(missing_ok=True)
 
     def _refused(self, error: OSError) -> StorageError:
-        return StorageError(f"{self._path.parent}: cannot write the image cache ({error.strerror})", hint=_NEXT_STEP)
+        problem = f"{self._path.parent}: cannot write the image cache ({error.strerror})"
+        return StorageError(problem, hint="Free some space, or set `data.cache` to another folder or to `off`.")
 
 
 def _header(count: int, size: int) -> bytes:
@@ -248,14 +247,11 @@ def _header(count: int, size: int) -> bytes:
     return stream.getvalue()
 
 
-def _check(path: Path, count: int, size: int) -> tuple[int, int]:
-    """Where a segment's first picture starts and how long each is, in bytes. Raises ValueError or OSError."""
-    header, step = _header(count, size), size * size * 3
+def _is_whole(path: Path, count: int, size: int) -> bool:
+    header = _header(count, size)
     with path.open("rb") as file:
-        is_whole = os.fstat(file.fileno()).st_size == len(header) + count * step
-        if not is_whole or file.read(len(header)) != header:
-            raise ValueError(f"{path} is not what its index says")
-    return len(header), step
+        length = os.fstat(file.fileno()).st_size
+        return length == len(header) + count * size * size * 3 and file.read(len(header)) == header
 
 
 def default_cache_folder() -> Path:

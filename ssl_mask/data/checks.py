@@ -33,10 +33,10 @@ def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
         }
         changes[key, cells[key]] = (where, new)
     rows, used = _corrected(manifest, changes)
-    for key, (where, _) in changes.items():
-        if key not in used:
+    for target, (where, _) in changes.items():
+        if target not in used:
             raise DataError(
-                f"{where}: no labeled image has {key[0]} {key[1]!r}.", hint="Paths are relative to data.root."
+                f"{where}: no labeled image has {target[0]} {target[1]!r}.", hint="Paths are relative to data.root."
             )
     return manifest.with_rows(rows)
 

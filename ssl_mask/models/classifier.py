@@ -1,4 +1,4 @@
-"""The classifier: uint8 photos in, margin-free logits a head out. It normalises by itself, so a checkpoint is complete."""
+"""The classifier: uint8 photos in, margin-free logits a head out. It normalises by itself."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def build_classifier(
     }
     drop = MultiSampleDropout(dropout, dropout_samples)
     model = Classifier(base, (neck_module, width), made, drop, gem=pooling == "gem", freeze_norm=freeze_norm)
-    return model.to(memory_format=torch.channels_last), base.image_size  # type: ignore[call-overload,no-any-return]
+    return model.to(memory_format=torch.channels_last), base.image_size
 
 
 def _pooled_width(base: Backbone, name: str, *, pooled: bool) -> int:

@@ -82,7 +82,7 @@ def _gather(batches: list[dict[str, Tensor]], accelerator: Accelerator, count: i
 def mean_probs(views: Sequence[HeadLogits], temperatures: Mapping[str, float]) -> NDArray[np.float32]:
     """(n, joint classes) calibrated probabilities, averaged over views. Probabilities, not logits, are averaged."""
     total = sum(predicted_probs({k: torch.from_numpy(z) for k, z in v.items()}, temperatures) for v in views)
-    return (total / len(views)).numpy()  # type: ignore[union-attr,no-any-return]
+    return (total / len(views)).numpy()  # type: ignore[union-attr]
 
 
 def score(logits: HeadLogits, head_labels: NDArray[np.int64], joint: NDArray[np.int64], classes: int) -> Scores:

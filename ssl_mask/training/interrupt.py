@@ -42,4 +42,4 @@ class StopSignal:
         if accelerator.num_processes == 1:
             return self.number
         mine = torch.tensor([self.number], device=accelerator.device)
-        return int(accelerator.gather(mine).max())
+        return int(accelerator.gather(mine).max().item())

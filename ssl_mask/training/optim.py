@@ -38,7 +38,8 @@ def build_optimizer(
     if kind == "sgd":
         return torch.optim.SGD(settings, lr=lr, momentum=momentum, nesterov=momentum > 0)
     make = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[kind]
-    return make(settings, lr=lr, fused=True)
+    optimizer: torch.optim.Optimizer = make(settings, lr=lr, fused=True)
+    return optimizer
 
 
 def lr_scale(kind: str, progress: float, *, warmup: float, final: float) -> float:

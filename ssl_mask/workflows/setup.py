@@ -52,7 +52,8 @@ def settle_workers(workers: int | str, accelerator: Accelerator) -> int:
     if isinstance(workers, int):
         return workers
     cpus = (os.cpu_count() or 1) // max(accelerator.num_processes, 1)
-    return max(1, min(8, cpus - 1)) if accelerator.device.type == "cuda" else min(1, cpus - 1)
+    most = 8 if accelerator.device.type == "cuda" else 1
+    return int(max(0, min(most, cpus - 1)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def make_model(config: RunConfig, schema: LabelSchema) -> tuple[Classifier, int]
 def share_norms(model: nn.Module, config: RunConfig, accelerator: Accelerator) -> nn.Module:
     """Batch-norm statistics over all GPUs, when there are several."""
     if config.model.sync_norm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return model
 
 
@@ -157,9 +158,9 @@ def class_weights(asked: str | Mapping[str, float], names: Sequence[str], counts
 
 
 def _smoothing(names: Sequence[str], amount: float, only: Sequence[str]) -> Tensor:
-    return torch.tensor(
-        [amount if not only or name in only or set(name.split("/")) & set(only) else 0.0 for name in names]
-    )
+    """(classes,) amount of smoothing; a joint class is named by any of its parts."""
+    chosen = [not only or name in only or bool(set(name.split("/")) & set(only)) for name in names]
+    return torch.tensor([amount if c else 0.0 for c in chosen])
 
 
 def check_names(names: Mapping[str, Any] | Sequence[str], schema: LabelSchema, key: str) -> None:

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ def fit(job: Job) -> None:
     batches = train_batches(images, stream, start=progress.step, stop=training.steps, workers=job.workers, pin=pin)
     began = time.monotonic() - progress.seconds
     first, clock = progress.step, time.monotonic()
-    with StopSignal() as stop, job.console.progress("Training", training.steps) as advance:
+    with StopSignal() as stop, closing(batches), job.console.progress("Training", training.steps) as advance:
         for step, losses in train_steps(training, batches, start=progress.step):
             progress.step, progress.seconds = step, time.monotonic() - began
             last = step == training.steps
@@ -285,7 +285,7 @@ def evaluate_and_keep(job: Job, step: int) -> bool:
         if better:
             keep_best(job, job.run, candidates[kind], scores, logits)
     job.console.say(_validation_line(step, results, better=better))
-    return progress.waited >= job.config.train.patience
+    return bool(progress.waited >= job.config.train.patience)
 
 
 def _eval_batch(job: Job) -> int:
@@ -356,10 +356,9 @@ def estimate(job: Job) -> None:
     images = setup.make_training_images(job.config, job.train, job.size)
     stream = setup.make_stream(job.config, job.train.manifest, job.accelerator)
     batches = train_batches(images, stream, start=0, stop=2, workers=0)
-    times = [time.monotonic()]
-    for _ in train_steps(job.training, batches, start=0):
-        times.append(time.monotonic())
-    per_step = times[2] - times[1]
+    # The first step pays for warming up; the second one is what a step costs.
+    first, second = (time.monotonic() for _ in train_steps(job.training, batches, start=0))
+    per_step = second - first
     total = per_step * job.training.steps
     job.console.say(f"Dry run: configuration and data are fine; {job.training.steps} steps of {per_step:.2f} s.")
     job.console.say(

@@ -41,9 +41,7 @@ def read_dataset(root: Path, *, layout: str = "auto", options: dict[str, Any] | 
         raise ConfigError(f"The options of layout {layout} have a problem:\n" + "\n".join(lines)) from None
     manifest: Manifest = adapter.read(root, checked)
     if not manifest.where("train", "val"):
-        raise DataError(
-            f"{root}: no labeled image found ({manifest.message}).", hint="Check data.root and data.options."
-        )
+        raise DataError(f"{root}: no labeled image found ({manifest.message}).", hint="See data.root, data.options.")
     return manifest
 
 
@@ -53,7 +51,7 @@ def _detect(root: Path, options: dict[str, Any]) -> str:
             return name
     raise DataError(
         f"No data set recognised in {root}.",
-        hint="Expected one of: train/train.csv with train/images (mask18); a folder a class, or train/<class>/ (folder); "
-        "a CSV or Parquet file with image and label columns (table: name them in data.options).\n"
+        hint="Expected one of: train/train.csv with train/images (mask18); a folder a class, or train/<class>/ "
+        "(folder); a CSV or Parquet file with image and label columns (table: name them in data.options).\n"
         "To see one that works: sslmask demo --data-only",
     )

@@ -55,10 +55,11 @@ def read(root: Path, options: Options) -> Manifest:
         raise DataError(f"{root}: fewer than two class folders with images.", hint="Expected train/<class>/<image>.")
     schema = LabelSchema((Factor("class", classes),))
     group_of = _grouping(root, options)
-    rows: list[Row] = []
-    for folder, split in split_folders.items():
-        for image in find_images(folder):
-            rows.append(_row(root, folder, image, split, schema, group_of))
+    rows = [
+        _row(root, folder, image, split, schema, group_of)
+        for folder, split in split_folders.items()
+        for image in find_images(folder)
+    ]
     rows = [r for r in rows if r.split != "train" or r.labels is not None]
     counts = {s: sum(r.split == s for r in rows) for s in ("train", "val", "test")}
     return Manifest(

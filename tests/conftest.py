@@ -1,0 +1,67 @@
+"""Data that tests share. The drawn demo set stands in for real photos; `mask18` is the real thing where it is there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssl_mask.config import RunConfig, merge, resolve
+from ssl_mask.data.adapters.demo import draw_demo
+
+TINY: dict[str, Any] = {
+    "preset": "none",
+    "model": {"backbone": "test_efficientnet", "weights": "none", "image_size": 32, "embedding_size": 16},
+    "train": {"steps": 6, "batch_size": 8, "eval_every": 3, "log_every": 1, "workers": 0},
+    "data": {"folds": 2},
+}
+"""Settings for runs that take seconds."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests never touch the user's cache."""
+    before = os.environ.get("SSLMASK_CACHE")
+    os.environ["SSLMASK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["SSLMASK_CACHE"]
+    else:
+        os.environ["SSLMASK_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo data set of 12 persons. Read only."""
+    return draw_demo(tmp_path_factory.mktemp("drawn") / "demo", persons=12, seed=0).root
+
+
+@pytest.fixture
+def faces(drawn: Path, tmp_path: Path) -> Path:
+    """A demo data set that a test may damage."""
+    return Path(shutil.copytree(drawn, tmp_path / "faces"))
+
+
+@pytest.fixture
+def tiny(drawn: Path, tmp_path: Path) -> Callable[..., RunConfig]:
+    """Make a configuration that trains in seconds; keyword arguments are sections to change."""
+
+    def make(**sections: Any) -> RunConfig:
+        base = merge(TINY, {"runs": str(tmp_path / "runs"), "data": {"root": str(drawn)}})
+        return resolve([base, sections], has_gpu=lambda: False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mask18() -> Path:
+    """The real faces; see CONTRIBUTING.md for where they are looked for."""
+    places = [os.environ.get("SSLMASK_MASK18", ""), str(Path(__file__).parents[2] / "shared" / "data" / "mask18")]
+    for place in places:
+        if place and (Path(place) / "train" / "train.csv").is_file():
+            return Path(place)
+    pytest.skip("the mask18 faces are not here (set SSLMASK_MASK18 to their folder)")
