@@ -19,7 +19,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,10 +103,8 @@ class ImageCache:
                 if file.readinto(pixels.data) != pixels.nbytes:
                     raise OSError("cut short")
         except OSError as error:
-            problem = f"{path}: {error.strerror or error}; picture {digest} was in it"
-            raise StorageError(
-                problem, hint=f"Delete {self.folder} and run again, or set `data.cache: off`."
-            ) from error
+            hint = f"Delete {self.folder} and run again, or set `data.cache: off`."
+            raise StorageError(f"{path}: {error.strerror or error}; picture {digest} was in it", hint=hint) from error
         return pixels
 
     def fill(
@@ -134,12 +132,12 @@ class ImageCache:
             with _Segment(self.folder, self.size) as segment:
                 for done, (position, future) in results:
                     result = future.result()
-                    if isinstance(result, ImageError):
-                        if on_bad is None:
-                            raise result
+                    if not isinstance(result, ImageError):
+                        segment.add(digests[position], result)
+                    elif on_bad:
                         on_bad(position, result)
                     else:
-                        segment.add(digests[position], result)
+                        raise result
                     if on_progress:
                         on_progress(done, len(todo))
                     if len(segment.digests) == _IMAGES_PER_SEGMENT:
@@ -191,60 +189,59 @@ def _decode_ahead(
 
 
 class _Segment:
-    """A segment being written. Leaving the `with` block publishes it, also after an error elsewhere."""
+    """A segment being written. Leaving the `with` block publishes its whole rows, also after an error."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self.digests: dict[str, None] = {}  # an ordered set
         self._size = size
         self._path = folder / f"{uuid.uuid4().hex}.npy"
         self._unfinished = self._path.with_suffix(".tmp")
-        try:
+        with _writing_in(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = self._unfinished.open("wb")
             self._file.write(_header(0, size))
-        except OSError as error:
-            raise self._refused(error) from error
 
     def add(self, digest: str, pixels: Pixels) -> None:
-        if digest in self.digests:
-            return
-        try:
-            self._file.write(pixels.data)
-        except OSError as error:
-            self.digests.clear()  # the last row may be half there: publish nothing
-            raise self._refused(error) from error
-        self.digests[digest] = None
+        if digest not in self.digests:
+            with _writing_in(self._path.parent):
+                self._file.write(pixels.data)
+            self.digests[digest] = None
 
     def __enter__(self) -> _Segment:
         return self
 
     def __exit__(self, *_: object) -> None:
+        header = _header(len(self.digests), self._size)
         try:
-            with self._file:
-                self._file.seek(0)
-                self._file.write(_header(len(self.digests), self._size))
-                self._file.flush()
-                os.fsync(self._file.fileno())  # else a power cut could leave an index beside a file of zeros
-            if self.digests:
-                self._unfinished.rename(self._path)
-                self._unfinished.write_text(json.dumps(list(self.digests)), encoding="ascii")
-                self._unfinished.rename(self._path.with_suffix(".json"))
-        except OSError as error:
-            raise self._refused(error) from error
+            with _writing_in(self._path.parent):
+                with self._file as file:
+                    file.seek(0)
+                    file.write(header)
+                    file.truncate(len(header) + len(self.digests) * self._size * self._size * 3)
+                    os.fsync(file.fileno())  # else a power cut could leave an index beside a file of zeros
+                if self.digests:
+                    self._unfinished.rename(self._path)
+                    self._unfinished.write_text(json.dumps(list(self.digests)), encoding="ascii")
+                    self._unfinished.rename(self._path.with_suffix(".json"))
         finally:
             self._unfinished.unlink(missing_ok=True)
 
-    def _refused(self, error: OSError) -> StorageError:
-        problem = f"{self._path.parent}: cannot write the image cache ({error.strerror})"
-        return StorageError(problem, hint="Free some space, or set `data.cache` to another folder or to `off`.")
+
+@contextmanager
+def _writing_in(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        hint = "Free some space, or set `data.cache` to another folder or to `off`."
+        raise StorageError(f"{folder}: cannot write the image cache ({error.strerror})", hint=hint) from error
 
 
 def _header(count: int, size: int) -> bytes:
     """What a .npy file of `count` pictures begins with. Its length does not depend on `count`: numpy leaves room."""
-    stream = io.BytesIO()
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
-    np.lib.format.write_array_header_1_0(stream, header)
-    return stream.getvalue()
+    header = io.BytesIO()
+    shape = (count, size, size, 3)
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue()
 
 
 def _is_whole(path: Path, count: int, size: int) -> bool:
@@ -258,5 +255,4 @@ def default_cache_folder() -> Path:
     """$SSLMASK_CACHE, else $XDG_CACHE_HOME/sslmask, else ~/.cache/sslmask."""
     if chosen := os.environ.get("SSLMASK_CACHE"):
         return Path(chosen).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "sslmask"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sslmask"

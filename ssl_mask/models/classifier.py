@@ -100,7 +100,8 @@ def build_classifier(
     }
     drop = MultiSampleDropout(dropout, dropout_samples)
     model = Classifier(base, (neck_module, width), made, drop, gem=pooling == "gem", freeze_norm=freeze_norm)
-    return model.to(memory_format=torch.channels_last), base.image_size
+    # train(): the probe for the width left the backbone in evaluation mode.
+    return model.to(memory_format=torch.channels_last).train(), base.image_size
 
 
 def _pooled_width(base: Backbone, name: str, *, pooled: bool) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ssl_mask.data.batches import image_batches
 from ssl_mask.data.cache import ImageSource
+from ssl_mask.errors import TrainingError
 from ssl_mask.metrics import accuracy, macro_f1
 from ssl_mask.models.joint import predicted_probs
 from ssl_mask.selection.calibration import expected_calibration_error, fit_temperature
@@ -92,7 +93,15 @@ def score(logits: HeadLogits, head_labels: NDArray[np.int64], joint: NDArray[np.
         head_labels: (n, heads).
         joint: (n,) true joint class.
         classes: number of joint classes; macro-F1 is over all of them.
+
+    Raises:
+        TrainingError: logits that are not finite.
     """
+    if not all(np.isfinite(z).all() for z in logits.values()):
+        raise TrainingError(
+            "The validation logits are not finite: training has diverged.",
+            hint="Lower optim.lr, or set optim.clip_norm=1. The last good state is kept.",
+        )
     temperatures = {name: fit_temperature(z, head_labels[:, i]) for i, (name, z) in enumerate(logits.items())}
     probs, raw = mean_probs([logits], temperatures), mean_probs([logits], {})
     predicted: NDArray[Any] = probs.argmax(axis=1)

@@ -45,8 +45,9 @@ def train_steps(training: Training, batches: Iterable[Batch], *, start: int) -> 
     Raises:
         TrainingError: a loss that is not finite; the weights of the step before are untouched.
     """
+    training.model.train()
     for step, batch in enumerate(batches, start):
-        if not training.model.training:
+        if not training.model.training:  # an evaluation came between
             training.model.train()
         seed_step(training.seed, step, training.accelerator.process_index)
         training.schedule.set(training.optimizer, step)

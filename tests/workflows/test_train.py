@@ -12,9 +12,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ssl_mask.algorithms.supervised import Supervised
 from ssl_mask.config import RunConfig
 from ssl_mask.errors import DataError, Interrupted, TrainingError
 from ssl_mask.runs import find_run, list_runs
+from ssl_mask.types import Losses
 from ssl_mask.workflows import train as workflow
 from ssl_mask.workflows.train import train
 
@@ -157,8 +159,24 @@ def test_early_stopping_stops(tiny: Tiny) -> None:
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tiny: Tiny) -> None:
     settings = {"optim": {"lr": 1e30, "warmup": 0, "optimizer": "sgd"}, "model": {"head": "linear", "neck": "none"}}
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d"):
+    with pytest.raises(TrainingError, match=r"loss is (nan|inf) at step \d|diverged"):
         train(tiny(name="nan", train={"steps": 50, "eval_every": 1}, **settings), quiet=True)
+
+
+def test_a_single_bad_step_is_named_and_the_state_before_it_is_kept(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(self: Supervised, model: torch.nn.Module, batch: Any, progress: float) -> Losses:
+        losses = real(self, model, batch, progress)
+        return losses if progress < 4 / 6 else Losses({"mask": losses.total * float("nan")}, {})
+
+    real = Supervised.losses
+    monkeypatch.setattr(Supervised, "losses", poisoned)
+    with pytest.raises(TrainingError, match="loss is nan at step 5"):
+        train(tiny(name="nan"), quiet=True)
+    state = torch.load(tiny().runs / "nan/checkpoints/last.state", weights_only=True)
+    assert state["progress"]["step"] == 3
+    assert all(torch.isfinite(v).all() for v in state["model"].values())
 
 
 def test_a_dry_run_leaves_nothing(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
