@@ -128,7 +128,7 @@ def rand_augment(count: int = 2, magnitude: float = 9.0) -> Any:
             A.NoOp(p=1.0),
             A.AutoContrast(p=1.0),
             A.Equalize(p=1.0),
-            A.Posterize(num_bits=8 - round(4 * m), p=1.0),
+            _posterize(8 - round(4 * m)),
             A.Solarize(threshold_range=(1 - m, 1 - m), p=1.0),
             _either_way(lambda sign: _affine(rotate=_exactly(30 * m * sign))),
             _either_way(lambda sign: _affine(shear={"x": _exactly(slant * sign), "y": (0, 0)})),
@@ -144,6 +144,10 @@ def rand_augment(count: int = 2, magnitude: float = 9.0) -> Any:
         replace=True,
         p=1.0,
     )
+
+
+def _posterize(bits: int) -> Any:
+    return A.Posterize(num_bits=bits, p=1.0) if bits < 8 else A.NoOp(p=1.0)  # albumentations refuses all 8
 
 
 def _either_way(build: Callable[[int], Any]) -> Any:

@@ -199,7 +199,7 @@ def shorten_index(segment: Path) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [spoil_length, spoil_header, spoil_index, shorten_index, Path.unlink, lambda segment: segment.write_text("")],
+    [spoil_length, spoil_header, spoil_index, shorten_index, Path.unlink, lambda path: path.write_text("")],
 )
 def test_a_spoilt_segment_is_ignored_and_decoded_again(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     paths, digests = images(tmp_path / "i")
@@ -224,9 +224,7 @@ def test_a_segment_that_vanishes_during_a_run_is_named(tmp_path: Path, spoil: Ca
         cache.read("00" * 32)
 
 
-def test_a_full_disk_is_a_storage_error_and_leaves_nothing_half(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -297,9 +295,7 @@ def test_two_processes_fill_at_the_same_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [3, 25])
-def test_a_killed_fill_keeps_its_segments_and_is_finished_later(
-    tmp_path: Path, decoded: list[Path], after: int
-) -> None:
+def test_a_killed_fill_keeps_its_segments_for_the_next(tmp_path: Path, decoded: list[Path], after: int) -> None:
     paths, digests = images(tmp_path / "i", 60)
     process = fill_elsewhere(tmp_path)
     go(process)

@@ -124,7 +124,7 @@ def test_a_memo_that_cannot_be_written_only_costs_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("settled")
-def test_two_processes_at_once(tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_three_processes_at_once(tmp_path: Path, reads: list[Path]) -> None:
     paths = files(tmp_path / "i", 60)
     code = (
         "import sys; from pathlib import Path; from ssl_mask.data import digests; digests._RACY_NS = -10**9;"

@@ -1,0 +1,283 @@
+"""The same seed gives the same picture anywhere, different draws differ, every preset does what it says."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections import Counter
+
+import albumentations as A
+import cv2
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from ssl_mask.data.augment import PRESETS, Augmenter, rand_augment
+from ssl_mask.errors import ConfigError
+
+SIZE = 48
+RANDOM_PRESETS = [preset for preset in PRESETS if preset != "none"]
+
+
+def picture(size: int = SIZE) -> np.ndarray:
+    """Smooth, mid-range and without any symmetry."""
+    noise = np.random.default_rng(0).integers(40, 216, (6, 6, 3), dtype=np.uint8)
+    return cv2.resize(noise, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
+class Draws(Dataset):
+    """Draw k of a run: what a training set does with its augmenter."""
+
+    def __init__(self, preset: str) -> None:
+        self.augmenter = Augmenter(preset, SIZE, grid_shuffle_classes=["odd"])
+
+    def __len__(self) -> int:
+        return 16
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        return self.augmenter(picture(), (7, k), ["odd"] if k % 2 else ["even"])
+
+
+def draws(preset: str, count: int = 64, seed: int = 0) -> list[np.ndarray]:
+    augmenter = Augmenter(preset, SIZE)
+    return [augmenter(picture(), (seed, k)) for k in range(count)]
+
+
+# --- seeds ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("workers", "start"), [(0, None), (1, "fork"), (2, "fork"), (2, "spawn")])
+def test_workers_change_nothing(workers: int, start: str | None) -> None:
+    expected = [Draws("strong")[k] for k in range(16)]
+    loader = DataLoader(Draws("strong"), batch_size=None, num_workers=workers, multiprocessing_context=start)
+    for _ in range(1 if start == "spawn" else 2):  # a second epoch asks for the same draws, and gets them
+        got = [np.asarray(sample) for sample in loader]
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_call_depends_on_no_call_before_it(preset: str) -> None:
+    augmenter = Augmenter(preset, SIZE, grid_shuffle_classes=["x"])
+    forward = [augmenter(picture(), (1, k), ["x"] if k % 3 else []) for k in range(30)]
+    copy = pickle.loads(pickle.dumps(augmenter))
+    for k in reversed(range(30)):
+        np.testing.assert_array_equal(copy(picture(), (1, k), ["x"] if k % 3 else []), forward[k])
+
+
+@pytest.mark.parametrize("preset", ["light", "competition", "strong"])
+def test_different_draws_differ(preset: str) -> None:
+    """In every part of the seed; RandAugment may draw `identity` twice, so a few may be equal."""
+    augmenter = Augmenter(preset, SIZE)
+    seeds = [(a, b, c) for a in range(4) for b in (0, 1, 2**40) for c in (0, 1, 12, 2)] + [(1, 23, 0), (12, 3, 0)]
+    assert len({augmenter(picture(), seed).tobytes() for seed in seeds}) >= len(seeds) - 1
+
+
+def test_numpy_integers_are_integers() -> None:
+    augmenter = Augmenter("competition", SIZE)
+    np.testing.assert_array_equal(augmenter(picture(), np.array([3, 4])), augmenter(picture(), (3, 4)))  # type: ignore[arg-type]
+
+
+def test_flip_and_brightness_are_independent() -> None:
+    """albumentations' own `set_random_seed` fails this: one number decides both, so two of four cases never come."""
+    half_bright = A.Compose([A.HorizontalFlip(p=0.5), A.RandomBrightnessContrast((0.2, 0.2), 0, p=0.5)])
+    augmenter = Augmenter("light", SIZE)
+    augmenter._plain = half_bright
+    half_bright.set_random_state(np.random.Generator(augmenter._bits), augmenter._random)
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[:, 0] = 100
+    seen = Counter()
+    for k in range(400):
+        result = augmenter(image, (0, k))
+        seen[bool(result[0, -1, 0] > result[0, 0, 0]), bool(result.max() > 100)] += 1
+    assert len(seen) == 4
+    assert min(seen.values()) > 60
+
+
+def test_flip_and_brightness_of_light_are_independent() -> None:
+    """From outside: which half is the bright one tells the flip, the halves' sum tells the brightness."""
+    image = np.full((SIZE, SIZE, 3), 80, np.uint8)
+    image[:, SIZE // 2 :] = 160
+    augmenter = Augmenter("light", SIZE)
+    results = [augmenter(image, (0, k))[16:32].astype(int) for k in range(400)]
+    left, right = (
+        np.array([result[:, columns].mean() for result in results]) for columns in (slice(8, 16), slice(-16, -8))
+    )
+    flipped, brighter = left > right, left + right > np.median(left + right)
+    cells = Counter(zip(flipped.tolist(), brighter.tolist(), strict=True))
+    assert len(cells) == 4
+    assert all(60 < n < 140 for n in cells.values())  # 100 each, within four standard deviations and more
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [32, 49, 112])
+def test_shape_type_and_input_are_kept(preset: str, size: int) -> None:
+    augmenter = Augmenter(preset, size, grid_shuffle_classes=["x"])
+    image = picture(size)
+    image.flags.writeable = False
+    for k in range(40):
+        result = augmenter(image, (0, k), ["x"])
+        assert result.shape == (size, size, 3)
+        assert result.dtype == np.uint8
+        assert result.flags.c_contiguous
+    np.testing.assert_array_equal(image, picture(size))
+
+
+def test_none_is_the_picture() -> None:
+    assert all(np.array_equal(result, picture()) for result in draws("none", 8))
+
+
+def test_flip_is_the_picture_or_its_mirror_equally_often() -> None:
+    results = draws("flip", 400)
+    same = sum(np.array_equal(result, picture()) for result in results)
+    mirrored = sum(np.array_equal(result, picture()[:, ::-1]) for result in results)
+    assert same + mirrored == 400
+    assert 150 < same < 250
+
+
+@pytest.mark.parametrize(("preset", "least", "most"), [("light", 5, 45), ("competition", 5, 50), ("strong", 15, 90)])
+def test_changes_are_neither_nothing_nor_everything(preset: str, least: float, most: float) -> None:
+    """Mean distance, in grey values, to the nearer of the picture and its mirror."""
+    image = picture().astype(int)
+    apart = [min(np.abs(image - r).mean(), np.abs(image[:, ::-1] - r).mean()) for r in draws(preset)]
+    assert least < np.mean(apart) < most
+
+
+@pytest.mark.parametrize(("preset", "share"), [("light", 0.0), ("competition", 0.5), ("strong", 1.0)])
+def test_cutout(preset: str, share: float) -> None:
+    """The rectangle is flat mid-grey, and no more than a sixth of a picture that has no grey of its own."""
+    white = np.full((SIZE, SIZE, 3), 255, np.uint8)
+    augmenter = Augmenter(preset, SIZE)
+    if preset == "strong":
+        augmenter._plain.transforms[1].transforms[:] = [A.NoOp(p=1.0)] * 14  # what else it does is another test's
+    grey = np.array([(augmenter(white, (0, k)) == 128).all(-1).mean() for k in range(200)])
+    assert abs((grey > 0).mean() - share) < 0.12
+    assert grey.max() < 0.17
+
+
+def test_unknown_preset_says_which_are_known() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'strong'"):
+        Augmenter("stronk", SIZE)
+
+
+def test_a_picture_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="48"):
+        Augmenter("flip", SIZE)(picture(SIZE + 1), (0,))
+
+
+# --- grid shuffle -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_grid_shuffle_only_for_named_classes_of_the_two_presets(preset: str) -> None:
+    with_shuffle = Augmenter(preset, SIZE, grid_shuffle_classes=["old", "odd"])
+    without = Augmenter(preset, SIZE)
+
+    def differing(classes: list[str]) -> int:
+        pairs = [(with_shuffle(picture(), (0, k), classes), without(picture(), (0, k), classes)) for k in range(40)]
+        return sum(not np.array_equal(*pair) for pair in pairs)
+
+    assert differing([]) == differing(["new", "oldest"]) == 0
+    assert (differing(["new", "old"]) > 20) == (preset in ("competition", "strong"))
+
+
+def test_grid_shuffle_moves_whole_tiles() -> None:
+    augmenter = Augmenter("competition", SIZE, grid_shuffle_classes=["x"])
+    shuffle = augmenter._shuffled.transforms[0]
+    tiles = {picture()[y : y + 16, x : x + 16].tobytes() for y in (0, 16, 32) for x in (0, 16, 32)}
+    kept = 0
+    for _ in range(40):
+        result = shuffle(image=picture())["image"]
+        assert {result[y : y + 16, x : x + 16].tobytes() for y in (0, 16, 32) for x in (0, 16, 32)} == tiles
+        kept += np.array_equal(result, picture())
+    assert 8 < kept < 32
+
+
+# --- RandAugment ------------------------------------------------------------------------------------------------------
+
+
+class Counted(A.NoOp):
+    """Stands for operation i, and notes that it was applied."""
+
+    def __init__(self, i: int, seen: list[int]) -> None:
+        super().__init__(p=1.0)
+        self.i, self.seen = i, seen
+
+    def apply(self, img: np.ndarray, **_: object) -> np.ndarray:
+        self.seen.append(self.i)
+        return img
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 20])
+def test_n_operations_uniformly_with_replacement_in_any_order(count: int) -> None:
+    seen: list[int] = []
+    operations = rand_augment(count)
+    assert len(operations) == 14
+    operations.transforms[:] = [Counted(i, seen) for i in range(14)]
+    operations.set_random_seed(0)
+    calls, runs = 1400 // count, []
+    for _ in range(calls):
+        seen.clear()
+        operations(image=picture())
+        assert len(seen) == count
+        runs.append(tuple(seen))
+    shares = Counter(i for run in runs for i in run)
+    assert set(shares) == set(range(14))
+    assert all(50 < n < 150 for n in shares.values())  # 100 each, within five standard deviations
+    if count > 1:
+        assert any(len(set(run)) < count for run in runs)
+        assert any(run != tuple(sorted(run)) for run in runs)
+
+
+def test_magnitude_zero_changes_almost_nothing_and_more_is_more() -> None:
+    """All but auto-contrast and equalize, which have no magnitude in the paper either."""
+    image = picture()
+
+    def change(magnitude: float) -> list[float]:
+        operations = list(rand_augment(1, magnitude))
+        means = []
+        for operation in [operations[0], *operations[3:]]:
+            operation.set_random_seed(0)
+            results = [operation(image=image)["image"].astype(int) for _ in range(12)]
+            means.append(float(np.mean([np.abs(result - image).mean() for result in results])))
+        return means
+
+    nothing, little, much = change(0), change(3), change(9)
+    assert max(nothing) < 1.5
+    assert all(a <= b for a, b in zip(little, much, strict=True))
+    assert all(b > 1 for b in much[1:])
+
+
+def test_signed_operations_go_both_ways() -> None:
+    """Rotation by 27 degrees, by hand: a dot right of the centre goes up or down by sin(27°) of its distance."""
+    rotate = list(rand_augment(1, 9))[5]
+    rotate.set_random_seed(0)
+    image = np.zeros((101, 101, 3), np.uint8)
+    image[49:52, 89:92] = 255
+    heights = set()
+    for _ in range(20):
+        ys, _ = np.nonzero(rotate(image=image)["image"][..., 0] > 200)
+        heights.add(round(float(ys.mean())))
+    assert heights == {round(50 - 40 * np.sin(np.deg2rad(27))), round(50 + 40 * np.sin(np.deg2rad(27)))}
+
+
+# --- the import -------------------------------------------------------------------------------------------------------
+
+
+def test_importing_neither_warns_nor_calls_home() -> None:
+    code = (
+        "import os, socket\n"
+        "def refuse(*_): raise SystemExit('something asked the network')\n"
+        "socket.socket.connect = refuse\n"
+        "import ssl_mask.data.augment\n"
+        "assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1'\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "NO_ALBUMENTATIONS_UPDATE"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

