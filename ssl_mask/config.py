@@ -126,6 +126,7 @@ class LossConfig(Section):
 
 class OptimConfig(Section):
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """Rule of the weight update; `sgd` is with Nesterov momentum."""
     lr: PositiveFloat = 1e-3
     """Peak learning rate of neck and heads."""
     backbone_lr_scale: NonNegativeFloat = 1.0
@@ -135,6 +136,7 @@ class OptimConfig(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Of SGD (Nesterov)."""
     schedule: Literal["cosine", "one_cycle", "plateau", "constant"] = "cosine"
+    """How the rate goes on after the warm-up; `plateau` divides it when validation stops getting better."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the rate rises to its peak."""
     final_lr_scale: float = Field(default=0.0, ge=0, le=1)
@@ -283,7 +285,7 @@ def resolve(layers: Iterable[Mapping[str, Any]], *, has_gpu: Callable[[], bool])
     preset = asked.get("preset", "auto")
     if preset == "auto":
         preset = "gpu" if has_gpu() else "laptop"
-    base = {} if preset == "none" else read_config_file(preset)
+    base = {} if preset == "none" else read_config_file(str(preset))
     base = _settle_length(base, asked)
     return validate(merge(merge(base, asked), {"preset": str(preset)}))
 

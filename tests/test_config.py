@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,11 @@ def test_an_unknown_preset_is_answered_with_the_closest() -> None:
         settle({"preset": "labtop"})
 
 
+def test_a_preset_that_is_no_name_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"No config named '3'"):
+        settle({"preset": 3})
+
+
 @pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2", "just text"])
 def test_a_config_file_that_is_no_mapping_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.yaml").write_text(text)
@@ -176,6 +182,6 @@ def test_shipped_config_validates(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_config_says_what_paper_command_time_and_score(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
-    header = [line for line in lines[: next(i for i, x in enumerate(lines) if not x.startswith("#"))]]
+    header = itertools.takewhile(lambda line: line.startswith("#"), lines)
     keys = [m.group(1) for line in header if (m := re.match(r"# (\w+):\s+\S", line))]
     assert lines[0].startswith("# What:") and keys == ["What", "Paper", "Command", "Time", "Score"]

@@ -14,7 +14,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ssl_mask.data.augment import Augmenter
 from ssl_mask.data.cache import ImageSource
+from ssl_mask.errors import SslMaskError
 from ssl_mask.types import Batch, Labeled
+
+GRACE_SECONDS = 3.0
 
 
 class Draw(NamedTuple):
@@ -140,6 +143,9 @@ def _closing(iterator: Iterator[Any]) -> Generator[Any, None, None]:
     """Closing this generator ends the worker processes at once, also while an exception holds on to it."""
     try:
         yield from iterator
+    except SslMaskError as error:
+        # torch wraps a worker's error into its traceback; what a person needs is its last line.
+        raise type(error)(error.problem.rsplit(f"{type(error).__name__}: ", 1)[-1].strip()) from None
     finally:
         del iterator
 
@@ -158,14 +164,17 @@ def worker_options(workers: int) -> dict[str, Any]:
 
 
 def _one_thread(_: int) -> None:
+    import os
     import signal
+    import threading
 
     import cv2
 
     cv2.setNumThreads(0)
-    # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the parent decides when its workers end.
+    # Ctrl-C and a scheduler's SIGTERM reach the whole process group, but the parent still needs its workers to finish
+    # the step and save. SIGTERM may not be ignored for good: Python also ends forgotten workers with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(GRACE_SECONDS, os._exit, (0,)).start())
 
 
 def _stack(images: list[NDArray[np.uint8]]) -> torch.Tensor:

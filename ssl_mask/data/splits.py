@@ -16,10 +16,10 @@ def split(manifest: Manifest, *, folds: int, fold: int, seed: int, min_groups: i
 
     Raises:
         DataError: a group on both sides of a given split, a class with fewer than `min_groups` groups,
-            or fewer groups than folds.
+            or fewer groups (or images in every class) than folds.
     """
+    refuse_shared_groups(manifest)
     if manifest.where("val"):
-        refuse_shared_groups(manifest)
         return manifest
     _refuse_rare_classes(manifest, min_groups)
     return _k_fold(manifest, folds=folds, fold=fold, seed=seed)
@@ -60,6 +60,10 @@ def _k_fold(manifest: Manifest, *, folds: int, fold: int, seed: int) -> Manifest
     distinct = len(set(labeled.groups))
     if distinct < folds:
         raise DataError(f"{distinct} groups cannot make {folds} folds.", hint="Lower data.folds or add persons.")
+    most = int(np.bincount(labeled.joint).max())
+    if most < folds:
+        raise DataError(f"No class has the {folds} images that {folds} folds need; the largest has {most}.",
+                        hint="Lower data.folds or add images.")  # fmt: skip
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer images than folds only means that some folds lack it; validation reports the support.

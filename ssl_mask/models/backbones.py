@@ -70,10 +70,14 @@ def _create(name: str, *, download: bool, drop_path: float) -> Any:
         if not download:
             raise
         raise ModelError(
-            f"The pretrained weights of {name} could not be downloaded: {str(error).splitlines()[0]}",
+            f"The pretrained weights of {name} could not be downloaded: {_first_line(error)}",
             hint="Three ways out: --set model.weights=FILE.safetensors (weights that you have), "
             "--set model.backbone=embedded (needs no download), or --set model.weights=none (from scratch).",
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def freeze_stages(net: nn.Module, count: int) -> None:
@@ -163,5 +167,5 @@ def read_state(path: Path) -> dict[str, Tensor]:
             inner = next((content[k] for k in ("state_dict", "model") if isinstance(content.get(k), dict)), content)
             return {str(k): v for k, v in inner.items() if isinstance(v, Tensor)}
     except Exception as error:  # torch and safetensors raise many kinds for a broken file
-        raise ModelError(f"Cannot read the weights in {path}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"Cannot read the weights in {path}: {_first_line(error)}") from error
     raise ModelError(f"{path}: not a .safetensors or .pth file.")

@@ -39,7 +39,7 @@ class Classifier(nn.Module):
         """(n, size, size, 3) uint8 -> {head: (n, classes)} margin-free logits, float32."""
         embedding = self.embed(images)
         views = self.dropout(embedding)
-        return {name: torch.stack([head(v) for v in views]).mean(dim=0) for name, head in self.heads.items()}
+        return {name: torch.stack([head(v).float() for v in views]).mean(dim=0) for name, head in self.heads.items()}
 
     def embed(self, images: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 -> (n, embedding_size)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,8 +61,9 @@ def predict_logits(
     model.eval()
     views: list[list[dict[str, Tensor]]] = [[], []] if flip else [[]]
     pin = accelerator.device.type == "cuda"
-    with torch.inference_mode(), accelerator.autocast():
-        for images in image_batches(source, rows, batch_size=batch_size, workers=workers, pin=pin):
+    batches = image_batches(source, rows, batch_size=batch_size, workers=workers, pin=pin)
+    with torch.inference_mode(), accelerator.autocast(), closing(batches):
+        for images in batches:
             moved = images.to(accelerator.device, non_blocking=True)
             views[0].append(model(moved))
             if flip:

@@ -104,12 +104,16 @@ def predict(
 
     total = np.zeros((len(manifest), len(first.schema.joint_classes)), dtype=np.float64)
     bad: dict[int, str] = {}
-    for member in members:
-        pool = _open(member, manifest, cache, tolerant=on_bad != "fail", accelerator=accelerator, console=console)
-        manifest, bad = pool.manifest, pool.bad
-        if pool.good:
-            settled = setup.settle_workers(workers, accelerator) if cache == "off" else 0
-            total[pool.good] += _member_probs(member, pool.images, accelerator, batch_size, settled, tta, console)
+    try:
+        for member in members:
+            pool = _open(member, manifest, cache, tolerant=on_bad != "fail", accelerator=accelerator, console=console)
+            manifest, bad = pool.manifest, pool.bad
+            if pool.good:
+                settled = setup.settle_workers(workers, accelerator) if cache == "off" else 0
+                total[pool.good] += _member_probs(member, pool.images, accelerator, batch_size, settled, tta, console)
+    except ImageError as error:
+        hint = "Mend it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (commonest class)."
+        raise ImageError(error.problem, hint=hint) from error
     probs = (total / len(members)).astype(np.float32)
     probs[list(bad)] = _stand_in(first, on_bad)
 
@@ -194,11 +198,7 @@ def _open(
         {"cache": cache if cache != "auto" else config.cache, "max_pixels": config.max_pixels, "resize": member.resize}
     )
     with accelerator.main_process_first(), console.counting("Reading images") as tell:
-        try:
-            return open_pool(manifest, reading, member.size, tolerant=tolerant, on_progress=tell)
-        except ImageError as error:
-            hint = "Mend it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (commonest class)."
-            raise ImageError(error.problem, hint=hint) from error
+        return open_pool(manifest, reading, member.size, tolerant=tolerant, on_progress=tell)
 
 
 def _member_probs(

@@ -289,7 +289,7 @@ def evaluate_and_keep(job: Job, step: int) -> bool:
 
 
 def _eval_batch(job: Job) -> int:
-    return max(64, job.config.train.batch_size // job.accelerator.num_processes)
+    return max(64, job.config.train.batch_size // int(job.accelerator.num_processes))
 
 
 def _validation_line(step: int, results: dict[str, tuple[Scores, HeadLogits]], *, better: bool) -> str:

@@ -124,7 +124,7 @@ def test_bomb(cli: Cli, faces: Path) -> None:
     refused(cli, faces, photo.name, "10000", "data.max_pixels")
 
 
-def test_path_out_of_the_data_folder(cli: Cli, faces: Path, tmp_path: Path) -> None:
+def test_path_out_of_the_data_folder(cli: Cli, faces: Path) -> None:
     edit(faces, lambda lines: [*lines[:2], ",".join([*lines[2].split(",")[:4], "../../../elsewhere"]), *lines[3:]])
     refused(cli, faces, "train/train.csv:3", "leads out")
 

@@ -42,7 +42,8 @@ def read(root: Path, options: Options) -> Manifest:
     """Photos of train/train.csv, then those of eval/info.csv as `test` in its order.
 
     Raises:
-        DataError: a missing column or folder, an unknown gender or age, one id with two labels; names the row.
+        DataError: a missing column or folder, an unknown gender or age, one id with two labels,
+            a folder in two rows; names the row.
     """
     train = tuple(_train_rows(root, options))
     test = tuple(_test_rows(root))
@@ -61,17 +62,22 @@ def read(root: Path, options: Options) -> Manifest:
 def _train_rows(root: Path, options: Options) -> Iterator[Row]:
     table = root / "train" / "train.csv"
     seen: dict[str, tuple[int, int]] = {}
+    first: dict[str, str] = {}
     for where, cells in read_csv(table, columns=("id", "gender", "age", "path")):
         short = f"train/train.csv:{where.rsplit(':', 1)[1]}"
         gender = SCHEMA.index_of(SCHEMA.factors[1], cells["gender"].lower(), where=short)
         age = _age(cells["age"], where=short)
         person = cells["id"]
+        if not person:
+            raise DataError(f"{short}: no id.", hint="Every person needs one: photos are split by it.")
         if seen.setdefault(person, (gender, _band(age, OLD))) != (gender, _band(age, OLD)):
             raise DataError(
                 f"{short}: id {person!r} stands twice in {table.name} with different labels.",
                 hint="Correct the row, or give the two persons different ids (such as 001498-1 and 001498-2).",
             )
         folder = inside(root, f"train/images/{cells['path']}", where=short)
+        if first.setdefault(folder, short) != short:
+            raise DataError(f"{short}: {folder} stands already at {first[folder]}.", hint="Keep one of the rows.")
         for name, mask in _photos(root / folder, where=short):
             true = (mask, gender, _band(age, OLD))
             trained = (mask, gender, _band(age, options.age_boundary))

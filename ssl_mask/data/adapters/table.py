@@ -93,7 +93,10 @@ def _header(path: Path) -> list[str]:
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet
 
-        return [str(name) for name in pyarrow.parquet.read_schema(path).names]
+        try:
+            return [str(name) for name in pyarrow.parquet.read_schema(path).names]
+        except (OSError, ValueError):  # not Parquet after all; `read` says so when the layout is asked for by name
+            return []
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         return [cell.strip() for cell in next(lines, "").split(",")]
 

@@ -1,0 +1,102 @@
+"""Label corrections, and links that lead out of the data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ssl_mask.data.checks import apply_corrections, refuse_escapes
+from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.errors import DataError
+
+SCHEMA = LabelSchema((Factor("shape", ("disc", "box")), Factor("hue", ("red", "blue"))))
+ROWS = (
+    Row("a.jpg", "x", "train", "t:2", (0, 0), train_labels=(1, 0)),
+    Row("b.jpg", "x", "val", "t:3", (0, 0)),
+    Row("c.jpg", "y", "train", "t:4", (1, 1)),
+    Row("d.jpg", "x", "test", "t:5", None),
+)
+
+
+def manifest(root: Path = Path(), rows: tuple[Row, ...] = ROWS) -> Manifest:
+    return Manifest(root, "table", SCHEMA, rows, grouped=True, submission=Submission("id", ("shape",), "names"))
+
+
+def corrected(folder: Path, text: str) -> Manifest:
+    (folder / "fix.csv").write_text(text)
+    return apply_corrections(manifest(), folder / "fix.csv")
+
+
+def test_by_path_only_the_filled_cells_change(tmp_path: Path) -> None:
+    made = corrected(tmp_path, "path,shape,hue\nc.jpg,,red\n")
+    assert [r.labels for r in made.rows] == [(0, 0), (0, 0), (1, 0), None]
+
+
+def test_by_group_every_labeled_image_changes(tmp_path: Path) -> None:
+    made = corrected(tmp_path, "group,hue\nx,blue\n")
+    assert [r.labels for r in made.rows] == [(0, 1), (0, 1), (1, 1), None]
+
+
+@pytest.mark.parametrize("lines", ["x,,blue\n,b.jpg,red\n", ",b.jpg,red\nx,,blue\n"])
+def test_the_images_own_correction_wins_over_its_groups(tmp_path: Path, lines: str) -> None:
+    made = corrected(tmp_path, "group,path,hue\n" + lines)
+    assert [r.labels for r in made.rows[:2]] == [(0, 1), (0, 0)]
+
+
+def test_a_corrected_image_is_trained_on_as_corrected(tmp_path: Path) -> None:
+    made = corrected(tmp_path, "path,hue\na.jpg,blue\n")
+    assert made.train_labels[0].tolist() == made.labels[0].tolist() == [0, 1]
+    assert manifest().train_labels[0].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,hue\nzzz.jpg,red\n", r"fix\.csv:2: no labeled image has path 'zzz\.jpg'"),
+        ("path,hue\nd.jpg,red\n", r"fix\.csv:2: no labeled image has path 'd\.jpg'"),
+        ("group,hue\nzzz,red\n", r"fix\.csv:2: no labeled image has group 'zzz'"),
+        ("path,hue\na.jpg,redd\n", r"fix\.csv:2: hue 'redd' is not a known class"),
+        ("path,colour\na.jpg,red\n", r"fix\.csv: unknown column 'colour'"),
+        ("path,hue\n,red\n", r"fix\.csv:2: no `path` or `group`"),
+    ],
+)
+def test_a_correction_that_fits_nothing_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        corrected(tmp_path, text)
+
+
+def test_an_absent_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Cannot read .*absent\.csv"):
+        apply_corrections(manifest(), tmp_path / "absent.csv")
+
+
+def linked(root: Path, target: Path, path: str, link: str) -> Manifest:
+    (root / link).symlink_to(target)
+    return manifest(root, (Row(path, "x", "train", "t:2", (0, 0)),))
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
+    outside, root = tmp_path / "out.jpg", tmp_path / "data"
+    outside.touch()
+    root.mkdir()
+    with pytest.raises(DataError, match=r"t:2: in\.jpg leads outside") as caught:
+        refuse_escapes(linked(root, outside, "in.jpg", "in.jpg"))
+    assert "data.outside_root=allow" in caught.value.hint
+
+
+def test_a_linked_folder_that_leads_out_is_refused(tmp_path: Path) -> None:
+    for folder in ("data", "other"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(DataError, match=r"t:2: link/a\.jpg leads outside"):
+        refuse_escapes(linked(tmp_path / "data", tmp_path / "other", "link/a.jpg", "link"))
+
+
+def test_a_link_inside_and_a_linked_root_are_fine(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "a.jpg").touch()
+    refuse_escapes(linked(real, real / "a.jpg", "b.jpg", "b.jpg"))
+    (tmp_path / "root").symlink_to(real)
+    refuse_escapes(manifest(tmp_path / "root", (Row("a.jpg", "x", "train", "t:2", (0, 0)),)))
