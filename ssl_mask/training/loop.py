@@ -14,6 +14,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from ssl_mask.errors import TrainingError
+from ssl_mask.training.ema import WarmEma
 from ssl_mask.training.optim import Schedule
 from ssl_mask.types import Algorithm, Batch, Losses
 
@@ -29,7 +30,7 @@ class Training:
     """Prepared by Accelerate."""
     schedule: Schedule
     """Not prepared: a prepared one would step once a process."""
-    ema: Any
+    ema: WarmEma | None
     algorithm: Algorithm
     clip: Callable[[nn.Module], None] | None
     steps: int
@@ -59,7 +60,7 @@ def train_steps(training: Training, batches: Iterable[Batch], *, start: int) -> 
         training.optimizer.step()
         training.optimizer.zero_grad(set_to_none=True)
         if training.ema is not None:
-            training.ema.update(training.accelerator.unwrap_model(training.model), step=step)
+            training.ema.update(step)
         yield step + 1, losses
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from ssl_mask import environment
 from ssl_mask.cards.run_card import run_card
@@ -246,8 +247,7 @@ def fit(job: Job) -> None:
 
 def log_step(job: Job, step: int, losses: Losses, rate: float) -> str:
     """Append a line to metrics.jsonl; returns the note for the progress bar."""
-    terms = {k: round(float(v), 6) for k, v in losses.terms.items()}
-    stats = {k: round(float(v), 6) for k, v in losses.stats.items()}
+    terms, stats = _over_processes(losses.terms, job.accelerator), _over_processes(losses.stats, job.accelerator)
     lr = max(g["lr"] for g in job.training.optimizer.param_groups)
     if job.run is not None and job.is_main:
         job.run.log(
@@ -256,6 +256,12 @@ def log_step(job: Job, step: int, losses: Losses, rate: float) -> str:
         )  # fmt: skip
     parts = " ".join(f"{k} {v:.3f}" for k, v in terms.items())
     return f"loss {sum(terms.values()):.3f} ({parts})  {rate:.0f} images/s"
+
+
+def _over_processes(values: dict[str, Tensor], accelerator: Accelerator) -> dict[str, float]:
+    """Means over all processes, which hold equal shares of the batch."""
+    mean = accelerator.reduce(torch.stack(list(values.values())).float(), reduction="mean")
+    return {k: round(v, 6) for k, v in zip(values, mean.tolist(), strict=True)}
 
 
 def evaluate_and_keep(job: Job, step: int) -> bool:

@@ -327,7 +327,7 @@ def step_parts(job: Job) -> list[Line]:
         "finite check": lambda: torch.isfinite(torch.zeros(())).item(),
     }
     if training.ema is not None:
-        parts["average the weights (EMA)"] = lambda: training.ema.update(training.model, step=1)
+        parts["average the weights (EMA)"] = lambda: training.ema.update(1)
     return [Line(f"part of a step: {name}", f"{1000 * usual_cpu(work):.2f} ms CPU") for name, work in parts.items()]
 
 

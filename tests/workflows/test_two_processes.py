@@ -1,0 +1,58 @@
+"""Two processes over gloo do what one does: the same losses, the same validation predictions, each image once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+# LayerNorm only: batch-norm statistics are those of a process's own share, so they differ by design.
+SETTINGS = {
+    "preset": "none",
+    "model": {"backbone": "test_vit", "weights": "none", "neck": "none"},
+    "optim": {"lr": 1e-4},
+    "train": {"steps": 3, "batch_size": 8, "eval_every": 3, "log_every": 1, "workers": 0},
+    "data": {"folds": 2},
+}
+SCRIPT = """
+from accelerate import PartialState
+from ssl_mask.cli.app import main
+import sys
+assert PartialState().num_processes == int(sys.argv.pop()), PartialState()
+main()
+"""
+
+
+def launch(processes: int, data: Path, work: Path) -> Path:
+    (work / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+    (work / "start.py").write_text(SCRIPT)
+    words = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0",
+        "start.py", "train", "--config", "config.yaml", "--data", str(data), "--name", f"p{processes}", str(processes),
+    ]  # fmt: skip
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return work / "runs" / f"p{processes}"
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(drawn: Path, tmp_path: Path) -> None:
+    one, two = (launch(n, drawn, tmp_path) for n in (1, 2))
+    assert json.loads((two / "environment.json").read_text())["processes"] == 2
+    records = [[json.loads(line) for line in (run / "metrics.jsonl").open()] for run in (one, two)]
+    losses = [[r["loss"] for r in lines if r["kind"] == "train"] for lines in records]
+    assert len(losses[0]) == 3
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-3)
+    tables = [pd.read_parquet(run / "validation.parquet") for run in (one, two)]
+    assert tables[0]["path"].tolist() == tables[1]["path"].tolist()
+    assert tables[0]["path"].is_unique
+    probs = [t.filter(like="p/").to_numpy() for t in tables]
+    np.testing.assert_allclose(probs[0], probs[1], atol=2e-3)
