@@ -21,21 +21,13 @@ SETTINGS = {
     "train": {"steps": 3, "batch_size": 8, "eval_every": 3, "log_every": 1, "workers": 0},
     "data": {"folds": 2},
 }
-SCRIPT = """
-from accelerate import PartialState
-from ssl_mask.cli.app import main
-import sys
-assert PartialState().num_processes == int(sys.argv.pop()), PartialState()
-main()
-"""
 
 
 def launch(processes: int, data: Path, work: Path) -> Path:
     (work / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
-    (work / "start.py").write_text(SCRIPT)
     words = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", "0",
-        "start.py", "train", "--config", "config.yaml", "--data", str(data), "--name", f"p{processes}", str(processes),
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+        "-m", "ssl_mask", "train", "--config", "config.yaml", "--data", str(data), "--name", f"p{processes}",
     ]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -46,8 +38,8 @@ def launch(processes: int, data: Path, work: Path) -> Path:
 @pytest.mark.slow
 def test_two_processes_equal_one(drawn: Path, tmp_path: Path) -> None:
     one, two = (launch(n, drawn, tmp_path) for n in (1, 2))
-    assert json.loads((two / "environment.json").read_text())["processes"] == 2
-    records = [[json.loads(line) for line in (run / "metrics.jsonl").open()] for run in (one, two)]
+    assert [json.loads((r / "environment.json").read_text())["processes"] for r in (one, two)] == [1, 2]
+    records = [[json.loads(x) for x in (r / "metrics.jsonl").read_text().splitlines()] for r in (one, two)]
     losses = [[r["loss"] for r in lines if r["kind"] == "train"] for lines in records]
     assert len(losses[0]) == 3
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-3)
