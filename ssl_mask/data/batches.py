@@ -118,6 +118,7 @@ def train_batches(
     images: LabeledImages, stream: Stream, *, start: int, stop: int, workers: int, pin: bool = False
 ) -> Generator[Batch, None, None]:
     """Batches of steps `start` … `stop` - 1 for this rank, on the CPU."""
+    _one_thread_each()
     loader = DataLoader(
         images,
         batch_sampler=StepSampler(stream, start, stop),
@@ -168,13 +169,18 @@ def _one_thread(_: int) -> None:
     import signal
     import threading
 
-    import cv2
-
-    cv2.setNumThreads(0)
+    _one_thread_each()
     # Ctrl-C and a scheduler's SIGTERM reach the whole process group, but the parent still needs its workers to finish
     # the step and save. SIGTERM may not be ignored for good: Python also ends forgotten workers with it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(GRACE_SECONDS, os._exit, (0,)).start())
+
+
+def _one_thread_each() -> None:
+    """On pictures this small OpenCV's own threads double the CPU time of augmentation and fight with torch's."""
+    import cv2
+
+    cv2.setNumThreads(0)
 
 
 def _stack(images: list[NDArray[np.uint8]]) -> torch.Tensor:
