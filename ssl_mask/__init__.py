@@ -10,26 +10,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ssl_mask.config import RunConfig as RunConfig
     from ssl_mask.config import load_config as load_config
     from ssl_mask.runs import Run as Run
     from ssl_mask.runs import load_run as load_run
+    from ssl_mask.sections import RunConfig as RunConfig
+    from ssl_mask.workflows.compare import compare as compare
     from ssl_mask.workflows.demo import demo as demo
     from ssl_mask.workflows.evaluate import evaluate as evaluate
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.train import train as train
+    from ssl_mask.workflows.train import uda as uda
 
 _HOME = {
-    "RunConfig": "ssl_mask.config",
+    "RunConfig": "ssl_mask.sections",
     "load_config": "ssl_mask.config",
     "Run": "ssl_mask.runs",
     "load_run": "ssl_mask.runs",
     "train": "ssl_mask.workflows.train",
+    "uda": "ssl_mask.workflows.train",
+    "compare": "ssl_mask.workflows.compare",
     "predict": "ssl_mask.workflows.predict",
     "evaluate": "ssl_mask.workflows.evaluate",
     "demo": "ssl_mask.workflows.demo",
 }
-__all__ = ["Run", "RunConfig", "demo", "evaluate", "load_config", "load_run", "predict", "train"]
+__all__ = ["Run", "RunConfig", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "train", "uda"]
 
 
 def __getattr__(name: str) -> Any:

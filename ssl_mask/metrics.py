@@ -39,6 +39,44 @@ def accuracy(true: Labels, predicted: Labels) -> float:
     return float((true == predicted).mean()) if len(true) else float("nan")
 
 
+def paired_bootstrap(
+    true: Labels, first: Labels, second: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """95 % percentile intervals of second less first, averaged over runs; the same groups are drawn for both.
+
+    Args:
+        true: (n,).
+        first: (runs, n) predicted classes.
+        second: (runs, n), of the same images.
+        groups: (n,) group of each image.
+
+    Returns:
+        `macro_f1` and `accuracy`, each (difference, low, high).
+    """
+    names, group_of = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    supported = np.bincount(true, minlength=classes)[:classes] > 0
+
+    def difference(weights: NDArray[Any] | None) -> tuple[float, float]:
+        means: list[tuple[float, float]] = []
+        for side in (first, second):
+            scores = []
+            for predicted in side:
+                matrix = confusion(true, predicted, classes + 1, weights=weights)
+                counted = (matrix.sum(axis=1)[:classes] > 0) | ~supported
+                f1 = f1_per_class(matrix)[:classes]
+                scores.append((f1[counted].mean(), np.trace(matrix) / matrix.sum()))
+            means.append(tuple(np.mean(scores, axis=0)))
+        return means[1][0] - means[0][0], means[1][1] - means[0][1]
+
+    drawn = [
+        difference(rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[group_of]) for _ in range(draws)
+    ]
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    values = zip(("macro_f1", "accuracy"), difference(None), low, high, strict=True)
+    return {key: Interval(float(v), float(lo), float(hi)) for key, v, lo, hi in values}
+
+
 def bootstrap(
     true: Labels, predicted: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:

@@ -5,12 +5,21 @@ runs/train-001/
 ├── config.yaml          the whole resolved configuration
 ├── environment.json     code version, packages, machine, command line
 ├── manifest.csv         every image with its group, side, labels and SHA-256
+├── unlabeled.csv        uda: every unlabeled image with its SHA-256, and why one was left out
+├── data_card.md         uda: the unlabeled pool in words
 ├── metrics.jsonl        a line every few steps and every evaluation
 ├── checkpoints/         best.safetensors (to predict), last.state (to continue)
 ├── validation.parquet   what the best weights say of every validation image
-├── plots/               curves.svg, confusion.svg
+├── plots/               curves.svg, confusion.svg; uda: consistency.svg
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
 └── run_card.md          all of it in words
+
+A study (`sslmask uda --twin --seeds 0,1`) is a folder of runs:
+
+runs/study-001/
+├── study.json           its seeds, and the configuration
+├── seed-0/, seed-0-labels-only/, …
+└── comparison.json, comparison.md
 """
 
 from __future__ import annotations
@@ -24,9 +33,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_mask.config import RunConfig, read_config_file, to_yaml, validate
+from ssl_mask.config import read_config_file, to_yaml, validate
 from ssl_mask.errors import DataError, InputError, did_you_mean
 from ssl_mask.files import storage, write_json, write_text
+from ssl_mask.sections import RunConfig
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,14 @@ class RunDir:
     @property
     def manifest(self) -> Path:
         return self.path / "manifest.csv"
+
+    @property
+    def unlabeled(self) -> Path:
+        return self.path / "unlabeled.csv"
+
+    @property
+    def data_card(self) -> Path:
+        return self.path / "data_card.md"
 
     @property
     def metrics(self) -> Path:
@@ -137,6 +155,28 @@ class RunDir:
 
 
 @dataclass(frozen=True)
+class StudyDir:
+    """Paths inside a study: several runs that are compared."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def comparison(self) -> Path:
+        return self.path / "comparison.json"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "comparison.md"
+
+    def run(self, name: str) -> RunDir:
+        return RunDir(self.path / name)
+
+
+@dataclass(frozen=True)
 class Run:
     """A finished or running experiment, as the API returns it."""
 
@@ -175,33 +215,49 @@ def create_run(config: RunConfig, verb: str) -> RunDir:
         InputError: the name is taken.
         StorageError: the folder cannot be made.
     """
-    with storage(config.runs):
-        config.runs.mkdir(parents=True, exist_ok=True)
-        if config.name is not None:
-            run = RunDir(config.runs / config.name)
-            try:
-                run.path.mkdir()
-            except FileExistsError:
-                hint = f"Choose another --name, or continue it: --resume {config.name}"
-                raise InputError(f"The run {run.path} exists.", hint=hint) from None
-        else:
-            run = _next_free(config.runs, verb)
+    run = RunDir(_new_folder(config, verb))
     write_text(run.config_file, to_yaml(config))
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     run.update(verb=verb, name=run.name, status="running", started=now, step=0, best=None, leakage="not-checked")
     return run
 
 
-def _next_free(runs: Path, verb: str) -> RunDir:
+def create_study(config: RunConfig, plan: dict[str, Any]) -> StudyDir:
+    """A fresh study folder with its plan in it. Raises as `create_run`."""
+    study = StudyDir(_new_folder(config, "study"))
+    write_json(study.plan, {**plan, "config": config.model_dump(mode="json")})
+    return study
+
+
+def find_study(reference: str | Path, runs: Path) -> StudyDir | None:
+    """A study by path or name, or None when it is none."""
+    return next((StudyDir(p) for p in (Path(reference), runs / reference) if (p / "study.json").is_file()), None)
+
+
+def _new_folder(config: RunConfig, verb: str) -> Path:
+    with storage(config.runs):
+        config.runs.mkdir(parents=True, exist_ok=True)
+        if config.name is None:
+            return _next_free(config.runs, verb)
+        path = config.runs / config.name
+        try:
+            path.mkdir()
+        except FileExistsError:
+            hint = f"Choose another --name, or continue it: --resume {config.name}"
+            raise InputError(f"The run {path} exists.", hint=hint) from None
+        return path
+
+
+def _next_free(runs: Path, verb: str) -> Path:
     number = 1 + sum(p.name.startswith(f"{verb}-") for p in runs.iterdir())
     while True:
-        run = RunDir(runs / f"{verb}-{number:03d}")
+        path = runs / f"{verb}-{number:03d}"
         try:
-            run.path.mkdir()
+            path.mkdir()
         except FileExistsError:
             number += 1
         else:
-            return run
+            return path
 
 
 def find_run(reference: str | Path, runs: Path) -> RunDir:
@@ -218,16 +274,18 @@ def find_run(reference: str | Path, runs: Path) -> RunDir:
     for path in (Path(reference), runs / reference):
         if (path / "run.json").is_file():
             return RunDir(path)
-    names = [r.name for r in list_runs(runs)]
+    names = [r.path.relative_to(runs).as_posix() for r in list_runs(runs)]
+    inside = [n for n in names if n.startswith(f"{reference}/")]
+    if inside:
+        raise DataError(f"{reference} is a study of several runs.", hint=f"Name one of them: {', '.join(inside)}.")
     hint = did_you_mean(str(reference), names) if names else f"There are no runs in {runs.absolute()}."
     raise DataError(f"No run {str(reference)!r}.", hint=hint)
 
 
 def list_runs(runs: Path) -> list[RunDir]:
-    """All runs in a folder, by name."""
-    if not runs.is_dir():
-        return []
-    return [RunDir(p) for p in sorted(runs.iterdir()) if (p / "run.json").is_file()]
+    """All runs in a folder and in its studies, by name."""
+    found = [*runs.glob("*/run.json"), *runs.glob("*/*/run.json")]
+    return [RunDir(p.parent) for p in sorted(found)]
 
 
 def load_run(reference: str | Path = "latest", runs: Path = Path("runs")) -> Run:

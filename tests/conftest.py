@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from ssl_mask.config import RunConfig, merge, resolve
+from ssl_mask.config import merge, resolve
 from ssl_mask.data.adapters.demo import draw_demo
+from ssl_mask.sections import RunConfig
 
 TINY: dict[str, Any] = {
     "preset": "none",

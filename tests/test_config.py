@@ -13,7 +13,6 @@ import yaml
 from pydantic import BaseModel
 
 from ssl_mask.config import (
-    RunConfig,
     configs_folder,
     load_config,
     merge,
@@ -25,6 +24,7 @@ from ssl_mask.config import (
     validate,
 )
 from ssl_mask.errors import ConfigError
+from ssl_mask.sections import RunConfig
 
 SHIPPED = sorted(configs_folder().glob("*.yaml"))
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ssl_mask.losses.classification import classification_loss
+from ssl_mask.losses.classification import classification_losses
 from ssl_mask.losses.margin import arcface_logits
-from ssl_mask.types import Batch, Losses
+from ssl_mask.types import Algorithm, Batch, HeadTensors, Losses
 
 
 @dataclass(frozen=True)
-class Supervised:
+class Supervised(Algorithm):
     """The sum over heads of each head's mean loss, which is the joint negative log-likelihood."""
 
     scale: float | None
@@ -30,13 +30,20 @@ class Supervised:
         """Losses of `batch.labeled`; `stats` holds the share of images right in all heads."""
         images, labels = batch.labeled
         logits = model(images)
-        terms = {name: self.head_loss(name, z, labels[:, i]) for i, (name, z) in enumerate(logits.items())}
-        right = torch.stack([z.argmax(1) == labels[:, i] for i, z in enumerate(logits.values())]).all(dim=0)
-        return Losses(terms, {"train_accuracy": right.float().mean()})
+        terms = {name: losses.mean() for name, losses in self.per_image(logits, labels).items()}
+        return Losses(terms, {"train_accuracy": share_right(logits, labels)})
 
-    def head_loss(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of one head from its margin-free logits (n, classes)."""
+    def per_image(self, logits: HeadTensors, labels: Tensor) -> dict[str, Tensor]:
+        """The loss of each image, (n,) a head, from margin-free logits and (n, heads) labels."""
+        return {name: self._head(name, z, labels[:, i]) for i, (name, z) in enumerate(logits.items())}
+
+    def _head(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
         if self.scale is not None and self.margin > 0:
             logits = arcface_logits(logits / self.scale, labels, scale=self.scale, margin=self.margin)
         smoothing, weights = self.smoothing.get(name), self.weights.get(name)
-        return classification_loss(logits, labels, gamma=self.gamma, smoothing=smoothing, weights=weights)
+        return classification_losses(logits, labels, gamma=self.gamma, smoothing=smoothing, weights=weights)
+
+
+def share_right(logits: HeadTensors, labels: Tensor) -> Tensor:
+    """Share of images that are right in all heads."""
+    return torch.stack([z.argmax(1) == labels[:, i] for i, z in enumerate(logits.values())]).all(dim=0).float().mean()

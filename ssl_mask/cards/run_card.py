@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ssl_mask.cards.comparison import comparison_text
 from ssl_mask.metrics import bootstrap, confusion, f1_per_class
 from ssl_mask.reports.tables import read_probabilities
 from ssl_mask.runs import RunDir
@@ -30,6 +31,7 @@ def run_card(run: RunDir) -> str:
         _score(best, frame, classes, grouped=data["grouped"]),
         "## Each class (validation)",
         _per_class(frame, classes),
+        *_unlabeled(status),
         "## Data",
         _table(
             ("what", "value"),
@@ -55,6 +57,18 @@ def run_card(run: RunDir) -> str:
         "The whole configuration is in `config.yaml`, every image with its SHA-256 in `manifest.csv`.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _unlabeled(status: dict[str, Any]) -> list[str]:
+    """What the unlabeled images were, and what they were worth."""
+    pool = status["data"]["unlabeled"]
+    if pool is None:
+        return []
+    used = f"{pool['images']} unlabeled images of {', '.join(pool['sources'])} ({pool['left_out']} left out)."
+    if "comparison" in status:
+        return ["## What the unlabeled images were worth", used, comparison_text(status["comparison"])]
+    missing = "**No labels-only twin was trained**: nothing here shows that they helped (`sslmask uda --twin`)."
+    return ["## What the unlabeled images were worth", f"{used} {missing}"]
 
 
 def _score(best: dict[str, Any], frame: Any, classes: list[str], *, grouped: bool) -> str:

@@ -14,6 +14,7 @@ from ssl_mask.cli.evaluate import evaluate
 from ssl_mask.cli.predict import predict
 from ssl_mask.cli.runs import runs
 from ssl_mask.cli.train import train
+from ssl_mask.cli.uda import uda
 from ssl_mask.errors import Interrupted, SslMaskError
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, predict, evaluate, demo, runs, augment):
+for verb in (train, uda, predict, evaluate, demo, runs, augment):
     app.command()(verb)
 
 

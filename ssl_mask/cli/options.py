@@ -18,7 +18,41 @@ ConfigFile = Annotated[
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="Change one key: --set optim.lr=3e-4. Repeatable.")
 ]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run. [default: the verb and a number]")]
+RunsOption = Annotated[Path | None, typer.Option("--runs", help="Folder that holds the runs. [default: runs]")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same machine, same result.")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Optimizer steps.")]
+Epochs = Annotated[float | None, typer.Option("--epochs", help="Passes over the training images, instead of steps.")]
+Resume = Annotated[
+    str | None,
+    typer.Option("--resume", help="Continue a run exactly: its name, path, or `latest`. With --steps: go further."),
+]
+InitFrom = Annotated[str | None, typer.Option("--init-from", help="Start from a run's best weights.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check configuration and data, run two steps, print time and memory.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def training_flags(
+    data: Path | None, name: str | None, runs: Path | None, seed: int | None, steps: int | None, epochs: float | None,
+    init_from: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The flags of a verb that trains, by the keys they set."""
+    return {
+        "data.root": str(data) if data is not None else None,
+        "name": name,
+        "runs": str(runs) if runs is not None else None,
+        "seed": seed,
+        "train.steps": steps,
+        "train.epochs": epochs,
+        "init_from": init_from,
+    }
+
+
+def length_of(steps: int | None, epochs: float | None) -> dict[str, float]:
+    """The length that --resume may change."""
+    return {k: v for k, v in (("steps", steps), ("epochs", epochs)) if v is not None}
 
 
 def gather(

@@ -18,7 +18,7 @@ def runs(
     """List the runs with their scores."""
     from ssl_mask.runs import list_runs
 
-    found = [{**r.status(), "path": str(r.path)} for r in list_runs(runs)]
+    found = [{**r.status(), "name": r.path.relative_to(runs).as_posix(), "path": str(r.path)} for r in list_runs(runs)]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif not found:

@@ -43,17 +43,21 @@ class Augmenter:
     - strong: flip, RandAugment, one rectangle cut out; the strong view of consistency training
 
     With competition and strong, pictures of `grid_shuffle_classes` get their tiles shuffled every other time; the
-    other presets leave such pictures alone. Raises ConfigError for an unknown preset.
+    other presets leave such pictures alone. Without `flip` nothing is mirrored.
+
+    Raises ConfigError for an unknown preset.
     """
 
-    def __init__(self, preset: str, size: int, *, grid_shuffle_classes: Collection[str] = ()) -> None:
+    def __init__(
+        self, preset: str, size: int, *, grid_shuffle_classes: Collection[str] = (), flip: bool = True
+    ) -> None:
         if preset not in PRESETS:
             raise ConfigError(f"There is no augmentation preset {preset!r}.", hint=did_you_mean(preset, list(PRESETS)))
         self._shape = (size, size, 3)
         self._shuffled_classes = frozenset(grid_shuffle_classes if preset in ("competition", "strong") else ())
         self._bits = np.random.PCG64(0)
         self._random = random.Random(0)
-        steps = _steps(preset)
+        steps = _steps(preset, flip=flip)
         self._plain = A.Compose(steps)
         self._shuffled = A.Compose([A.RandomGridShuffle((3, 3), p=0.5), *steps])
         generator = np.random.Generator(self._bits)
@@ -82,8 +86,8 @@ def _mix(seed: Sequence[int]) -> int:
     return int.from_bytes(hashlib.blake2b(" ".join(map(str, seed)).encode(), digest_size=16).digest())
 
 
-def _steps(preset: str) -> list[Any]:
-    flip = A.HorizontalFlip(p=0.5)
+def _steps(preset: str, *, flip: bool) -> list[Any]:
+    mirror = [A.HorizontalFlip(p=0.5)] if flip else []
     move = A.Affine(
         rotate=(-12, 12),
         translate_percent=(-0.06, 0.06),
@@ -104,10 +108,10 @@ def _steps(preset: str) -> list[Any]:
     )
     return {
         "none": [],
-        "flip": [flip],
-        "light": [flip, move, light],
-        "competition": [flip, move, light, worse, _cutout(0.15, 0.3, p=0.5)],
-        "strong": [flip, rand_augment(), _cutout(0.2, 0.4, p=1.0)],
+        "flip": mirror,
+        "light": [*mirror, move, light],
+        "competition": [*mirror, move, light, worse, _cutout(0.15, 0.3, p=0.5)],
+        "strong": [*mirror, rand_augment(), _cutout(0.2, 0.4, p=1.0)],
     }[preset]
 
 

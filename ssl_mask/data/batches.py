@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from ssl_mask.data.augment import Augmenter
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.errors import SslMaskError
-from ssl_mask.types import Batch, Labeled
+from ssl_mask.types import Batch, Labeled, Unlabeled
 
 GRACE_SECONDS = 3.0
 
@@ -74,8 +74,8 @@ def draw_weights(joint: NDArray[np.int64], sampler: str) -> NDArray[np.float64] 
 
 
 @dataclass(frozen=True)
-class LabeledImages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
-    """Augmented training images. Pickles into workers; imports nothing heavy there."""
+class LabeledImages:
+    """Augmented training images."""
 
     source: ImageSource
     labels: NDArray[np.int64]
@@ -83,11 +83,13 @@ class LabeledImages(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
     class_names: Sequence[Sequence[str]]
     """The class names of each row, for augmentations meant for named classes."""
     augment: Augmenter
-    seed: int
+    stream: Stream
 
-    def __getitem__(self, draw: Draw) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        image = self.source.read(draw.row)
-        return self.augment(image, (self.seed, draw.place), self.class_names[draw.row]), self.labels[draw.row]
+    def batch(self, step: int) -> Labeled:
+        draws = self.stream.batch(step)
+        seed, names = self.stream.seed, self.class_names
+        images = [self.augment(self.source.read(d.row), (seed, d.place), names[d.row]) for d in draws]
+        return Labeled(_stack(images), torch.from_numpy(self.labels[[d.row for d in draws]]))
 
 
 @dataclass(frozen=True)
@@ -102,31 +104,82 @@ class PlainImages(Dataset[NDArray[np.uint8]]):
 
 
 @dataclass(frozen=True)
-class StepSampler(Sampler[list[Draw]]):
+class UnlabeledImages:
+    """Two views of every unlabeled image. Its weak views come with the batch, strong ones when they are asked for."""
+
+    source: ImageSource
+    weak: Augmenter
+    strong: Augmenter
     stream: Stream
-    start: int
-    stop: int
+    strong_at_once: bool
+    """Make all strong views with the batch: for worker processes, which have the time."""
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        return (self.stream.batch(step) for step in range(self.start, self.stop))
+    def batch(self, step: int) -> Unlabeled:
+        draws = self.stream.batch(step)
+        weak = [self.weak(self.source.read(d.row), (self.stream.seed, WEAK, d.place)) for d in draws]
+        views = _Views(self, draws)
+        return Unlabeled(_stack(weak), _Made(views(torch.arange(len(draws)))) if self.strong_at_once else views)
 
-    def __len__(self) -> int:
-        return self.stop - self.start
+
+WEAK, STRONG = 1, 2
+"""Keep the random numbers of the two views apart from each other and from those of labeled images."""
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Makes strong views on demand. The same rows always give the same views, whoever makes them and when."""
+
+    images: UnlabeledImages
+    draws: Sequence[Draw]
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) == 0:
+            side = self.images.source.read(0).shape
+            return torch.empty((0, *side), dtype=torch.uint8)
+        chosen = [self.draws[i] for i in rows.tolist()]
+        images = self.images
+        return _stack([images.strong(images.source.read(d.row), (images.stream.seed, STRONG, d.place)) for d in chosen])
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Strong views that a worker has made already."""
+
+    views: torch.Tensor
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.views[rows]
+
+
+@dataclass(frozen=True)
+class StepBatches(Dataset[Batch]):
+    """Batch `step` of this rank. Pickles into workers; imports nothing heavy there."""
+
+    labeled: LabeledImages
+    unlabeled: UnlabeledImages | None = None
+
+    def __getitem__(self, step: int) -> Batch:
+        return Batch(self.labeled.batch(step), self.unlabeled.batch(step) if self.unlabeled is not None else None)
 
 
 def train_batches(
-    images: LabeledImages, stream: Stream, *, start: int, stop: int, workers: int, pin: bool = False
+    batches: StepBatches, *, start: int, stop: int, workers: int, pin: bool = False
 ) -> Generator[Batch, None, None]:
     """Batches of steps `start` … `stop` - 1 for this rank, on the CPU."""
     _one_thread_each()
     loader = DataLoader(
-        images,
-        batch_sampler=StepSampler(stream, start, stop),
-        collate_fn=_collate_labeled,
+        batches,
+        batch_size=None,
+        sampler=range(start, stop),
+        collate_fn=_as_it_is,
         pin_memory=pin,
         **worker_options(workers),
     )
     return _closing(iter(loader))
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def image_batches(
@@ -185,8 +238,3 @@ def _one_thread_each() -> None:
 
 def _stack(images: list[NDArray[np.uint8]]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images))
-
-
-def _collate_labeled(samples: list[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> Batch:
-    images, labels = zip(*samples, strict=True)
-    return Batch(Labeled(_stack(list(images)), torch.from_numpy(np.stack(labels))))

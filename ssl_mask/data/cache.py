@@ -75,6 +75,20 @@ class CachedImages:
         return self.cache.read(self.digests[position])
 
 
+@dataclass(frozen=True)
+class ChosenImages:
+    """Some pictures of another source, in a new order."""
+
+    source: ImageSource
+    positions: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def read(self, position: int) -> Pixels:
+        return self.source.read(self.positions[position])
+
+
 class ImageCache:
     """The pictures of one size and one way to resize. Holds an index (about 300 bytes a picture), never pixels."""
 

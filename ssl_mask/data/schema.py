@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.errors import DataError, did_you_mean
+from ssl_mask.errors import ConfigError, DataError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,13 @@ class LabelSchema:
             hint = did_you_mean(name, list(factor.classes))
             raise DataError(f"{where}: {factor.name} {name!r} is not a known class.", hint=hint)
         return factor.classes.index(name)
+
+    def refuse_unknown(self, names: Iterable[str], key: str) -> None:
+        """Raises ConfigError when a class name of the configuration (at `key`) is none of a factor or joint class."""
+        known = [c for f in self.factors for c in f.classes] + list(self.joint_classes)
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"{key}: no class {name!r}.", hint=did_you_mean(name, known))
 
     def join(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n, factors) class indices -> (n,) joint class."""

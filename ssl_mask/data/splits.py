@@ -25,6 +25,35 @@ def split(manifest: Manifest, *, folds: int, fold: int, seed: int, min_groups: i
     return _k_fold(manifest, folds=folds, fold=fold, seed=seed)
 
 
+def keep_labels_of(manifest: Manifest, count: int, *, seed: int) -> Manifest:
+    """Make all training rows `unlabeled` but those of `count` groups.
+
+    Groups are chosen evenly over the combinations of classes that a group's images show; the choice for a smaller
+    count is part of the choice for a greater one.
+
+    Raises:
+        DataError: fewer groups than `count`.
+    """
+    kinds: dict[str, set[int]] = defaultdict(set)
+    train = manifest.where("train")
+    for row, joint in zip(train.rows, train.joint.tolist(), strict=True):
+        kinds[row.group].add(joint)
+    if len(kinds) < count:
+        raise DataError(f"data.labeled_groups: {count} groups asked, {len(kinds)} are there.", hint="Lower it.")
+    members: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for group in np.random.default_rng(seed).permutation(sorted(kinds)).tolist():
+        members[tuple(sorted(kinds[group]))].append(group)
+    # The i-th of n stands at (i + 1/2) / n: any beginning of this order holds every kind in proportion.
+    order = sorted(((i + 0.5) / len(groups), kind, g) for kind, groups in members.items() for i, g in enumerate(groups))
+    kept = {group for _, _, group in order[:count]}
+    return manifest.with_rows(
+        r._replace(split="unlabeled", labels=None, train_labels=None)
+        if r.split == "train" and r.group not in kept
+        else r
+        for r in manifest.rows
+    )
+
+
 def refuse_shared_groups(manifest: Manifest) -> None:
     """Raises DataError when a group has rows on more than one side of train, val and test."""
     first: dict[str, tuple[str, str]] = {}

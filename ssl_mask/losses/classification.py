@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def classification_loss(
+def classification_losses(
     logits: Tensor,
     labels: Tensor,
     *,
@@ -15,10 +15,10 @@ def classification_loss(
     smoothing: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean over images of w_y · Σ_k q_k · (1 − p_k)^γ · (−log p_k), with q the smoothed one-hot label.
+    """w_y · Σ_k q_k · (1 − p_k)^γ · (−log p_k) of each image, with q the smoothed one-hot label.
 
     γ = 0 is cross-entropy; q one-hot and γ > 0 is the focal loss (Lin et al. 2017, arXiv 1708.02002, eq. 4).
-    The mean is over images, not over weights: so it is the same however a batch is cut over processes.
+    Take the mean over images, not over weights: so it is the same however a batch is cut over processes.
 
     Args:
         logits: (n, classes).
@@ -28,7 +28,7 @@ def classification_loss(
         weights: (classes,) factor of the loss of label y.
 
     Returns:
-        Scalar.
+        (n,) float32.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
     target = F.one_hot(labels, logits.shape[1]).to(log_p.dtype)
@@ -40,7 +40,7 @@ def classification_loss(
     per_image = -(target * log_p).sum(dim=1)
     if weights is not None:
         per_image = per_image * weights[labels]
-    return per_image.mean()
+    return per_image
 
 
 def balanced_weights(counts: Tensor) -> Tensor:

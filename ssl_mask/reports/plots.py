@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,50 @@ def write_curves(path: Path, records: list[dict[str, Any]]) -> None:
             axis.grid(alpha=0.3)
             if axis.get_legend_handles_labels()[1]:
                 axis.legend(fontsize=8)
+
+
+def write_consistency(path: Path, records: list[dict[str, Any]], classes: Mapping[str, Sequence[str]]) -> None:
+    """What the unlabeled images were good for, by step: share believed, how right that is, in which classes.
+
+    Args:
+        classes: names of the classes of each head (or `joint`) that targets were chosen from.
+    """
+    train = [r for r in records if r["kind"] == "train" and any(k.startswith("mask_rate/") for k in r["stats"])]
+    val = [r for r in records if r["kind"] == "val" and "pseudo_share" in r]
+    steps = [r["step"] for r in train]
+    with figure(path, 2, 1 + len(classes), (4.2 * (1 + len(classes)), 7.5)) as axes:
+        for i, name in enumerate(classes):
+            axes[0, 0].plot(steps, [r["stats"][f"mask_rate/{name}"] for r in train], f"C{i}", label=f"{name}, pool")
+            for kind, style in (("share", ":"), ("precision", "--")):
+                seen = [r[f"pseudo_{kind}"][name] for r in val]
+                axes[0, 0].plot([r["step"] for r in val], seen, f"C{i}{style}", label=f"{name}, validation {kind}")
+        axes[0, 0].set(title="Share believed, and how right (validation)", xlabel="step", ylim=(0, 1.02))
+        for name in sorted({k for r in train for k in r["stats"] if k == "kept" or k.startswith("tsa_kept/")}):
+            axes[1, 0].plot(steps, [r["stats"].get(name) for r in train], label=name)
+        axes[1, 0].set(title="Images with a strong view; labeled kept by TSA", xlabel="step", ylim=(0, 1.02))
+        for i, (name, names) in enumerate(classes.items(), start=1):
+            _write_shares(axes[0, i], axes[1, i], name, names, train)
+        for axis in axes.flat:
+            if axis.get_legend_handles_labels()[1]:
+                axis.legend(fontsize=7)
+
+
+def _write_shares(above: Any, below: Any, name: str, names: Sequence[str], train: list[dict[str, Any]]) -> None:
+    """Confidences as an image over the steps; below, the last third's predicted and believed share of each class."""
+    if not train:
+        return
+    steps = [r["step"] for r in train]
+    histogram = np.asarray([r["stats"][f"histogram/{name}"] for r in train]).T
+    above.imshow(histogram, origin="lower", aspect="auto", extent=(steps[0], steps[-1] + 1, 0, 1), cmap="Greys")
+    above.set(title=f"{name}: confidence of weak views", xlabel="step", ylabel="confidence")
+    late = train[-max(1, len(train) // 3) :]
+    shares = [np.mean([r["stats"][f"{kind}/{name}"] for r in late], axis=0) for kind in ("predicted", "selected")]
+    places = np.arange(len(names))
+    for share, offset, label in zip(shares, (0.2, -0.2), ("predicted", "believed"), strict=True):
+        below.barh(places + offset, share, height=0.38, label=label)
+    below.set_yticks(places, names, fontsize=8)
+    below.invert_yaxis()
+    below.set(title=f"{name}: shares of the pool, last third", xlabel="share")
 
 
 def write_confusion(path: Path, validation: Path, schema: LabelSchema) -> None:

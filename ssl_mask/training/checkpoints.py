@@ -65,6 +65,7 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any]) -> N
         "ema": training.ema.module.state_dict() if training.ema is not None else None,
         "optimizer": training.optimizer.state_dict(),
         "schedule": training.schedule.state_dict(),
+        "algorithm": training.algorithm.state_dict(),
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
         "progress": dict(progress),
     }
@@ -86,6 +87,7 @@ def load_state(path: Path, training: Training) -> dict[str, Any]:
         if training.ema is not None:
             training.ema.module.load_state_dict(content["ema"])
         training.optimizer.load_state_dict(content["optimizer"])
+        training.algorithm.load_state_dict(content["algorithm"])
         if training.accelerator.scaler is not None and content["scaler"] is not None:
             training.accelerator.scaler.load_state_dict(content["scaler"])
     except Exception as error:  # torch raises many kinds for a damaged or foreign file

@@ -87,7 +87,7 @@ def _backward(training: Training, batch: Batch, step: int) -> Losses:
 
 
 def _mean(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {k: torch.stack([p[k].detach() for p in parts]).mean() for k in parts[0]}
+    return {k: torch.stack([p[k].detach().float() for p in parts]).mean(dim=0) for k in parts[0]}
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.config import RunConfig
 from ssl_mask.data.adapters import read_dataset
 from ssl_mask.data.augment import PRESETS, Augmenter
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import StorageError
 from ssl_mask.files import atomic_path
+from ssl_mask.sections import RunConfig
 
 GAP, LABEL = 4, 22
 

@@ -16,7 +16,6 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from ssl_mask import environment
-from ssl_mask.config import DataConfig, ModelConfig
 from ssl_mask.data.adapters import read_dataset
 from ssl_mask.data.adapters.images import read_images
 from ssl_mask.data.cache import ImageSource
@@ -30,6 +29,7 @@ from ssl_mask.models.classifier import Classifier, build_classifier
 from ssl_mask.reports.console import Console
 from ssl_mask.reports.tables import predicted_class, write_probabilities
 from ssl_mask.runs import RunDir, find_run
+from ssl_mask.sections import DataConfig, ModelConfig
 from ssl_mask.training.checkpoints import Checkpoint, load_checkpoint
 from ssl_mask.training.evaluation import mean_probs, predict_logits
 from ssl_mask.workflows import setup

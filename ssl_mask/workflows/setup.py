@@ -1,35 +1,32 @@
-"""What every verb builds before it starts: processes, data, model, algorithm. From configuration to objects."""
+"""What every verb builds before it starts: processes, data, model, batches. From configuration to objects."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from ssl_mask.algorithms.supervised import Supervised
-from ssl_mask.config import DataConfig, RunConfig
 from ssl_mask.data.adapters import read_dataset
 from ssl_mask.data.augment import Augmenter
-from ssl_mask.data.batches import LabeledImages, Stream, draw_weights
+from ssl_mask.data.batches import LabeledImages, StepBatches, Stream, UnlabeledImages, draw_weights
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.checks import apply_corrections, refuse_escapes
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pool import open_pool
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.data.splits import split
-from ssl_mask.errors import ConfigError, did_you_mean
-from ssl_mask.losses.classification import balanced_weights, effective_weights
+from ssl_mask.data.splits import keep_labels_of, split
+from ssl_mask.data.unlabeled import Unlabeled, read_unlabeled, usable
+from ssl_mask.errors import ConfigError
 from ssl_mask.models.classifier import Classifier, build_classifier
 from ssl_mask.reports.console import Console
+from ssl_mask.sections import DataConfig, RunConfig
+from ssl_mask.selection.calibration import FEW
 
 
 def has_gpu() -> bool:
@@ -79,6 +76,9 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
     manifest = split(
         manifest, folds=config.folds, fold=config.fold, seed=config.split_seed, min_groups=config.min_groups
     )
+    if config.labeled_groups is not None:
+        manifest = keep_labels_of(manifest, config.labeled_groups, seed=config.split_seed)
+        console.say(f"Labels of {config.labeled_groups} training groups only (data.labeled_groups)")
     _tell_split(
         manifest, "given by the source" if given else f"fold {config.fold} of {config.folds}, by group", console
     )
@@ -111,6 +111,38 @@ def load_sides(
     return sides[0], sides[1]
 
 
+def load_unlabeled(
+    manifest: Manifest, labeled: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console
+) -> Unlabeled:
+    """The unlabeled pool with its pixels.
+
+    Args:
+        manifest: the data set; its own unlabeled rows join the pool.
+        labeled: train and validation rows with digests; their copies are left out of the pool.
+    """
+    rows = read_unlabeled(config.unlabeled, manifest)
+    with accelerator.main_process_first(), console.counting("Reading unlabeled") as tell:
+        pool = open_pool(rows, config, size, tolerant=True, on_progress=tell)
+    unlabeled = usable(pool, labeled, on_bad=config.on_bad)
+    console.say(f"Pool   {len(unlabeled.manifest)} unlabeled images of {', '.join(config.unlabeled) or 'the data set'}")
+    if unlabeled.left_out:
+        path, why = next(iter(unlabeled.left_out.items()))
+        console.warn(f"{len(unlabeled.left_out)} images are left out of the pool, such as {path}: {why}.")
+    return unlabeled
+
+
+def tell_batches(config: RunConfig, pool: int, val: int, accelerator: Accelerator, console: Console) -> None:
+    """Warn of what makes consistency training weaker than it looks."""
+    taken = unlabeled_batch(config, accelerator)
+    if pool < taken:
+        console.warn(f"The pool's {pool} images are fewer than the {taken} of a step: each comes several times a step.")
+    if config.algorithm.temperature == "calibrated" and val < FEW:
+        console.warn(
+            f"Temperatures are fitted on {val} validation images only, which over-corrects: confidences may be too "
+            "low. Lower algorithm.threshold, or fix algorithm.temperature."
+        )
+
+
 def make_model(config: RunConfig, schema: LabelSchema) -> tuple[Classifier, int]:
     """The classifier and its input size. Seeded: fresh heads are the same in every process and every run of a seed."""
     torch.manual_seed(config.seed)
@@ -125,63 +157,35 @@ def share_norms(model: nn.Module, config: RunConfig, accelerator: Accelerator) -
     return model
 
 
-def make_supervised(config: RunConfig, train: Manifest, device: torch.device) -> Supervised:
-    """The labels-only algorithm with its class weights and smoothing as tensors."""
-    classes = train.schema.head_classes(config.data.target)
-    labels = train.schema.head_labels(train.train_labels, config.data.target)
-    loss = config.loss
-    check_names(loss.smoothing_classes, train.schema, "loss.smoothing_classes")
-    smoothing = {h: _smoothing(names, loss.label_smoothing, loss.smoothing_classes) for h, names in classes.items()}
-    weights: dict[str, Tensor] = {}
-    for i, (head, names) in enumerate(classes.items()):
-        found = class_weights(loss.class_weights, names, np.bincount(labels[:, i], minlength=len(names)))
-        if found is not None:
-            weights[head] = found.to(device)
-    if isinstance(loss.class_weights, dict):
-        check_names(loss.class_weights, train.schema, "loss.class_weights")
-    return Supervised(
-        scale=config.model.scale if config.model.head == "arcface" else None,
-        margin=loss.margin,
-        gamma=loss.focal_gamma if loss.criterion == "focal" else 0.0,
-        smoothing={h: s.to(device) for h, s in smoothing.items() if s.any()},
-        weights=weights,
-    )
-
-
-def class_weights(asked: str | Mapping[str, float], names: Sequence[str], counts: NDArray[np.int64]) -> Tensor | None:
-    """(classes,) loss weights of one head, or None for all equal."""
-    if asked == "balanced":
-        return balanced_weights(torch.from_numpy(counts))
-    if asked == "effective":
-        return effective_weights(torch.from_numpy(counts))
-    if isinstance(asked, str):
-        return None
-    named = [asked.get(n, 1.0) for n in names]
-    return torch.tensor(named) if any(n in asked for n in names) else None
-
-
-def _smoothing(names: Sequence[str], amount: float, only: Sequence[str]) -> Tensor:
-    """(classes,) amount of smoothing; a joint class is named by any of its parts."""
-    chosen = [not only or name in only or bool(set(name.split("/")) & set(only)) for name in names]
-    return torch.tensor([amount if c else 0.0 for c in chosen])
-
-
-def check_names(names: Mapping[str, Any] | Sequence[str], schema: LabelSchema, key: str) -> None:
-    """Raises ConfigError when a class name of the configuration is none of the schema's."""
-    known = [c for f in schema.factors for c in f.classes] + list(schema.joint_classes)
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"{key}: no class {name!r}.", hint=did_you_mean(name, known))
-
-
-def make_training_images(config: RunConfig, train: Side, size: int) -> LabeledImages:
-    """Augmented training images with the labels to train on."""
-    schema = train.manifest.schema
-    check_names(config.augment.grid_shuffle_classes, schema, "augment.grid_shuffle_classes")
-    augment = Augmenter(config.augment.preset, size, grid_shuffle_classes=config.augment.grid_shuffle_classes)
+def make_batches(
+    config: RunConfig, train: Side, unlabeled: Unlabeled | None, size: int, accelerator: Accelerator, *, workers: int
+) -> StepBatches:
+    """Augmented training batches: what step k holds on this process."""
+    schema, augment = train.manifest.schema, config.augment
+    schema.refuse_unknown(augment.grid_shuffle_classes, "augment.grid_shuffle_classes")
+    make = partial(Augmenter, size=size, flip=augment.flip)
     labels = train.manifest.train_labels
-    names = [tuple(f.classes[i] for f, i in zip(schema.factors, row, strict=True)) for row in labels.tolist()]
-    return LabeledImages(train.images, schema.head_labels(labels, config.data.target), names, augment, config.seed)
+    labeled = LabeledImages(
+        train.images,
+        schema.head_labels(labels, config.data.target),
+        [tuple(f.classes[i] for f, i in zip(schema.factors, row, strict=True)) for row in labels.tolist()],
+        make(augment.preset, grid_shuffle_classes=augment.grid_shuffle_classes),
+        make_stream(config, train.manifest, accelerator),
+    )
+    if unlabeled is None:
+        return StepBatches(labeled)
+    stream = Stream(
+        len(unlabeled.manifest), unlabeled_batch(config, accelerator), config.seed,
+        accelerator.process_index, accelerator.num_processes,
+    )  # fmt: skip
+    weak, strong = make(config.algorithm.weak), make(config.algorithm.strong)
+    return StepBatches(labeled, UnlabeledImages(unlabeled.images, weak, strong, stream, strong_at_once=workers > 0))
+
+
+def unlabeled_batch(config: RunConfig, accelerator: Accelerator) -> int:
+    """Unlabeled images a step over all processes: μ times the batch, in equal shares."""
+    unit = accelerator.num_processes * config.train.accumulate
+    return int(max(1, round(config.algorithm.mu * config.train.batch_size / unit)) * unit)
 
 
 def make_stream(config: RunConfig, train: Manifest, accelerator: Accelerator) -> Stream:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 
-from ssl_mask.losses.classification import balanced_weights, classification_loss, effective_weights
+from ssl_mask.losses.classification import balanced_weights, classification_losses, effective_weights
 
 CLASSES = 4
 
@@ -35,7 +35,7 @@ def slow_loss(logits: Tensor, labels: Tensor, gamma: float, smoothing: list[floa
 
 def test_plain_is_cross_entropy_in_value_and_gradient(batch: tuple[Tensor, Tensor]) -> None:
     ours, theirs = batch[0].clone().requires_grad_(), batch[0].clone().requires_grad_()
-    loss, reference = classification_loss(ours, batch[1]), F.cross_entropy(theirs, batch[1])
+    loss, reference = classification_losses(ours, batch[1]).mean(), F.cross_entropy(theirs, batch[1])
     torch.testing.assert_close(loss, reference)
     loss.backward()
     reference.backward()
@@ -44,7 +44,7 @@ def test_plain_is_cross_entropy_in_value_and_gradient(batch: tuple[Tensor, Tenso
 
 def test_smoothing_of_all_classes_is_torchs(batch: tuple[Tensor, Tensor]) -> None:
     ours, theirs = batch[0].clone().requires_grad_(), batch[0].clone().requires_grad_()
-    loss = classification_loss(ours, batch[1], smoothing=torch.full((CLASSES,), 0.1))
+    loss = classification_losses(ours, batch[1], smoothing=torch.full((CLASSES,), 0.1)).mean()
     reference = F.cross_entropy(theirs, batch[1], label_smoothing=0.1)
     torch.testing.assert_close(loss, reference)
     loss.backward()
@@ -59,19 +59,21 @@ def test_equals_a_slow_loop(
     batch: tuple[Tensor, Tensor], gamma: float, smoothing: list[float], weights: list[float]
 ) -> None:
     given = {"smoothing": torch.tensor(smoothing), "weights": torch.tensor(weights)}
-    loss = classification_loss(*batch, gamma=gamma, **given)
+    loss = classification_losses(*batch, gamma=gamma, **given).mean()
     assert loss.item() == pytest.approx(slow_loss(*batch, gamma, smoothing, weights), rel=1e-5)
 
 
 def test_mean_of_two_halves_is_the_whole(batch: tuple[Tensor, Tensor]) -> None:
     weights = torch.tensor([0.5, 1.0, 3.0, 0.1])
-    halves = [classification_loss(z, y, weights=weights) for z, y in zip(*(t.chunk(2) for t in batch), strict=True)]
-    torch.testing.assert_close(sum(halves) / 2, classification_loss(*batch, weights=weights))
+    halves = [
+        classification_losses(z, y, weights=weights).mean() for z, y in zip(*(t.chunk(2) for t in batch), strict=True)
+    ]
+    torch.testing.assert_close(sum(halves) / 2, classification_losses(*batch, weights=weights).mean())
 
 
 def test_focal_gradient_is_finite_on_a_certain_answer() -> None:
     logits = torch.tensor([[200.0, 0.0], [-200.0, 0.0]], requires_grad=True)
-    classification_loss(logits, torch.tensor([0, 0]), gamma=0.5).backward()
+    classification_losses(logits, torch.tensor([0, 0]), gamma=0.5).mean().backward()
     assert logits.grad is not None and logits.grad.isfinite().all()
 
 

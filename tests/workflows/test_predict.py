@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
-from ssl_mask.config import RunConfig
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import DataError, ImageError, ModelError
 from ssl_mask.models.joint import joint_log_probs
 from ssl_mask.runs import Run
+from ssl_mask.sections import RunConfig
 from ssl_mask.training.checkpoints import load_checkpoint
 from ssl_mask.workflows.predict import load_member, predict
 from ssl_mask.workflows.setup import make_accelerator

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import field_validator
 
-from ssl_mask.config import Section
 from ssl_mask.data.adapters.paths import read_csv
 from ssl_mask.data.images import find_images
 from ssl_mask.data.manifest import Manifest, Row, Split, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
+from ssl_mask.sections import Section
 
 SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import Field
 
-from ssl_mask.config import Section
 from ssl_mask.data.adapters.paths import inside, read_csv
 from ssl_mask.data.images import is_image_name
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
+from ssl_mask.sections import Section
 
 OLD = 60
 SCHEMA = LabelSchema(

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from ssl_mask.config import Section
 from ssl_mask.data.adapters.paths import inside, read_csv
 from ssl_mask.data.manifest import Manifest, Row, Split, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError, did_you_mean
+from ssl_mask.sections import Section
 
 IMAGE_NAMES = ("image", "path", "file", "filename", "filepath", "image_path", "image_id", "ImageID")
 LABEL_NAMES = ("label", "class", "target", "labels")

@@ -1,0 +1,239 @@
+"""Consistency training, the part that all its algorithms share: weak pass, targets, strong pass, loss.
+
+The work is in proportion to what counts. The weak views go first, without gradient; then only the images whose target
+counts get a strong view, a forward and a backward pass, together with the labeled ones. On networks without batch norm
+the gradient is that of the dense computation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_mask.algorithms.running import Alignment, Running
+from ssl_mask.algorithms.supervised import Supervised, share_right
+from ssl_mask.losses.consistency import annealing_bar, kl_divergence
+from ssl_mask.models.joint import calibrated, joint_log_probs
+from ssl_mask.types import Algorithm, Averaging, Batch, HeadTensors, Losses, Unlabeled, one_process
+
+HISTOGRAM_BINS = 10
+
+
+class Targets(NamedTuple):
+    """What the strong views are pulled towards. An image whose weights are all 0 gets no strong view."""
+
+    probs: dict[str, Tensor]
+    """(n, classes) a head."""
+    weights: dict[str, Tensor]
+    """(n,) in [0, 1] a head."""
+
+    def at(self, rows: Tensor) -> Targets:
+        return Targets({k: p[rows] for k, p in self.probs.items()}, {k: w[rows] for k, w in self.weights.items()})
+
+
+class Rule(ABC):
+    """Which weak predictions are believed, and as what. This is where the algorithms differ."""
+
+    def __init__(self, momentum: float = 0.0) -> None:
+        self.running = Running(momentum)
+
+    def observe(self, logits: HeadTensors, mean: Averaging) -> None:  # noqa: B027 - most keep no statistics
+        """Move the running statistics, once a batch, before `targets`. `mean` is over all processes."""
+
+    @abstractmethod
+    def targets(self, logits: HeadTensors) -> Targets:
+        """Targets from calibrated logits (n, classes) a head of the weak views."""
+
+    def extra_loss(self, strong: HeadTensors, targets: Targets) -> Tensor | None:  # noqa: ARG002
+        """A further term on the strong views' calibrated logits; both arguments hold the same images."""
+        return None
+
+
+@dataclass
+class Consistency(Algorithm):
+    """Supervised loss plus λ · (1/|U|) Σ_i w_i · KL(target_i ‖ strong_i), the mean over **all** unlabeled images."""
+
+    supervised: Supervised
+    teacher: nn.Module
+    """Makes the targets: the live network itself (not its wrapper for several processes), or its average."""
+    rule: Rule
+    weight: float = 1.0
+    """λ."""
+    start: float = 0.0
+    """Share of the training without consistency loss."""
+    ramp_up: float = 0.0
+    """Share of the training over which λ then rises."""
+    joint: bool = False
+    """Believe images as a whole: heads are folded into one distribution over their product."""
+    tsa: str = "off"
+    """Schedule of `annealing_bar`, or off."""
+    temperatures: dict[str, float] = field(default_factory=dict)
+    """Divide the logits of each head; 1 where none is given."""
+    calibrates: bool = True
+    """Take over the temperatures that are fitted after each evaluation."""
+    alignment: Alignment | None = None
+    dense: bool = False
+    weak_training_mode: bool = False
+    mean: Averaging = one_process
+    """Over all processes."""
+
+    def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
+        """Supervised terms a head and `consistency`; stats: mask rates, confidences, shares a class."""
+        images, labels = batch.labeled
+        strength = self.strength(progress)
+        if batch.unlabeled is None or strength == 0.0:
+            terms, stats = self._labeled(model(images), labels, progress)
+            return Losses({**terms, "consistency": images.new_zeros((), dtype=torch.float32)}, stats)
+        weak = self._weak(batch.unlabeled)
+        targets = self.rule.targets(weak)
+        rows = self._rows(targets)
+        # One forward pass for both: with several processes every one makes exactly one, whatever its number of rows.
+        views = batch.unlabeled.strong(rows.cpu()).to(images.device, non_blocking=True)
+        logits = model(torch.cat([images, views]))
+        terms, stats = self._labeled({k: z[: len(images)] for k, z in logits.items()}, labels, progress)
+        strong, chosen = self.fold({k: z[len(images) :] for k, z in logits.items()}), targets.at(rows)
+        count = len(batch.unlabeled.weak)
+        terms["consistency"] = strength * consistency_loss(strong, chosen, count)
+        extra = self.rule.extra_loss(strong, chosen)
+        if extra is not None:
+            terms["extra"] = extra
+        stats["kept"] = images.new_tensor(len(rows) / count, dtype=torch.float32)
+        return Losses(terms, stats | described(weak, targets))
+
+    def strength(self, progress: float) -> float:
+        """λ at `progress`."""
+        if progress < self.start:
+            return 0.0
+        return self.weight * (1.0 if self.ramp_up == 0 else min((progress - self.start) / self.ramp_up, 1.0))
+
+    def fold(self, logits: HeadTensors) -> dict[str, Tensor]:
+        """Calibrated logits of what is believed: each head, or one named `joint` over their product."""
+        divided = calibrated(logits, self.temperatures)
+        return {"joint": joint_log_probs(divided)} if self.joint else divided
+
+    def judge(self, logits: HeadTensors) -> Targets:
+        """Targets of images outside of training, such as validation. Changes nothing."""
+        return self.rule.targets(self._aligned(self.fold(logits)))
+
+    def calibrate(self, temperatures: Mapping[str, float]) -> None:
+        if self.calibrates:
+            self.temperatures = dict(temperatures)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {f"temperature/{k}": torch.tensor(v, dtype=torch.float64) for k, v in self.temperatures.items()}
+        state |= {f"rule/{k}": v for k, v in self.rule.running.values.items()}
+        aligned = self.alignment.running.values if self.alignment is not None else {}
+        return state | {f"alignment/{k}": v for k, v in aligned.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        def under(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        self.temperatures = {k: float(v) for k, v in under("temperature/").items()}
+        self.rule.running.values = under("rule/")
+        if self.alignment is not None:
+            self.alignment.running.values = under("alignment/")
+
+    # ---- the steps of `losses` ----
+
+    def _weak(self, unlabeled: Unlabeled) -> dict[str, Tensor]:
+        with torch.no_grad(), mode_of(self.teacher, training=self.weak_training_mode):
+            logits = self.fold(self.teacher(unlabeled.weak))
+        # Autocast keeps the weights that it cast: those made here have no gradient, and the strong pass would use them.
+        torch.clear_autocast_cache()
+        if self.alignment is not None:
+            self.alignment.observe(logits, self.mean)
+        aligned = self._aligned(logits)
+        self.rule.observe(aligned, self.mean)
+        return aligned
+
+    def _aligned(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        return logits if self.alignment is None else self.alignment.shifted(logits)
+
+    def _rows(self, targets: Targets) -> Tensor:
+        """Positions of the images that get a strong view."""
+        counts = torch.stack(list(targets.weights.values())).amax(dim=0) > 0
+        return torch.arange(len(counts), device=counts.device) if self.dense else counts.nonzero()[:, 0]
+
+    def _labeled(
+        self, logits: HeadTensors, labels: Tensor, progress: float
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        losses = self.supervised.per_image(logits, labels)
+        stats = {"train_accuracy": share_right(logits, labels)}
+        if self.tsa == "off":
+            return {name: each.mean() for name, each in losses.items()}, stats
+        kept = self._below_the_bar(logits, labels, progress)
+        terms: dict[str, Tensor] = {}
+        for name, each in losses.items():
+            share = kept[name].float()
+            # The kept of all processes, since gradients are averaged over processes that keep different numbers.
+            average = self.mean(share.sum())
+            terms[name] = (each * share).sum() / average.clamp_min(1e-6)
+            stats[f"tsa_kept/{name}"] = share.mean()
+        return terms, stats
+
+    def _below_the_bar(self, logits: HeadTensors, labels: Tensor, progress: float) -> dict[str, Tensor]:
+        """(n,) a head: whether the calibrated, margin-free p of the true class is below the annealing bar."""
+        with torch.no_grad():
+            divided = calibrated(logits, self.temperatures)
+            log_p = {
+                name: F.log_softmax(z, dim=1).gather(1, labels[:, i, None])[:, 0]
+                for i, (name, z) in enumerate(divided.items())
+            }
+            if self.joint:
+                classes = 1
+                for z in divided.values():
+                    classes *= z.shape[1]
+                below = torch.stack(list(log_p.values())).sum(dim=0).exp() < annealing_bar(self.tsa, progress, classes)
+                return dict.fromkeys(log_p, below)
+            return {
+                name: p.exp() < annealing_bar(self.tsa, progress, divided[name].shape[1]) for name, p in log_p.items()
+            }
+
+
+def consistency_loss(strong: HeadTensors, targets: Targets, count: int) -> Tensor:
+    """(1/count) Σ_i Σ_heads w_i · KL(target_i ‖ softmax(strong_i)).
+
+    Args:
+        strong: (k, classes) calibrated logits a head of the images that got a strong view; k may be 0.
+        targets: of the same images.
+        count: all unlabeled images of the batch, also those without a strong view.
+    """
+    each = [(targets.weights[k] * kl_divergence(targets.probs[k], z)).sum() for k, z in strong.items()]
+    return torch.stack(each).sum() / count
+
+
+@contextmanager
+def mode_of(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """The network in evaluation or training mode for a while."""
+    before = model.training
+    if before != training:
+        model.train(training)
+    try:
+        yield
+    finally:
+        if before != training:
+            model.train(before)
+
+
+def described(weak: HeadTensors, targets: Targets) -> dict[str, Tensor]:
+    """What is logged of a batch's targets: shares of all its unlabeled images, so that means of batches are right."""
+    stats: dict[str, Tensor] = {}
+    for name, logits in weak.items():
+        confidence, predicted = F.softmax(logits, dim=1).max(dim=1)
+        weights, classes = targets.weights[name], logits.shape[1]
+        one_hot = F.one_hot(predicted, classes).float()
+        bins = (confidence * HISTOGRAM_BINS).long().clamp_max(HISTOGRAM_BINS - 1)
+        stats[f"mask_rate/{name}"] = weights.mean()
+        stats[f"confidence/{name}"] = confidence.mean()
+        stats[f"histogram/{name}"] = F.one_hot(bins, HISTOGRAM_BINS).float().mean(dim=0)
+        stats[f"predicted/{name}"] = one_hot.mean(dim=0)
+        stats[f"selected/{name}"] = (one_hot * weights[:, None]).mean(dim=0)
+    return stats

@@ -1,0 +1,66 @@
+"""FreeMatch (Wang et al. 2023, arXiv 2205.07246): thresholds a class that follow the network's own confidence."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_mask.algorithms.consistency import Rule, Targets
+from ssl_mask.algorithms.fixmatch import hard
+from ssl_mask.algorithms.running import uniform
+from ssl_mask.types import Averaging, HeadTensors
+
+
+class FreeMatchRule(Rule):
+    """τ(c) = p̃(c) / max p̃ · τ, with τ the running mean confidence and p̃ the running mean prediction (eq. 5 to 8)."""
+
+    def __init__(self, momentum: float, fairness: float) -> None:
+        """
+        Args:
+            momentum: of τ, p̃ and the histogram h̃; both start at 1/classes.
+            fairness: weight of the self-adaptive fairness loss (eq. 9 to 11); 0 turns it off.
+        """
+        super().__init__(momentum)
+        self.fairness = fairness
+
+    def observe(self, logits: HeadTensors, mean: Averaging) -> None:
+        for name, z in logits.items():
+            probs, even = F.softmax(z, dim=1), uniform(z)
+            self.running.move(f"{name}/tau", mean(probs.amax(dim=1).mean()), start=even[0])
+            self.running.move(f"{name}/p", mean(probs.mean(dim=0)), start=even)
+            self.running.move(f"{name}/h", mean(hard(z).mean(dim=0)), start=even)
+
+    def targets(self, logits: HeadTensors) -> Targets:
+        weights = {name: (F.softmax(z, dim=1).amax(dim=1) >= self._bars(name, z)).float() for name, z in logits.items()}
+        return Targets({name: hard(z) for name, z in logits.items()}, weights)
+
+    def _bars(self, name: str, logits: Tensor) -> Tensor:
+        """(n,) the threshold of each image's predicted class."""
+        even = uniform(logits)
+        shares = self.running.get(f"{name}/p", even)
+        return (shares / shares.max() * self.running.get(f"{name}/tau", even[0]))[logits.argmax(dim=1)]
+
+    def extra_loss(self, strong: HeadTensors, targets: Targets) -> Tensor | None:
+        """−H(SumNorm(p̃/h̃), SumNorm(p̄/h̄)), the cross-entropy between pool and batch, maximised (eq. 11).
+
+        p̄ and h̄ are the mean strong prediction and its histogram over this process's believed images.
+        """
+        if self.fairness == 0:
+            return None
+        each = [self._fairness(name, z[targets.weights[name] > 0]) for name, z in strong.items()]
+        return self.fairness * torch.stack(each).sum()
+
+    def _fairness(self, name: str, logits: Tensor) -> Tensor:
+        if len(logits) == 0:
+            return logits.sum()  # zero, and part of the graph on every process
+        even = uniform(logits)
+        pool = _normalised(self.running.get(f"{name}/p", even), self.running.get(f"{name}/h", even))
+        batch = _normalised(F.softmax(logits, dim=1).mean(dim=0), hard(logits).mean(dim=0))
+        return (pool * torch.log(batch + 1e-12)).sum()
+
+
+def _normalised(shares: Tensor, histogram: Tensor) -> Tensor:
+    """SumNorm(shares / histogram); classes that the histogram lacks get 0."""
+    ratio = torch.where(histogram > 0, shares / histogram.clamp_min(1e-12), 0.0)
+    return ratio / ratio.sum()

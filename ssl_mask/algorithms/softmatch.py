@@ -1,0 +1,45 @@
+"""SoftMatch (Chen et al. 2023, arXiv 2301.10921): every target counts, by a truncated Gaussian of its confidence."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+
+from ssl_mask.algorithms.consistency import Rule, Targets
+from ssl_mask.algorithms.fixmatch import hard
+from ssl_mask.algorithms.running import Alignment
+from ssl_mask.types import Averaging, HeadTensors
+
+
+class SoftMatchRule(Rule):
+    """w = exp(−(max p − μ)² · k² / (2σ²)) below μ, else 1 (eq. 5 to 7); p aligned to equal shares for weights only."""
+
+    def __init__(self, momentum: float, sigmas: float) -> None:
+        """
+        Args:
+            momentum: of μ (starts at 1/classes), σ² (starts at 1) and the mean prediction.
+            sigmas: k; the authors' code uses 2.
+        """
+        super().__init__(momentum)
+        self.sigmas = sigmas
+        self.equal = Alignment(None, momentum)
+        self.equal.running = self.running  # one place for all that is saved
+
+    def observe(self, logits: HeadTensors, mean: Averaging) -> None:
+        self.equal.observe(logits, mean)
+        for name, z in self.equal.shifted(logits).items():
+            confidence = F.softmax(z, dim=1).amax(dim=1)
+            start = confidence.new_tensor(1.0 / z.shape[1])
+            average = mean(confidence.mean())
+            spread = mean((confidence - average).square().mean())
+            self.running.move(f"{name}/mu", average, start=start)
+            self.running.move(f"{name}/var", spread, start=start.new_tensor(1.0))
+
+    def targets(self, logits: HeadTensors) -> Targets:
+        weights = {}
+        for name, z in self.equal.shifted(logits).items():
+            confidence = F.softmax(z, dim=1).amax(dim=1)
+            mu = self.running.get(f"{name}/mu", confidence.new_tensor(1.0 / z.shape[1]))
+            var = self.running.get(f"{name}/var", confidence.new_tensor(1.0))
+            below = (confidence - mu).clamp_max(0.0)
+            weights[name] = (-below.square() * self.sigmas**2 / (2 * var.clamp_min(1e-8))).exp()
+        return Targets({name: hard(z) for name, z in logits.items()}, weights)

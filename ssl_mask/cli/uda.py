@@ -1,0 +1,72 @@
+"""`sslmask uda`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ssl_mask.cli.options import (
+    Assignments,
+    ConfigFile,
+    DataFolder,
+    DryRun,
+    Epochs,
+    InitFrom,
+    Name,
+    Quiet,
+    Resume,
+    RunsOption,
+    Seed,
+    Steps,
+    gather,
+    length_of,
+    training_flags,
+)
+
+
+def uda(
+    unlabeled: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unlabeled", "-u", help="Folder, glob or CSV of unlabeled images. Repeatable. Labels are not read."
+        ),
+    ] = None,
+    data: DataFolder = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+    algorithm: Annotated[str | None, typer.Option(help="uda, fixmatch, freematch or softmatch. [default: uda]")] = None,
+    twin: Annotated[
+        bool,
+        typer.Option("--twin", help="Also train the labels-only twin, and report the difference with its interval."),
+    ] = False,
+    seeds: Annotated[str | None, typer.Option(help="Several seeds, such as 0,1,2: one run each.")] = None,
+    on_bad: Annotated[
+        str | None, typer.Option(help="Unreadable unlabeled images: `fail` or `skip`. [default: fail]")
+    ] = None,
+    name: Name = None,
+    runs: RunsOption = None,
+    seed: Seed = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    resume: Resume = None,
+    init_from: InitFrom = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on labeled and unlabeled images: consistency between a weak and a strong view (UDA and its kin)."""
+    from ssl_mask.config import resolve
+
+    flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
+    flags |= {"data.unlabeled": unlabeled or None, "algorithm.name": algorithm, "data.on_bad": on_bad}
+    layers = [{"algorithm": {"name": "uda"}}, *gather(config, assignments, flags)]
+    from ssl_mask.runs import find_study
+    from ssl_mask.workflows import setup
+    from ssl_mask.workflows.compare import compare, parse_seeds
+    from ssl_mask.workflows.train import train
+
+    settings = resolve(layers, has_gpu=setup.has_gpu)
+    if twin or seeds is not None or (resume is not None and find_study(resume, settings.runs) is not None):
+        compare(settings, seeds=parse_seeds(seeds, settings.seed), twin=twin, resume=resume, quiet=quiet)
+    else:
+        train(settings, resume=resume, length=length_of(steps, epochs), dry_run=dry_run, quiet=quiet)

@@ -1,0 +1,39 @@
+"""Consistency between two views of unlabeled images, and the annealing of the labeled ones (UDA, arXiv 1904.12848)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:
+    """KL(target ‖ softmax(logits)) of each image; with one-hot targets it is cross-entropy.
+
+    Args:
+        target: (n, classes) probabilities without gradient.
+        logits: (n, classes).
+
+    Returns:
+        (n,) float32, ≥ 0 up to rounding.
+    """
+    log_p = F.log_softmax(logits.float(), dim=1)
+    return (torch.xlogy(target, target) - target * log_p).sum(dim=1)
+
+
+def annealing_bar(kind: str, progress: float, classes: int) -> float:
+    """η(t) = α(t)·(1 − 1/K) + 1/K: a labeled image counts only while its p_correct is below (UDA, section 2.3).
+
+    Args:
+        kind: `linear` (α = t), `log` (1 − exp(−5t)) or `exp` (exp(5(t − 1))).
+        progress: t in [0, 1].
+        classes: K.
+    """
+    alpha = {
+        "linear": progress,
+        "log": 1.0 - math.exp(-5.0 * progress),
+        "exp": math.exp(5.0 * (progress - 1.0)),
+    }[kind]
+    return alpha * (1.0 - 1.0 / classes) + 1.0 / classes
