@@ -13,14 +13,15 @@ from ssl_mask.types import Averaging, HeadTensors
 class SoftMatchRule(Rule):
     """w = exp(−(max p − μ)² · k² / (2σ²)) below μ, else 1 (eq. 5 to 7); p aligned to equal shares for weights only."""
 
-    def __init__(self, momentum: float, sigmas: float) -> None:
+    def __init__(self, momentum: float, sigmas: float, *, processes: int = 1) -> None:
         """
         Args:
             momentum: of μ (starts at 1/classes), σ² (starts at 1) and the mean prediction.
             sigmas: k; the authors' code uses 2.
+            processes: that share a batch; the variance is the unbiased one of all of it.
         """
         super().__init__(momentum)
-        self.sigmas = sigmas
+        self.sigmas, self.processes = sigmas, processes
         self.equal = Alignment(None, momentum)
         self.equal.running = self.running  # one place for all that is saved
 
@@ -30,7 +31,8 @@ class SoftMatchRule(Rule):
             confidence = F.softmax(z, dim=1).amax(dim=1)
             start = confidence.new_tensor(1.0 / z.shape[1])
             average = mean(confidence.mean())
-            spread = mean((confidence - average).square().mean())
+            count = len(confidence) * self.processes
+            spread = mean((confidence - average).square().mean()) * count / max(count - 1, 1)
             self.running.move(f"{name}/mu", average, start=start)
             self.running.move(f"{name}/var", spread, start=start.new_tensor(1.0))
 

@@ -34,7 +34,7 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
         if not images:
             raise DataError(f"No image in {source}.", hint="Give --unlabeled a folder, a glob or a CSV of images.")
         for path, where in images:
-            found.setdefault(str(path), where)
+            found.setdefault(os.path.normpath(path), where)
     if not found:
         raise DataError(
             "There are no unlabeled images.", hint="Say where they are: --unlabeled DIR (or data.unlabeled)."

@@ -45,7 +45,7 @@ def make_algorithm(
     return Consistency(
         supervised=supervised,
         teacher=ema.module if asked.teacher == "ema" and ema is not None else live,
-        rule=make_rule(asked, list(believed_classes(config, train.schema))),
+        rule=make_rule(asked, list(believed_classes(config, train.schema)), processes=accelerator.num_processes),
         weight=asked.weight,
         start=asked.start,
         ramp_up=asked.ramp_up,
@@ -60,7 +60,7 @@ def make_algorithm(
     )
 
 
-def make_rule(asked: AlgorithmConfig, heads: Sequence[str]) -> Rule:
+def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 1) -> Rule:
     """Raises ConfigError for thresholds that do not name exactly the heads."""
     if isinstance(asked.threshold, dict):
         for name in asked.threshold:
@@ -76,7 +76,7 @@ def make_rule(asked: AlgorithmConfig, heads: Sequence[str]) -> Rule:
     if asked.name == "freematch":
         return FreeMatchRule(asked.momentum, asked.fairness)
     if asked.name == "softmatch":
-        return SoftMatchRule(asked.momentum, asked.sigmas)
+        return SoftMatchRule(asked.momentum, asked.sigmas, processes=processes)
     return UdaRule(asked.threshold, asked.sharpen)
 
 

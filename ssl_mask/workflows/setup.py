@@ -124,7 +124,8 @@ def load_unlabeled(
     with accelerator.main_process_first(), console.counting("Reading unlabeled") as tell:
         pool = open_pool(rows, config, size, tolerant=True, on_progress=tell)
     unlabeled = usable(pool, labeled, on_bad=config.on_bad)
-    console.say(f"Pool   {len(unlabeled.manifest)} unlabeled images of {', '.join(config.unlabeled) or 'the data set'}")
+    sources = [*config.unlabeled, *(["the data set's own"] if manifest.where("unlabeled").rows else [])]
+    console.say(f"Pool   {len(unlabeled.manifest)} unlabeled images of {', '.join(sources)}")
     if unlabeled.left_out:
         path, why = next(iter(unlabeled.left_out.items()))
         console.warn(f"{len(unlabeled.left_out)} images are left out of the pool, such as {path}: {why}.")

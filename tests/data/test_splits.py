@@ -8,7 +8,7 @@ import pytest
 
 from ssl_mask.data.manifest import Manifest, Row, Split, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.data.splits import refuse_shared_groups, split
+from ssl_mask.data.splits import keep_labels_of, refuse_shared_groups, split
 from ssl_mask.errors import DataError
 
 SCHEMA = LabelSchema((Factor("class", ("cat", "dog", "owl")),))
@@ -104,3 +104,25 @@ def test_too_little_data_for_the_folds_is_a_data_error(groups: int) -> None:
     given = manifest([row(i, f"g{i}", i % 2) for i in range(groups)])
     with pytest.raises(DataError, match="5 folds"):
         cut(given)
+
+
+def test_labels_of_few_groups_are_part_of_those_of_more_and_stratified() -> None:
+    kinds = {"a": 40, "b": 20, "c": 4}
+    groups = [(f"{kind}{n}", label) for label, (kind, count) in enumerate(kinds.items()) for n in range(count)]
+    whole = manifest([row(3 * i + j, group, label) for i, (group, label) in enumerate(groups) for j in range(3)])
+    kept: list[set[str]] = []
+    for count in (8, 16, 32):
+        part = keep_labels_of(whole, count, seed=3)
+        kept.append(set(part.where("train").groups))
+        assert len(kept[-1]) == count
+        assert len(part) == len(whole)
+        assert all(r.labels is None for r in part.where("unlabeled").rows)
+        shares = [sum(g.startswith(kind) for g in kept[-1]) for kind in kinds]
+        assert shares == pytest.approx([count * n / 64 for n in kinds.values()], abs=1.01)
+    assert kept[0] < kept[1] < kept[2]
+    assert set(keep_labels_of(whole, 16, seed=4).where("train").groups) != kept[1]
+
+
+def test_more_labeled_groups_than_there_are_is_an_error() -> None:
+    with pytest.raises(DataError, match="65 groups asked, 1 are there"):
+        keep_labels_of(manifest([row(0, "a", 0)]), 65, seed=0)
