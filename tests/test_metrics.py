@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from ssl_mask.metrics import accuracy, bootstrap, confusion, f1_per_class, macro_f1
+from ssl_mask.metrics import accuracy, bootstrap, confusion, f1_per_class, macro_f1, paired_bootstrap
 
 Labels = NDArray[np.int64]
 
@@ -95,3 +95,28 @@ def test_an_image_without_a_prediction_counts_as_wrong() -> None:
     assert found["macro_f1"].value == pytest.approx(sklearn_f1(true, predicted, 3))
     assert found["accuracy"].value == pytest.approx((true == predicted).mean())
     assert found["macro_f1"].low < found["macro_f1"].value < found["macro_f1"].high
+
+
+def test_a_paired_interval_is_that_of_a_slow_loop() -> None:
+    true = answers(60, 3, seed=1)[0]
+    runs = [[answers(60, 3, seed=s)[1] for s in seeds] for seeds in ((1, 2), (3, 4))]
+    groups = np.asarray([f"g{i // 6}" for i in range(60)])
+    found = paired_bootstrap(true, *map(np.stack, runs), groups, 3, draws=50, seed=5)
+    rng, slow = np.random.default_rng(5), []
+    for _ in range(50):
+        times = rng.multinomial(10, np.full(10, 0.1))
+        rows = [i for g, n in enumerate(times) for _ in range(n) for i in range(6 * g, 6 * g + 6)]
+        means = [np.mean([sklearn_f1(true[rows], p[rows], 3) for p in side]) for side in runs]
+        slow.append(means[1] - means[0])
+    value = np.mean([macro_f1(true, p, 3) for p in runs[1]]) - np.mean([macro_f1(true, p, 3) for p in runs[0]])
+    low, high = np.percentile(slow, [2.5, 97.5])
+    assert found["macro_f1"] == pytest.approx((value, low, high))
+    assert found["accuracy"].value == pytest.approx(
+        np.mean([(p == true).mean() for p in runs[1]]) - np.mean([(p == true).mean() for p in runs[0]])
+    )
+
+
+def test_a_paired_interval_of_equal_runs_is_zero() -> None:
+    true, predicted = answers()
+    found = paired_bootstrap(true, predicted[None], predicted[None], np.arange(200), 5, draws=20)
+    assert found["macro_f1"] == found["accuracy"] == (0, 0, 0)

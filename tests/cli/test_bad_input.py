@@ -220,3 +220,56 @@ def test_predict_and_evaluate_without_a_run(cli: Cli) -> None:
 def test_usage_errors_have_their_own_code(cli: Cli) -> None:
     code, _ = cli("train", "--no-such-flag")
     assert code == 2
+
+
+# ---- the unlabeled pool ----
+
+
+def refused_pool(cli: Cli, faces: Path, *names: str, more: tuple[str, ...] = (), pool: str = "extra") -> None:
+    code, text = cli("uda", "--data", str(faces), "--unlabeled", pool, *SMALL, *more)
+    assert code == 3, text
+    assert "Traceback" not in text
+    for name in names:
+        assert name in text
+    assert not list(Path("runs").glob("*/checkpoints"))
+
+
+def test_no_pool_is_named(cli: Cli, faces: Path) -> None:
+    code, text = cli("uda", "--data", str(faces), *SMALL)
+    assert code == 3
+    assert "There are no unlabeled images" in text
+    assert "--unlabeled" in text
+
+
+def test_an_empty_pool(cli: Cli, faces: Path) -> None:
+    (faces / "empty").mkdir()
+    refused_pool(cli, faces, "No image in", "empty", pool="empty")
+    refused_pool(cli, faces, "No folder, file or match for 'nowhere'", pool="nowhere")
+
+
+def test_a_pool_with_unreadable_files(cli: Cli, faces: Path) -> None:
+    (faces / "extra/broken.jpg").write_bytes(b"\xff\xd8 cut")
+    refused_pool(cli, faces, "1 of", "cannot be read", "broken.jpg", "--on-bad skip")
+    code, _ = cli("uda", "--data", str(faces), "--unlabeled", "extra", "--on-bad", "skip", *SMALL)
+    assert code == 0
+    assert "broken.jpg" in Path("runs/uda-001/unlabeled.csv").read_text()
+
+
+def test_a_pool_that_is_the_training_set(cli: Cli, faces: Path) -> None:
+    refused_pool(cli, faces, "can be used", "same bytes as the labeled", pool="train/images")
+
+
+def test_a_csv_pool_without_an_image_column(cli: Cli, faces: Path) -> None:
+    (faces / "pool.csv").write_text("colour\nred\n")
+    refused_pool(cli, faces, "pool.csv", "no image column", pool="pool.csv")
+
+
+def test_an_unknown_algorithm_and_wrong_seeds(cli: Cli, faces: Path) -> None:
+    refused_pool(cli, faces, "algorithm.name", "'mixmatch'", more=("--algorithm", "mixmatch"))
+    refused_pool(cli, faces, "--seeds '1,one'", more=("--seeds", "1,one"))
+
+
+def test_a_run_is_not_a_study(cli: Cli, faces: Path) -> None:
+    code, text = cli("uda", "--data", str(faces), "--resume", "nothing", "--twin", *SMALL)
+    assert code == 3
+    assert "is not a study" in text

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,11 +24,18 @@ SETTINGS = {
 }
 
 
-def launch(processes: int, data: Path, work: Path) -> Path:
-    (work / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+UDA = {
+    "algorithm": {"name": "uda", "threshold": 0.6, "masks": "joint", "tsa": "log", "mu": 2.0},
+    "data": {"folds": 2, "unlabeled": ["extra"]},
+}
+
+
+def launch(processes: int, faces: Path, work: Path, **sections: Any) -> Path:
+    (work / "config.yaml").write_text(yaml.safe_dump(SETTINGS | sections))
     words = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-        "-m", "ssl_mask", "train", "--config", "config.yaml", "--data", str(data), "--name", f"p{processes}",
+        "-m", "ssl_mask", "uda" if sections else "train", "--config", "config.yaml", "--data", str(faces),
+        "--name", f"p{processes}",
     ]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, timeout=300, check=False)
@@ -47,4 +55,21 @@ def test_two_processes_equal_one(drawn: Path, tmp_path: Path) -> None:
     assert tables[0]["path"].tolist() == tables[1]["path"].tolist()
     assert tables[0]["path"].is_unique
     probs = [t.filter(like="p/").to_numpy() for t in tables]
+    np.testing.assert_allclose(probs[0], probs[1], atol=2e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_with_unlabeled_images(drawn: Path, tmp_path: Path) -> None:
+    """Ranks with different numbers of survivors and of kept labels: the loss is the mean over all of all ranks."""
+    one, two = (launch(n, drawn, tmp_path, **UDA) for n in (1, 2))
+    records = [[json.loads(x) for x in (r / "metrics.jsonl").read_text().splitlines()] for r in (one, two)]
+    steps = [[r for r in lines if r["kind"] == "train"] for lines in records]
+    assert len(steps[0]) == 3
+    for alone, shared in zip(*steps, strict=True):
+        assert alone["terms"]["consistency"] > 0
+        assert 0 < alone["stats"]["kept"] < 1
+        assert alone["terms"] == pytest.approx(shared["terms"], abs=1e-3)
+        for name in ("kept", "mask_rate/joint", "tsa_kept/age", "predicted/joint"):
+            assert alone["stats"][name] == pytest.approx(shared["stats"][name], abs=1e-3)
+    probs = [pd.read_parquet(run / "validation.parquet").filter(like="p/").to_numpy() for run in (one, two)]
     np.testing.assert_allclose(probs[0], probs[1], atol=2e-3)
