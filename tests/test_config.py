@@ -185,3 +185,25 @@ def test_shipped_config_says_what_paper_command_time_and_score(path: Path) -> No
     header = itertools.takewhile(lambda line: line.startswith("#"), lines)
     keys = [m.group(1) for line in header if (m := re.match(r"# (\w+):\s+\S", line))]
     assert lines[0].startswith("# What:") and keys == ["What", "Paper", "Command", "Time", "Score"]
+
+
+def test_a_preset_may_stand_on_another() -> None:
+    below, above = settle({"preset": "laptop"}), settle({"preset": "uda_laptop"})
+    assert above.preset == "uda_laptop"
+    assert above.algorithm.name == "uda"
+    assert above.model == below.model
+    assert above.train.steps == below.train.steps
+
+
+def test_the_automatic_preset_follows_the_algorithm_and_the_machine() -> None:
+    for gpu, machine in ((False, "laptop"), (True, "gpu")):
+        assert settle({}, gpu=gpu).preset == machine
+        for name in ("uda", "freematch"):
+            found = settle({"algorithm": {"name": name}}, gpu=gpu)
+            assert (found.preset, found.algorithm.name) == (f"uda_{machine}", name)
+
+
+def test_a_length_replaces_that_of_every_preset_below(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("preset: laptop\ntrain: {epochs: 3}\n")
+    found = settle({"preset": str(tmp_path / "mine.yaml")})
+    assert (found.train.steps, found.train.epochs) == (None, 3.0)

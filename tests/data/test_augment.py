@@ -296,3 +296,19 @@ def test_importing_neither_warns_nor_calls_home() -> None:
         [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("preset", RANDOM_PRESETS)
+def test_without_flip_nothing_is_mirrored(preset: str) -> None:
+    """The left half is dark, the right one bright: only a mirror image can have it the other way round."""
+    half = np.full((SIZE, SIZE, 3), 60, np.uint8)
+    half[:, SIZE // 2 :] = 190
+    mirrored = {}
+    for flip in (True, False):
+        augmenter = Augmenter(preset, SIZE, flip=flip)
+        made = [augmenter(half, (0, k)).astype(float) for k in range(64)]
+        # The outer quarters, which shifts and rotations do not reach.
+        darker = [m[:, : SIZE // 4].mean() > m[:, -SIZE // 4 :].mean() + 20 for m in made]
+        mirrored[flip] = sum(darker)
+    assert mirrored[True] > 20
+    assert mirrored[False] < (12 if preset == "strong" else 1)  # solarize inverts
