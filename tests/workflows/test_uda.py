@@ -315,3 +315,14 @@ def test_the_labels_only_run_reads_no_pool(tiny: Tiny) -> None:
     run = train(tiny(data={"unlabeled": ["nowhere"]}), quiet=True)
     assert run is not None
     assert json.loads((run.path / "run.json").read_text())["data"]["unlabeled"] is None
+
+
+def test_on_the_real_faces(mask18: Path, tiny: Tiny) -> None:
+    """60 persons keep their labels; the other persons' photos and extra/ are the pool, and no eval photo is in it."""
+    data = {"root": str(mask18), "labeled_groups": 60, "unlabeled": ["extra"], "folds": 5}
+    run = finished(tiny(algorithm=EASY, data=data, train={"steps": 2, "eval_every": 2}))
+    recorded = run.status["data"]
+    assert (recorded["train_groups"], recorded["train_images"], recorded["val_groups"]) == (60, 420, 60)
+    rows = list(csv.DictReader((run.path / "unlabeled.csv").read_text().splitlines()))
+    assert len(rows) == recorded["unlabeled"]["images"] + recorded["unlabeled"]["left_out"] == 1000 + 180 * 7
+    assert not any(r["path"].startswith("eval") for r in rows)
