@@ -21,7 +21,7 @@ from ssl_mask.algorithms.softmatch import SoftMatchRule
 from ssl_mask.algorithms.uda import UdaRule
 from ssl_mask.types import Averaging, Batch, Labeled, Losses, Unlabeled
 
-Maker = Callable[[Net, Averaging], Consistency]
+Maker = Callable[[Net, Averaging, int], Consistency]  # the last one: processes that share a batch
 
 
 class Meeting:
@@ -64,7 +64,7 @@ def on_two_ranks(
 ) -> tuple[list[tuple[Losses, Tensor]], list[Consistency], Meeting]:
     """The last step's losses and gradients, and the algorithms, of both ranks."""
     meeting, nets = Meeting(), [Net(heads), Net(heads)]
-    algorithms = [make(net, meeting.of(rank)) for rank, net in enumerate(nets)]
+    algorithms = [make(net, meeting.of(rank), 2) for rank, net in enumerate(nets)]
     shares = [halves(batch) for batch in batches]
 
     def run(rank: int) -> tuple[Losses, Tensor]:
@@ -84,20 +84,26 @@ def on_one(
     make: Maker, heads: dict[str, int], batches: list[Batch], progress: float
 ) -> tuple[Losses, Tensor, Consistency]:
     net = Net(heads)
-    algorithm = make(net, lambda value: value.detach())
+    algorithm = make(net, lambda value: value.detach(), 1)
     losses, grads = [step(algorithm, net, batch, progress) for batch in batches][-1]
     return losses, grads, algorithm
 
 
 MAKERS: dict[str, tuple[dict[str, int], Maker]] = {
-    "uda": (FLAT, lambda net, mean: with_rule(UdaRule(0.7, 0.4), net, mean=mean)),
-    "annealed": (FLAT, lambda net, mean: with_rule(UdaRule(0.7, 0.4), net, mean=mean, tsa="linear")),
-    "annealed factors": (FACTORS, lambda net, mean: with_rule(UdaRule(0.97, 0.4), net, mean=mean, tsa="linear")),
-    "annealed joint": (FACTORS, lambda net, mean: with_rule(UdaRule(0.3, 0.4), net, mean=mean, tsa="log", joint=True)),
+    "uda": (FLAT, lambda net, mean, _: with_rule(UdaRule(0.7, 0.4), net, mean=mean)),
+    "annealed": (FLAT, lambda net, mean, _: with_rule(UdaRule(0.7, 0.4), net, mean=mean, tsa="linear")),
+    "annealed factors": (FACTORS, lambda net, mean, _: with_rule(UdaRule(0.97, 0.4), net, mean=mean, tsa="linear")),
+    "annealed joint": (
+        FACTORS,
+        lambda net, mean, _: with_rule(UdaRule(0.3, 0.4), net, mean=mean, tsa="log", joint=True),
+    ),
     # Its fairness is over the images of a process, as documented.
-    "freematch": (FLAT, lambda net, mean: with_rule(FreeMatchRule(0.5, 0.0), net, mean=mean)),
-    "softmatch": (FLAT, lambda net, mean: with_rule(SoftMatchRule(0.5, 2.0), net, mean=mean)),
-    "aligned": (FLAT, lambda net, mean: with_rule(UdaRule(0.7, 0.4), net, mean=mean, alignment=Alignment(None, 0.5))),
+    "freematch": (FLAT, lambda net, mean, _: with_rule(FreeMatchRule(0.5, 0.0), net, mean=mean)),
+    "softmatch": (FLAT, lambda net, mean, n: with_rule(SoftMatchRule(0.5, 2.0, processes=n), net, mean=mean)),
+    "aligned": (
+        FLAT,
+        lambda net, mean, _: with_rule(UdaRule(0.7, 0.4), net, mean=mean, alignment=Alignment(None, 0.5)),
+    ),
 }
 
 
@@ -121,7 +127,7 @@ def test_also_where_one_rank_has_no_survivors(tsa: str) -> None:
     tops = net(batch.unlabeled.weak)["class"].softmax(1).amax(1).tolist()  # type: ignore[union-attr]
     threshold = (tops[7] + tops[8]) / 2
 
-    def make(net: Net, mean: Averaging) -> Consistency:
+    def make(net: Net, mean: Averaging, _: int) -> Consistency:
         return with_rule(UdaRule(threshold, 0.4), net, mean=mean, tsa=tsa)
 
     _, expected, _ = on_one(make, FLAT, [batch], 0.5)
@@ -137,7 +143,7 @@ def test_annealing_with_different_numbers_kept_a_rank_and_none_on_one() -> None:
     order = correct.argsort()
     batch = batch._replace(labeled=Labeled(batch.labeled.images[order], labels[order, None]))
 
-    def make(net: Net, mean: Averaging) -> Consistency:
+    def make(net: Net, mean: Averaging, _: int) -> Consistency:
         return with_rule(UdaRule(0.7, 0.4), net, mean=mean, tsa="linear")
 
     seen = []
@@ -153,7 +159,7 @@ def test_annealing_with_different_numbers_kept_a_rank_and_none_on_one() -> None:
 
 
 def test_ranks_meet_equally_often_with_fairness_where_one_believes_nothing() -> None:
-    def make(net: Net, mean: Averaging) -> Consistency:
+    def make(net: Net, mean: Averaging, _: int) -> Consistency:
         return with_rule(FreeMatchRule(0.0, 0.1), net, mean=mean)
 
     batch = confident_last(make_batch(FLAT, labeled=8, unlabeled=12), Net(FLAT))
