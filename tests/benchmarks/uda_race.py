@@ -46,8 +46,8 @@ SIDES = ("semilearn", "ours", "labels only")
 TEST, LABELS_A_CLASS, SIZE, CLASSES = 450, 4, 32, 10
 THEIRS = {"steps": 150, "batch": 16, "uratio": 7, "lr": 0.03}
 OURS = {
-    "steps": 420, "batch": 16, "mu": 4, "lr": 3e-3, "optimizer": "adamw", "decay": 0.05, "ema": 0.99,
-    "threshold": 0.8, "sharpen": 0.4, "weight": 1.0, "start": 0.0, "ramp_up": 0.0, "tsa": "off", "teacher": "live",
+    "steps": 470, "batch": 16, "mu": 4, "lr": 3e-3, "optimizer": "adamw", "decay": 0.05, "ema": 0.99,
+    "threshold": 0.8, "sharpen": 0.4, "weight": 1.0, "start": 0.3, "ramp_up": 0.1, "tsa": "off", "teacher": "live",
     "labeled": "light", "weak": "light", "weak_training": False, "dense": False,
 }  # fmt: skip
 LABELS_ONLY = OURS | {"mu": 0, "steps": 900}
