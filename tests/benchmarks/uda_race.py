@@ -15,7 +15,7 @@ accuracy is measured. Each point of a curve is measured with the live and with t
 count that end better on average over the seeds. (semilearn's average has no warm-up and is near chance this early.)
 PEER is the environment that `uda_cost.py` describes.
 
-Our settings were chosen on seed 10, which is none of the reported ones. Results are appended to `--out`/uda_race.jsonl,
+Our settings were chosen on seeds 10 and 11, which are none of the reported ones. Results are appended to `--out`/uda_race.jsonl,
 and what stands there for the same side, seed and settings is not redone. After a change of the code alone, choose a new
 `--out`.
 """
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -332,9 +333,12 @@ def show(entries: Sequence[Entry]) -> None:
             if side != "semilearn" and entry["seed"] in theirs:
                 their = theirs[entry["seed"]][-1]
                 equal = max((p for p in entry["curve"] if p[0] <= their[0]), default=entry["curve"][0])[kind]
-                first = next((p[0] for p in entry["curve"] if p[kind] >= their[their_kind]), float("inf"))
+                first = next((p[0] for p in entry["curve"] if p[kind] >= their[their_kind]), math.inf)
                 scores.setdefault(side, []).append((equal, first / their[0]))
-                cells += [f"{100 * equal:.2f}", f"{first:.0f} s = {first / their[0]:.2f}x"]
+                cells += [
+                    f"{100 * equal:.2f}",
+                    f"{first:.0f} s = {first / their[0]:.2f}x" if first < math.inf else "never",
+                ]
             table.add_row(*cells)
     screen = Console()
     screen.print(table)
