@@ -15,9 +15,9 @@ accuracy is measured. Each point of a curve is measured with the live and with t
 count that end better on average over the seeds. (semilearn's average has no warm-up and is near chance this early.)
 PEER is the environment that `uda_cost.py` describes.
 
-Our settings were chosen on seeds 10 and 11, which are none of the reported ones. Results are appended to `--out`/uda_race.jsonl,
-and what stands there for the same side, seed and settings is not redone. After a change of the code alone, choose a new
-`--out`.
+Our settings were chosen on seeds 10 and 11, which are none of the reported ones. Results are appended to
+`--out`/uda_race.jsonl, and what stands there for the same side, seed and settings is not redone. After a change of the
+code alone, choose a new `--out`.
 """
 
 from __future__ import annotations
