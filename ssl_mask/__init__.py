@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.demo import demo as demo
     from ssl_mask.workflows.evaluate import evaluate as evaluate
     from ssl_mask.workflows.predict import predict as predict
+    from ssl_mask.workflows.pseudo import pseudo as pseudo
     from ssl_mask.workflows.train import train as train
     from ssl_mask.workflows.train import uda as uda
 
@@ -26,6 +27,7 @@ _HOME = {
     "load_config": "ssl_mask.config",
     "Run": "ssl_mask.runs",
     "load_run": "ssl_mask.runs",
+    "pseudo": "ssl_mask.workflows.pseudo",
     "train": "ssl_mask.workflows.train",
     "uda": "ssl_mask.workflows.train",
     "compare": "ssl_mask.workflows.compare",
@@ -33,7 +35,9 @@ _HOME = {
     "evaluate": "ssl_mask.workflows.evaluate",
     "demo": "ssl_mask.workflows.demo",
 }
-__all__ = ["Run", "RunConfig", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "train", "uda"]
+__all__ = [
+    "Run", "RunConfig", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "uda",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -85,12 +85,13 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def resolve(layers: Iterable[Mapping[str, Any]], *, has_gpu: Callable[[], bool]) -> RunConfig:
+def resolve(layers: Iterable[Mapping[str, Any]], *, has_gpu: Callable[[], bool], recipe: str = "") -> RunConfig:
     """Merge layers (later wins) over the preset that they name and validate the whole.
 
     Args:
         layers: mappings, from the project file to the command line.
         has_gpu: asked only when the preset is `auto`.
+        recipe: the beginning of the name of the preset that `auto` takes, such as `pseudo_`.
 
     Raises:
         ConfigError: lists every problem, each with its key.
@@ -101,7 +102,7 @@ def resolve(layers: Iterable[Mapping[str, Any]], *, has_gpu: Callable[[], bool])
     preset = asked.get("preset", "auto")
     if preset == "auto":
         labels_only = (asked.get("algorithm") or {}).get("name", "supervised") == "supervised"
-        preset = ("" if labels_only else "uda_") + ("gpu" if has_gpu() else "laptop")
+        preset = recipe + ("" if labels_only else "uda_") + ("gpu" if has_gpu() else "laptop")
     base = _settle_length(_read_preset(str(preset)), asked)
     return validate(merge(merge(base, asked), {"preset": str(preset)}))
 

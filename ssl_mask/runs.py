@@ -7,19 +7,13 @@ runs/train-001/
 ├── manifest.csv         every image with its group, side, labels and SHA-256
 ├── unlabeled.csv        uda: every unlabeled image with its SHA-256, and why one was left out
 ├── data_card.md         uda: the unlabeled pool in words
+├── pseudo_labels.csv    a round: the pseudo-labels it trains on; pool.parquet, selection.json: where they come from
 ├── metrics.jsonl        a line every few steps and every evaluation
 ├── checkpoints/         best.safetensors (to predict), last.state (to continue)
 ├── validation.parquet   what the best weights say of every validation image
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
 └── run_card.md          all of it in words
-
-A study (`sslmask uda --twin --seeds 0,1`) is a folder of runs:
-
-runs/study-001/
-├── study.json           its seeds, and the configuration
-├── seed-0/, seed-0-labels-only/, …
-└── comparison.json, comparison.md
 """
 
 from __future__ import annotations
@@ -90,6 +84,22 @@ class RunDir:
         return self.path / "validation.parquet"
 
     @property
+    def pseudo_labels(self) -> Path:
+        return self.path / "pseudo_labels.csv"
+
+    @property
+    def pool(self) -> Path:
+        return self.path / "pool.parquet"
+
+    @property
+    def selection(self) -> Path:
+        return self.path / "selection.json"
+
+    @property
+    def audit(self) -> Path:
+        return self.path / "audit.json"
+
+    @property
     def plots(self) -> Path:
         return self.path / "plots"
 
@@ -155,28 +165,6 @@ class RunDir:
 
 
 @dataclass(frozen=True)
-class StudyDir:
-    """Paths inside a study: several runs that are compared."""
-
-    path: Path
-
-    @property
-    def plan(self) -> Path:
-        return self.path / "study.json"
-
-    @property
-    def comparison(self) -> Path:
-        return self.path / "comparison.json"
-
-    @property
-    def card(self) -> Path:
-        return self.path / "comparison.md"
-
-    def run(self, name: str) -> RunDir:
-        return RunDir(self.path / name)
-
-
-@dataclass(frozen=True)
 class Run:
     """A finished or running experiment, as the API returns it."""
 
@@ -215,26 +203,15 @@ def create_run(config: RunConfig, verb: str) -> RunDir:
         InputError: the name is taken.
         StorageError: the folder cannot be made.
     """
-    run = RunDir(_new_folder(config, verb))
+    run = RunDir(new_folder(config, verb))
     write_text(run.config_file, to_yaml(config))
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     run.update(verb=verb, name=run.name, status="running", started=now, step=0, best=None, leakage="not-checked")
     return run
 
 
-def create_study(config: RunConfig, plan: dict[str, Any]) -> StudyDir:
-    """A fresh study folder with its plan in it. Raises as `create_run`."""
-    study = StudyDir(_new_folder(config, "study"))
-    write_json(study.plan, {**plan, "config": config.model_dump(mode="json")})
-    return study
-
-
-def find_study(reference: str | Path, runs: Path) -> StudyDir | None:
-    """A study by path or name, or None when it is none."""
-    return next((StudyDir(p) for p in (Path(reference), runs / reference) if (p / "study.json").is_file()), None)
-
-
-def _new_folder(config: RunConfig, verb: str) -> Path:
+def new_folder(config: RunConfig, verb: str) -> Path:
+    """A fresh folder for a run, or one that holds pseudo-labels and nothing else yet."""
     with storage(config.runs):
         config.runs.mkdir(parents=True, exist_ok=True)
         if config.name is None:
@@ -243,9 +220,17 @@ def _new_folder(config: RunConfig, verb: str) -> Path:
         try:
             path.mkdir()
         except FileExistsError:
+            if is_prepared(path):
+                return path
             hint = f"Choose another --name, or continue it: --resume {config.name}"
             raise InputError(f"The run {path} exists.", hint=hint) from None
         return path
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether a round of pseudo-labels has been selected here, but its training has not begun."""
+    run = RunDir(path)
+    return run.pseudo_labels.is_file() and not run.status_file.exists()
 
 
 def _next_free(runs: Path, verb: str) -> Path:

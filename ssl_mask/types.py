@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 HeadTensors = Mapping[str, Tensor]
@@ -17,6 +19,44 @@ class Labeled(NamedTuple):
     """(n, size, size, 3) uint8 RGB; the model normalises them."""
     labels: Tensor
     """(n, heads) int64."""
+    weights: Tensor | None = None
+    """(n, heads) factors of the loss, 0 where a label is not known; None: all 1."""
+    targets: Mapping[str, Tensor] | None = None
+    """(n, classes) a head: probabilities to train towards; None: the labels."""
+
+    def joined(self, other: Labeled) -> Labeled:
+        """Both, one after the other. A loss averaged over all of them is the sum of the two sides' own averages.
+
+        Args:
+            other: has weights; without targets its labels count.
+        """
+        sides, total = (self, other), len(self.images) + len(other.images)
+        weights = [
+            (torch.ones(s.labels.shape) if s.weights is None else s.weights) * (total / len(s.images)) for s in sides
+        ]
+        targets = None
+        if other.targets is not None:
+            targets = {
+                name: torch.cat([F.one_hot(self.labels[:, i], soft.shape[1]).float(), soft])
+                for i, (name, soft) in enumerate(other.targets.items())
+            }
+        images, labels = torch.cat([s.images for s in sides]), torch.cat([s.labels for s in sides])
+        return Labeled(images, labels, torch.cat(weights), targets)
+
+    def parts(self, count: int) -> list[Labeled]:
+        """Cut into `count` equal parts."""
+        size = len(self.images) // count
+        cuts = [slice(i * size, (i + 1) * size) for i in range(count)]
+        weights, targets = self.weights, self.targets
+        return [
+            Labeled(
+                self.images[c],
+                self.labels[c],
+                None if weights is None else weights[c],
+                None if targets is None else {k: t[c] for k, t in targets.items()},
+            )
+            for c in cuts
+        ]
 
 
 class StrongViews(Protocol):
@@ -45,9 +85,8 @@ class Batch(NamedTuple):
 
     def parts(self, count: int) -> list[Batch]:
         """Cut into `count` equal parts, for gradient accumulation."""
-        labeled = zip(self.labeled.images.chunk(count), self.labeled.labels.chunk(count), strict=True)
         more = [None if self.unlabeled is None else self.unlabeled.part(i, count) for i in range(count)]
-        return [Batch(Labeled(*part), unlabeled) for part, unlabeled in zip(labeled, more, strict=True)]
+        return [Batch(part, unlabeled) for part, unlabeled in zip(self.labeled.parts(count), more, strict=True)]
 
 
 class Losses(NamedTuple):

@@ -35,7 +35,7 @@ FORBIDDEN = {
     "training/": {"ssl_mask.cli", "ssl_mask.workflows"},
 }
 EXCEPTIONS = {("models/backbones.py", "pathlib")}  # it reads weight files
-LIGHT = ("data/manifest.py", "data/schema.py", "config.py", "sections.py", "errors.py", "cli/")
+LIGHT = ("data/manifest.py", "data/schema.py", "config.py", "sections/", "errors.py", "cli/")
 TASK_WORDS = re.compile(r"\b(gender|age)\b")
 MAY_NAME_THE_TASK = re.compile(r"data/adapters/(mask18|demo\w*)\.py")
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}

@@ -21,7 +21,7 @@ from ssl_mask.algorithms.running import Alignment, Running
 from ssl_mask.algorithms.supervised import Supervised, share_right
 from ssl_mask.losses.consistency import annealing_bar, kl_divergence
 from ssl_mask.models.joint import calibrated, joint_log_probs
-from ssl_mask.types import Algorithm, Averaging, Batch, HeadTensors, Losses, Unlabeled, one_process
+from ssl_mask.types import Algorithm, Averaging, Batch, HeadTensors, Labeled, Losses, Unlabeled, one_process
 
 HISTOGRAM_BINS = 10
 
@@ -86,10 +86,10 @@ class Consistency(Algorithm):
 
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
         """Supervised terms a head and `consistency`; stats: mask rates, confidences, shares a class."""
-        images, labels = batch.labeled
+        labeled, images = batch.labeled, batch.labeled.images
         strength = self.strength(progress)
         if batch.unlabeled is None or strength == 0.0:
-            terms, stats = self._labeled(model(images), labels, progress)
+            terms, stats = self._labeled(model(images), labeled, progress)
             return Losses({**terms, "consistency": images.new_zeros((), dtype=torch.float32)}, stats)
         weak = self._weak(batch.unlabeled)
         targets = self.rule.targets(weak)
@@ -97,7 +97,7 @@ class Consistency(Algorithm):
         # One forward pass for both: with several processes every one makes exactly one, whatever its number of rows.
         views = batch.unlabeled.strong(rows.cpu()).to(images.device, non_blocking=True)
         logits = model(torch.cat([images, views]))
-        terms, stats = self._labeled({k: z[: len(images)] for k, z in logits.items()}, labels, progress)
+        terms, stats = self._labeled({k: z[: len(images)] for k, z in logits.items()}, labeled, progress)
         strong, chosen = self.fold({k: z[len(images) :] for k, z in logits.items()}), targets.at(rows)
         count = len(batch.unlabeled.weak)
         terms["consistency"] = strength * consistency_loss(strong, chosen, count)
@@ -163,13 +163,13 @@ class Consistency(Algorithm):
         return torch.arange(len(counts), device=counts.device) if self.dense else counts.nonzero()[:, 0]
 
     def _labeled(
-        self, logits: HeadTensors, labels: Tensor, progress: float
+        self, logits: HeadTensors, labeled: Labeled, progress: float
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        losses = self.supervised.per_image(logits, labels)
-        stats = {"train_accuracy": share_right(logits, labels)}
+        losses = self.supervised.per_image(logits, labeled)
+        stats = {"train_accuracy": share_right(logits, labeled.labels)}
         if self.tsa == "off":
             return {name: each.mean() for name, each in losses.items()}, stats
-        kept = self._below_the_bar(logits, labels, progress)
+        kept = self._below_the_bar(logits, labeled.labels, progress)
         terms: dict[str, Tensor] = {}
         for name, each in losses.items():
             share = kept[name].float()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_mask.losses.classification import classification_losses
 from ssl_mask.losses.margin import arcface_logits
-from ssl_mask.types import Algorithm, Batch, HeadTensors, Losses
+from ssl_mask.types import Algorithm, Batch, HeadTensors, Labeled, Losses
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,26 @@ class Supervised(Algorithm):
 
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:  # noqa: ARG002
         """Losses of `batch.labeled`; `stats` holds the share of images right in all heads."""
-        images, labels = batch.labeled
-        logits = model(images)
-        terms = {name: losses.mean() for name, losses in self.per_image(logits, labels).items()}
-        return Losses(terms, {"train_accuracy": share_right(logits, labels)})
+        logits = model(batch.labeled.images)
+        terms = {name: losses.mean() for name, losses in self.per_image(logits, batch.labeled).items()}
+        return Losses(terms, {"train_accuracy": share_right(logits, batch.labeled.labels)})
 
-    def per_image(self, logits: HeadTensors, labels: Tensor) -> dict[str, Tensor]:
-        """The loss of each image, (n,) a head, from margin-free logits and (n, heads) labels."""
-        return {name: self._head(name, z, labels[:, i]) for i, (name, z) in enumerate(logits.items())}
+    def per_image(self, logits: HeadTensors, labeled: Labeled) -> dict[str, Tensor]:
+        """The weighted loss of each image, (n,) a head, from margin-free logits."""
+        losses: dict[str, Tensor] = {}
+        for i, (name, z) in enumerate(logits.items()):
+            targets = None if labeled.targets is None else labeled.targets[name]
+            each = self._head(name, z, labeled.labels[:, i], targets)
+            losses[name] = each if labeled.weights is None else each * labeled.weights[:, i]
+        return losses
 
-    def _head(self, name: str, logits: Tensor, labels: Tensor) -> Tensor:
+    def _head(self, name: str, logits: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
         if self.scale is not None and self.margin > 0:
             logits = arcface_logits(logits / self.scale, labels, scale=self.scale, margin=self.margin)
         smoothing, weights = self.smoothing.get(name), self.weights.get(name)
-        return classification_losses(logits, labels, gamma=self.gamma, smoothing=smoothing, weights=weights)
+        return classification_losses(
+            logits, labels, gamma=self.gamma, smoothing=smoothing, weights=weights, targets=targets
+        )
 
 
 def share_right(logits: HeadTensors, labels: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ssl_mask.cards.comparison import comparison_text
 from ssl_mask.metrics import bootstrap, confusion, f1_per_class
+from ssl_mask.reports.round_table import round_markdown
 from ssl_mask.reports.tables import read_probabilities
 from ssl_mask.runs import RunDir
 
@@ -31,6 +32,7 @@ def run_card(run: RunDir) -> str:
         _score(best, frame, classes, grouped=data["grouped"]),
         "## Each class (validation)",
         _per_class(frame, classes),
+        *_rounds(status),
         *_unlabeled(status),
         "## Data",
         _table(
@@ -59,10 +61,23 @@ def run_card(run: RunDir) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _rounds(status: dict[str, Any]) -> list[str]:
+    """What pseudo-labels did, round by round."""
+    if not status.get("rounds"):
+        return []
+    best = status["best_round"]
+    verdict = (
+        "**No round of pseudo-labels beat labels only** on validation."
+        if best == 0
+        else f"These are the weights of round {best}, the best on validation; round 0 knew labels only."
+    )
+    return ["## Rounds of pseudo-labels", verdict, round_markdown(status["rounds"])]
+
+
 def _unlabeled(status: dict[str, Any]) -> list[str]:
     """What the unlabeled images were, and what they were worth."""
     pool = status["data"]["unlabeled"]
-    if pool is None:
+    if pool is None or "rounds" in status:
         return []
     used = f"{pool['images']} unlabeled images of {', '.join(pool['sources'])} ({pool['left_out']} left out)."
     if "comparison" in status:

@@ -27,7 +27,7 @@ def evaluate(
     """Score predictions: macro-F1, accuracy, per factor, per class, with bootstrap intervals by group."""
     from ssl_mask.runs import find_run
     from ssl_mask.workflows.evaluate import evaluate as score
-    from ssl_mask.workflows.predict import load_schema
+    from ssl_mask.workflows.member import load_schema
 
     made_by = find_run(run, runs)
     show(

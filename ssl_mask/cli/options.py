@@ -28,6 +28,13 @@ Resume = Annotated[
     typer.Option("--resume", help="Continue a run exactly: its name, path, or `latest`. With --steps: go further."),
 ]
 InitFrom = Annotated[str | None, typer.Option("--init-from", help="Start from a run's best weights.")]
+UnlabeledSources = Annotated[
+    list[str] | None,
+    typer.Option("--unlabeled", "-u", help="Folder, glob or CSV of unlabeled images. Repeatable. Labels are not read."),
+]
+OnBadUnlabeled = Annotated[
+    str | None, typer.Option("--on-bad", help="Unreadable unlabeled images: `fail` or `skip`. [default: fail]")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check configuration and data, run two steps, print time and memory.")
 ]

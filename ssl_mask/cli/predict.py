@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,12 +37,40 @@ def predict(
     runs: RunsFolder = Path("runs"),
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
     cache: Annotated[str, typer.Option(help="Decoded images: auto, off, or a folder.")] = "auto",
+    shard: Annotated[
+        str | None, typer.Option(help="Only part i of N, such as 0/10, as Parquet for `pseudo --from-predictions`.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict images: the submission CSV, probabilities, and where they come from."""
+    if shard is not None:
+        predict_part(shard, run or ["latest"], on_bad.value, cache, runs_folder=runs, images=images, data=data, tta=tta,
+                     out=out, batch_size=batch_size, quiet=quiet)  # fmt: skip
+        return
     from ssl_mask.workflows.predict import predict as run_prediction
 
     run_prediction(
         run or ["latest"], runs_folder=runs, images=images, data=data, tta=tta, on_bad=on_bad.value, out=out,
         batch_size=batch_size, cache=cache, quiet=quiet,
+    )  # fmt: skip
+
+
+def predict_part(shard: str, run: list[str], on_bad: str, cache: str, **options: Any) -> None:
+    """A shard of one run's predictions.
+
+    Raises:
+        InputError: not a shard, several runs, or `--on-bad fallback`.
+    """
+    from ssl_mask.errors import InputError
+    from ssl_mask.workflows.predict_shard import parse_shard, predict_shard
+
+    if len(run) > 1:
+        raise InputError("--shard takes one --run.", hint="Pseudo-labels are calibrated on one run's validation.")
+    if on_bad == "fallback":
+        raise InputError(
+            "--shard knows no --on-bad fallback.", hint="An unreadable image gets no pseudo-label: use skip."
+        )
+    predict_shard(
+        parse_shard(shard), run[0], on_bad="skip" if on_bad == "skip" else "fail",
+        cache="off" if cache == "auto" else cache, **options,
     )  # fmt: skip

@@ -14,11 +14,13 @@ from ssl_mask.cli.options import (
     Epochs,
     InitFrom,
     Name,
+    OnBadUnlabeled,
     Quiet,
     Resume,
     RunsOption,
     Seed,
     Steps,
+    UnlabeledSources,
     gather,
     length_of,
     training_flags,
@@ -26,12 +28,7 @@ from ssl_mask.cli.options import (
 
 
 def uda(
-    unlabeled: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--unlabeled", "-u", help="Folder, glob or CSV of unlabeled images. Repeatable. Labels are not read."
-        ),
-    ] = None,
+    unlabeled: UnlabeledSources = None,
     data: DataFolder = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
@@ -41,9 +38,7 @@ def uda(
         typer.Option("--twin", help="Also train the labels-only twin, and report the difference with its interval."),
     ] = False,
     seeds: Annotated[str | None, typer.Option(help="Several seeds, such as 0,1,2: one run each.")] = None,
-    on_bad: Annotated[
-        str | None, typer.Option(help="Unreadable unlabeled images: `fail` or `skip`. [default: fail]")
-    ] = None,
+    on_bad: OnBadUnlabeled = None,
     name: Name = None,
     runs: RunsOption = None,
     seed: Seed = None,
@@ -60,7 +55,7 @@ def uda(
     flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
     flags |= {"data.unlabeled": unlabeled or None, "algorithm.name": algorithm, "data.on_bad": on_bad}
     layers = [{"algorithm": {"name": "uda"}}, *gather(config, assignments, flags)]
-    from ssl_mask.runs import find_study
+    from ssl_mask.studies import find_study
     from ssl_mask.workflows import setup
     from ssl_mask.workflows.compare import compare, parse_seeds
     from ssl_mask.workflows.train import train

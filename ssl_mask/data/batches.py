@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -84,12 +84,24 @@ class LabeledImages:
     """The class names of each row, for augmentations meant for named classes."""
     augment: Augmenter
     stream: Stream
+    weights: NDArray[np.float32] | None = None
+    """(n, heads) factors of the loss; None: all 1."""
+    targets: Mapping[str, NDArray[np.float32]] | None = None
+    """(n, classes) a head, in place of the labels; None: the labels."""
+    key: tuple[int, ...] = ()
+    """Keeps the random numbers of two sets of labeled images apart."""
 
     def batch(self, step: int) -> Labeled:
         draws = self.stream.batch(step)
-        seed, names = self.stream.seed, self.class_names
-        images = [self.augment(self.source.read(d.row), (seed, d.place), names[d.row]) for d in draws]
-        return Labeled(_stack(images), torch.from_numpy(self.labels[[d.row for d in draws]]))
+        key, names = (self.stream.seed, *self.key), self.class_names
+        images = [self.augment(self.source.read(d.row), (*key, d.place), names[d.row]) for d in draws]
+        rows = [d.row for d in draws]
+        return Labeled(
+            _stack(images),
+            torch.from_numpy(self.labels[rows]),
+            None if self.weights is None else torch.from_numpy(self.weights[rows]),
+            None if self.targets is None else {k: torch.from_numpy(t[rows]) for k, t in self.targets.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -121,8 +133,8 @@ class UnlabeledImages:
         return Unlabeled(_stack(weak), _Made(views(torch.arange(len(draws)))) if self.strong_at_once else views)
 
 
-WEAK, STRONG = 1, 2
-"""Keep the random numbers of the two views apart from each other and from those of labeled images."""
+WEAK, STRONG, PSEUDO = 1, 2, 3
+"""Keep the random numbers of the two views and of pseudo-labeled images apart, and from those of labeled images."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +169,14 @@ class StepBatches(Dataset[Batch]):
 
     labeled: LabeledImages
     unlabeled: UnlabeledImages | None = None
+    pseudo: LabeledImages | None = None
+    """Their images come on top of the labeled ones, which are the same with and without them."""
 
     def __getitem__(self, step: int) -> Batch:
-        return Batch(self.labeled.batch(step), self.unlabeled.batch(step) if self.unlabeled is not None else None)
+        labeled = self.labeled.batch(step)
+        if self.pseudo is not None:
+            labeled = labeled.joined(self.pseudo.batch(step))
+        return Batch(labeled, self.unlabeled.batch(step) if self.unlabeled is not None else None)
 
 
 def train_batches(

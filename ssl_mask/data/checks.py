@@ -69,3 +69,21 @@ def refuse_escapes(manifest: Manifest) -> None:
                 f"{row.source}: {row.path} leads outside {manifest.root}.",
                 hint="Copy the image, or allow links with --set data.outside_root=allow.",
             )
+
+
+def refuse_other_validation(run: Path, table: Path, val: Manifest) -> None:
+    """Raises DataError when a run was validated on other images: it may have been trained on these.
+
+    Args:
+        run: named in the message.
+        table: the run's manifest.csv.
+        val: validation rows; digests need not be known.
+    """
+    rows = [cells for _, cells in read_csv(table, columns=("path", "split"))]
+    trained = {cells["path"] for cells in rows if cells["split"] == "train"}
+    if {cells["path"] for cells in rows if cells["split"] == "val"} != {r.path for r in val.rows}:
+        taught = sum(r.path in trained for r in val.rows)
+        raise DataError(
+            f"{run} has another validation: it was trained on {taught} of these {len(val)} images.",
+            hint="Scores would not compare, or flatter. Use the same data.split_seed, data.fold and data.folds.",
+        )

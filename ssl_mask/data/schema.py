@@ -77,6 +77,27 @@ class LabelSchema:
             joint = joint // size
         return np.stack(columns[::-1], axis=1)
 
+    def class_names(self, labels: NDArray[np.int64]) -> list[tuple[str, ...]]:
+        """(n, factors) class indices -> the names of each row's classes."""
+        return [tuple(f.classes[i] for f, i in zip(self.factors, row, strict=True)) for row in labels.tolist()]
+
+    def marginals(self, probs: NDArray[np.floating[Any]]) -> dict[str, NDArray[np.float32]]:
+        """(n, joint classes) probabilities -> (n, classes) of each factor."""
+        shaped = probs.reshape(len(probs), *self.sizes.values())
+        axes = range(1, shaped.ndim)
+        return {
+            name: shaped.sum(axis=tuple(a for a in axes if a != axis)).astype(np.float32)
+            for axis, name in zip(axes, self.sizes, strict=True)
+        }
+
+    def product(self, parts: Mapping[str, NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
+        """(n, classes) of each factor, taken as independent -> (n, joint classes); the inverse of `marginals` then."""
+        first, *rest = parts.values()
+        joint = first
+        for part in rest:
+            joint = (joint[:, :, None] * part[:, None, :]).reshape(len(joint), -1)
+        return joint.astype(np.float32)
+
     def heads(self, target: str) -> dict[str, int]:
         """Heads of a model for this schema: one a factor, or one flat one named `joint`."""
         if target == "factors" or len(self.factors) == 1:

@@ -6,7 +6,7 @@ import csv
 import glob
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,7 +28,8 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
     Raises:
         DataError: nothing there, no image column, a source without images, or no image at all.
     """
-    found: dict[str, str] = {str(manifest.root / r.path): r.source for r in manifest.where("unlabeled").rows}
+    own = {str(manifest.root / r.path): r for r in manifest.where("unlabeled").rows}
+    found: dict[str, str] = {path: r.source for path, r in own.items()}
     for source in sources:
         images = list(_images_of(source, manifest))
         if not images:
@@ -41,7 +42,11 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
         )
     # One root for all, so that paths in the run's table stay short.
     root = Path(os.path.commonpath([str(Path(p).parent) for p in found]))
-    rows = [Row(Path(p).relative_to(root).as_posix(), "", "unlabeled", where, None) for p, where in found.items()]
+    groups = {path: r.group for path, r in own.items() if manifest.grouped}
+    rows = [
+        Row(Path(p).relative_to(root).as_posix(), groups.get(p, ""), "unlabeled", where, None)
+        for p, where in found.items()
+    ]
     return Manifest(
         root, "unlabeled", manifest.schema, tuple(rows), False, manifest.submission, f"{len(rows)} unlabeled images"
     )
@@ -74,6 +79,13 @@ class Unlabeled:
     left_out: dict[str, str]
     """Path -> why."""
 
+    def without(self, digests: Collection[str], why: str) -> Unlabeled:
+        """The pool without the images of these digests; the reason goes into `left_out`."""
+        rows = self.manifest.rows
+        kept = [i for i, r in enumerate(rows) if r.digest not in digests]
+        left_out = self.left_out | {r.path: why for r in rows if r.digest in digests}
+        return Unlabeled(self.manifest.with_rows(rows[i] for i in kept), ChosenImages(self.images, kept), left_out)
+
     def to_csv(self) -> str:
         """Every image that was offered: path below the pool's root, where it was named, SHA-256, and its use."""
         out = io.StringIO()
@@ -94,8 +106,8 @@ class Unlabeled:
 
 
 def usable(pool: Pool, labeled: Manifest, *, on_bad: Literal["fail", "skip"]) -> Unlabeled:
-    """Leave out what cannot be read, copies of labeled images (training on a validation photo would flatter its score)
-    and copies within the pool; copies by their bytes.
+    """Leave out what cannot be read, copies of labeled images (training on a validation photo would flatter its score),
+    copies within the pool, and photos of validation groups; copies by their bytes.
 
     Raises:
         DataError: unreadable images with `on_bad` fail, or nothing is left.
@@ -109,12 +121,13 @@ def usable(pool: Pool, labeled: Manifest, *, on_bad: Literal["fail", "skip"]) ->
             hint="Mend or remove them, or go on without them: --on-bad skip",
         )
     seen = {r.digest: f"same bytes as the labeled {r.path}" for r in labeled.rows}
+    validating = set(labeled.where("val").groups.tolist()) - {""}
     left_out = {rows[i].path: why for i, why in pool.bad.items()}
     kept: list[int] = []
     for number, position in enumerate(pool.good):
         row = rows[position]
-        if row.digest in seen:
-            left_out[row.path] = seen[row.digest]
+        if row.digest in seen or row.group in validating:
+            left_out[row.path] = seen.get(row.digest, f"group {row.group} is in validation")
             continue
         seen[row.digest] = f"same bytes as {row.path}"
         kept.append(number)

@@ -14,6 +14,7 @@ def classification_losses(
     gamma: float = 0.0,
     smoothing: Tensor | None = None,
     weights: Tensor | None = None,
+    targets: Tensor | None = None,
 ) -> Tensor:
     """w_y · Σ_k q_k · (1 − p_k)^γ · (−log p_k) of each image, with q the smoothed one-hot label.
 
@@ -26,12 +27,14 @@ def classification_losses(
         gamma: focusing parameter ≥ 0.
         smoothing: (classes,) ε_y for label y in [0, 1): q = (1 − ε_y)·onehot + ε_y / classes.
         weights: (classes,) factor of the loss of label y.
+        targets: (n, classes) probabilities in place of the one-hot labels; `labels` still names the class whose
+            smoothing and weight count.
 
     Returns:
         (n,) float32.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
-    target = F.one_hot(labels, logits.shape[1]).to(log_p.dtype)
+    target = F.one_hot(labels, logits.shape[1]).to(log_p.dtype) if targets is None else targets
     if smoothing is not None:
         moved = smoothing[labels][:, None]
         target = target * (1.0 - moved) + moved / logits.shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,34 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
     return float(np.exp(found.x))
 
 
+class ReliabilityCurve(NamedTuple):
+    """Per equal-width bin of the top probability, from low to high."""
+
+    images: NDArray[np.int64]
+    """(bins,) how many."""
+    confidence: NDArray[np.float64]
+    """(bins,) their mean top probability; NaN in an empty bin."""
+    accuracy: NDArray[np.float64]
+    """(bins,) the share of them that is right; NaN in an empty bin."""
+
+
+def reliability_curve(probs: NDArray[Any], labels: NDArray[np.int64], bins: int = 15) -> ReliabilityCurve:
+    """How often predictions of each confidence are right.
+
+    Args:
+        probs: (n, classes).
+        labels: (n,).
+    """
+    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == labels
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    images = np.bincount(bin_of, minlength=bins)
+    sums = [np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence, right)]
+    means = [np.divide(total, images, out=np.full(bins, np.nan), where=images > 0) for total in sums]
+    return ReliabilityCurve(images, *means)
+
+
 def expected_calibration_error(probs: NDArray[Any], labels: NDArray[np.int64], *, bins: int = 15) -> float:
-    """Σ_b |b|/n · |accuracy − mean confidence| over equal-width bins of the top probability.
+    """Σ_b |b|/n · |accuracy − mean confidence| over equal-width bins of the top probability; NaN of no images.
 
     Args:
         probs: (n, classes).
@@ -43,7 +69,5 @@ def expected_calibration_error(probs: NDArray[Any], labels: NDArray[np.int64], *
     """
     if len(labels) == 0:
         return float("nan")
-    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(bin_of, weights=right.astype(float) - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    images, confidence, accuracy = reliability_curve(probs, labels, bins)
+    return float(np.nansum(images * np.abs(accuracy - confidence)) / len(labels))

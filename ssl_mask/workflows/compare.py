@@ -22,8 +22,9 @@ from ssl_mask.files import write_json, write_text
 from ssl_mask.metrics import paired_bootstrap
 from ssl_mask.reports.console import Console
 from ssl_mask.reports.tables import read_probabilities
-from ssl_mask.runs import RunDir, StudyDir, create_study, find_study
+from ssl_mask.runs import RunDir
 from ssl_mask.sections import RunConfig
+from ssl_mask.studies import StudyDir, create_study, find_study
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.train import train
 

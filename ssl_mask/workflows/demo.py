@@ -11,7 +11,8 @@ from ssl_mask.reports.console import Console
 from ssl_mask.runs import Run
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.evaluate import Evaluation, evaluate
-from ssl_mask.workflows.predict import load_schema, predict
+from ssl_mask.workflows.member import load_schema
+from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train
 
 SETTINGS = ("train.steps=120", "model.image_size=96", "train.eval_every=60")

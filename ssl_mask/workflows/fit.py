@@ -17,6 +17,7 @@ from ssl_mask import environment
 from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.data.batches import StepBatches, train_batches
 from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.pseudo_labels import PseudoSide
 from ssl_mask.data.unlabeled import Unlabeled
 from ssl_mask.errors import Interrupted
 from ssl_mask.reports.console import Console
@@ -54,6 +55,7 @@ class Job:
     manifest: Manifest
     train: setup.Side
     val: setup.Side
+    pseudo: PseudoSide | None
     unlabeled: Unlabeled | None
     size: int
     training: Training
@@ -64,7 +66,9 @@ class Job:
     """Heads whose collapse has been told."""
 
     def batches(self, *, workers: int) -> StepBatches:
-        return setup.make_batches(self.config, self.train, self.unlabeled, self.size, self.accelerator, workers=workers)
+        return setup.make_batches(
+            self.config, self.train, self.pseudo, self.unlabeled, self.size, self.accelerator, workers=workers
+        )
 
     @property
     def is_main(self) -> bool:
@@ -276,4 +280,5 @@ def data_record(job: Job) -> dict[str, Any]:
         "train_groups": len(set(job.train.manifest.groups)),
         "val_groups": len(set(job.val.manifest.groups)),
         "unlabeled": job.unlabeled.record(job.config.data.unlabeled) if job.unlabeled is not None else None,
+        "pseudo": job.pseudo.labels.record(job.config.data.pseudo_labels) if job.pseudo is not None else None,
     }

@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from ssl_mask import environment
 from ssl_mask.data.adapters import read_dataset
 from ssl_mask.data.adapters.images import read_images
-from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.checks import refuse_escapes
 from ssl_mask.data.manifest import Manifest, Submission
-from ssl_mask.data.pool import Pool, open_pool
-from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, ImageError, ModelError
-from ssl_mask.files import write_json, write_text
-from ssl_mask.models.classifier import Classifier, build_classifier
 from ssl_mask.reports.console import Console
-from ssl_mask.reports.tables import predicted_class, write_probabilities
-from ssl_mask.runs import RunDir, find_run
-from ssl_mask.sections import DataConfig, ModelConfig
-from ssl_mask.training.checkpoints import Checkpoint, load_checkpoint
-from ssl_mask.training.evaluation import mean_probs, predict_logits
+from ssl_mask.runs import find_run
 from ssl_mask.workflows import setup
+from ssl_mask.workflows.member import Member, load_member, member_probs, open_images
+from ssl_mask.workflows.submission import named, write_predictions
 
 OnBad = Literal["fail", "skip", "fallback"]
 
@@ -48,21 +35,6 @@ class Predictions:
     """(n, joint classes), in the order asked; NaN where an image was skipped."""
     bad: dict[int, str]
     """Position of each unreadable image, and why."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """One trained run, ready to predict."""
-
-    run: RunDir
-    checkpoint: Checkpoint
-    model: Classifier
-    size: int
-    schema: LabelSchema
-
-    @property
-    def resize(self) -> str:
-        return str(self.checkpoint.about["resize"])
 
 
 def predict(
@@ -106,11 +78,13 @@ def predict(
     bad: dict[int, str] = {}
     try:
         for member in members:
-            pool = _open(member, manifest, cache, tolerant=on_bad != "fail", accelerator=accelerator, console=console)
+            pool = open_images(
+                member, manifest, cache, tolerant=on_bad != "fail", accelerator=accelerator, console=console
+            )
             manifest, bad = pool.manifest, pool.bad
             if pool.good:
                 settled = setup.settle_workers(workers, accelerator) if cache == "off" else 0
-                total[pool.good] += _member_probs(member, pool.images, accelerator, batch_size, settled, tta, console)
+                total[pool.good] += member_probs(member, pool.images, accelerator, batch_size, settled, tta, console)
     except ImageError as error:
         hint = "Mend it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (commonest class)."
         raise ImageError(error.problem, hint=hint) from error
@@ -124,34 +98,6 @@ def predict(
         console.say(f"Saved  {path}  ({len(manifest)} rows; leakage: not-checked)")
     accelerator.wait_for_everyone()
     return Predictions(path, manifest, probs, bad)
-
-
-def load_member(run: RunDir, accelerator: Accelerator) -> Member:
-    """A run's best weights in a classifier on the right device.
-
-    Raises:
-        ModelError: no checkpoint, or a damaged one.
-    """
-    checkpoint = load_checkpoint(run.best)
-    about = checkpoint.about
-    schema = LabelSchema.from_json(about["schema"])
-    settings = ModelConfig.model_validate(about["model"]).model_dump(exclude={"sync_norm"})
-    settings |= {"weights": "none", "image_size": about["image_size"]}
-    model, size = build_classifier(schema.heads(about["target"]), **settings)
-    _load_weights(model, checkpoint, run.best)
-    return Member(run, checkpoint, model.to(accelerator.device).eval(), size, schema)
-
-
-def load_schema(run: RunDir) -> LabelSchema:
-    """The label schema that a run was trained for."""
-    return LabelSchema.from_json(load_checkpoint(run.best).about["schema"])
-
-
-def _load_weights(model: Classifier, checkpoint: Checkpoint, where: Path) -> None:
-    try:
-        model.load_state_dict(checkpoint.weights)
-    except RuntimeError as error:
-        raise ModelError(f"{where} does not fit its own description: {str(error).splitlines()[0]}") from error
 
 
 def _same_schema(members: Sequence[Member]) -> None:
@@ -190,36 +136,6 @@ def find_pool(member: Member, images: Path | None, data: Path | None, console: C
     return manifest, "test"
 
 
-def _open(
-    member: Member, manifest: Manifest, cache: str, *, tolerant: bool, accelerator: Accelerator, console: Console
-) -> Pool:
-    config = member.run.config().data
-    reading = DataConfig.model_validate(
-        {"cache": cache if cache != "auto" else config.cache, "max_pixels": config.max_pixels, "resize": member.resize}
-    )
-    with accelerator.main_process_first(), console.counting("Reading images") as tell:
-        return open_pool(manifest, reading, member.size, tolerant=tolerant, on_progress=tell)
-
-
-def _member_probs(
-    member: Member, images: ImageSource, accelerator: Accelerator, batch_size: int, workers: int, tta: bool,
-    console: Console,
-) -> NDArray[np.float32]:  # fmt: skip
-    done = 0
-    with console.progress(f"Predicting with {member.run.name}", len(images)) as advance:
-
-        def tell(more: int) -> None:
-            nonlocal done
-            done = min(done + more, len(images))
-            advance(done, "")
-
-        views = predict_logits(
-            member.model, images, accelerator=accelerator, batch_size=batch_size, workers=workers, flip=tta,
-            on_images=tell,
-        )  # fmt: skip
-    return mean_probs(views, member.checkpoint.about["temperatures"])
-
-
 def _stand_in(member: Member, on_bad: OnBad) -> NDArray[np.float32]:
     """What an unreadable image gets: nothing, or the classes as common as in training."""
     prior = np.asarray(member.checkpoint.about["prior"], dtype=np.float32)
@@ -232,68 +148,8 @@ def _default_folder(members: Sequence[Member], runs_folder: Path, pool: str) -> 
     return runs_folder / "ensembles" / "+".join(m.run.name for m in members) / pool
 
 
-def write_predictions(
-    path: Path, members: Sequence[Member], manifest: Manifest, probs: NDArray[np.float32], bad: dict[int, str],
-    *, tta: bool, on_bad: str, pool: str,
-) -> None:  # fmt: skip
-    """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256."""
-    text = submission_csv(manifest, probs)
-    reasons = [bad.get(i, "") for i in range(len(manifest))]
-    write_probabilities(path.with_name("probabilities.parquet"), manifest, probs, unreadable=reasons)
-    write_text(path, text)
-    write_json(
-        path.with_name("predictions.provenance.json"),
-        {
-            "predictions": {"file": path.name, "sha256": hashlib.sha256(text.encode()).hexdigest()},
-            "pool": {"name": pool, "images": len(manifest), "content_hash": manifest.content_hash},
-            "runs": [_member_record(m) for m in members],
-            "tta": ["plain", "mirrored"] if tta else ["plain"],
-            "code": environment.code_version(),
-            "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "unreadable": {"policy": on_bad, "count": len(bad), "files": _named(manifest, bad)},
-            "leakage": {"verdict": "not-checked", "against": manifest.content_hash},
-        },
-    )
-
-
-def _member_record(member: Member) -> dict[str, Any]:
-    about = member.checkpoint.about
-    return {
-        "run": str(member.run.path),
-        "checkpoint_sha256": hashlib.sha256(member.run.best.read_bytes()).hexdigest(),
-        "step": about["best"]["step"],
-        "weights": about["best"]["weights"],
-        "validation_macro_f1": about["best"]["macro_f1"],
-        "trained_on": about["data"]["content_hash"],
-        "code": about["code"],
-        "leakage": about["leakage"],
-    }
-
-
-def submission_csv(manifest: Manifest, probs: NDArray[np.float32]) -> str:
-    """The rows in the order asked, under the data set's own header; empty answers for rows of NaN."""
-    spec, schema = manifest.submission, manifest.schema
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([spec.id_column, *spec.answer_columns])
-    for row, joint in zip(manifest.rows, predicted_class(probs).tolist(), strict=True):
-        if joint < 0:
-            answers = [""] * len(spec.answer_columns)
-        elif spec.answers == "joint index":
-            answers = [str(joint)]
-        else:
-            parts = schema.part(np.asarray([joint]))[0].tolist()
-            answers = [f.classes[i] for f, i in zip(schema.factors, parts, strict=True)]
-        writer.writerow([row.id or row.path, *answers])
-    return out.getvalue()
-
-
-def _named(manifest: Manifest, bad: dict[int, str]) -> dict[str, str]:
-    return {manifest.rows[i].path: reason for i, reason in sorted(bad.items())}
-
-
 def _tell_bad(manifest: Manifest, bad: dict[int, str], on_bad: str, console: Console) -> None:
     if bad:
         console.warn(f"{len(bad)} unreadable image(s), policy {on_bad}:")
-        for path, reason in list(_named(manifest, bad).items())[:20]:
+        for path, reason in list(named(manifest, bad).items())[:20]:
             console.say(f"  {path}: {reason}")

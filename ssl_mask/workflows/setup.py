@@ -6,19 +6,22 @@ import os
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
+from numpy.typing import NDArray
 from torch import nn
 
 from ssl_mask.data.adapters import read_dataset
 from ssl_mask.data.augment import Augmenter
-from ssl_mask.data.batches import LabeledImages, StepBatches, Stream, UnlabeledImages, draw_weights
+from ssl_mask.data.batches import PSEUDO, LabeledImages, StepBatches, Stream, UnlabeledImages, draw_weights
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.checks import apply_corrections, refuse_escapes
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pool import open_pool
+from ssl_mask.data.pseudo_labels import PseudoSide, load_pseudo_side
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.splits import keep_labels_of, split
 from ssl_mask.data.unlabeled import Unlabeled, read_unlabeled, usable
@@ -134,7 +137,7 @@ def load_unlabeled(
 
 def tell_batches(config: RunConfig, pool: int, val: int, accelerator: Accelerator, console: Console) -> None:
     """Warn of what makes consistency training weaker than it looks."""
-    taken = unlabeled_batch(config, accelerator)
+    taken = share_of_batch(config.algorithm.mu, config, accelerator)
     if pool < taken:
         console.warn(f"The pool's {pool} images are fewer than the {taken} of a step: each comes several times a step.")
     if config.algorithm.temperature == "calibrated" and val < FEW:
@@ -158,51 +161,83 @@ def share_norms(model: nn.Module, config: RunConfig, accelerator: Accelerator) -
     return model
 
 
+def load_pseudo(
+    labeled: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console
+) -> PseudoSide | None:
+    """The rows of `data.pseudo_labels` with their pixels, or None where there is no such table."""
+    if config.pseudo_labels is None:
+        return None
+    with accelerator.main_process_first(), console.counting("Reading pseudo-labeled") as tell:
+        side = load_pseudo_side(config.pseudo_labels, labeled, config, size, on_progress=tell)
+    console.say(f"Pseudo {len(side.labels)} images of {config.pseudo_labels}")
+    return side
+
+
+def without_labeled(unlabeled: Unlabeled, pseudo: PseudoSide) -> Unlabeled:
+    """The pool without the images whose pseudo-label is whole: consistency is for those that have none."""
+    whole = {r.digest for r, w in zip(pseudo.labels.manifest.rows, pseudo.labels.whole, strict=True) if w}
+    return unlabeled.without(whole, "has a pseudo-label")
+
+
 def make_batches(
-    config: RunConfig, train: Side, unlabeled: Unlabeled | None, size: int, accelerator: Accelerator, *, workers: int
-) -> StepBatches:
+    config: RunConfig, train: Side, pseudo: PseudoSide | None, unlabeled: Unlabeled | None, size: int,
+    accelerator: Accelerator, *, workers: int,
+) -> StepBatches:  # fmt: skip
     """Augmented training batches: what step k holds on this process."""
-    schema, augment = train.manifest.schema, config.augment
-    schema.refuse_unknown(augment.grid_shuffle_classes, "augment.grid_shuffle_classes")
+    augment = config.augment
+    train.manifest.schema.refuse_unknown(augment.grid_shuffle_classes, "augment.grid_shuffle_classes")
     make = partial(Augmenter, size=size, flip=augment.flip)
-    labels = train.manifest.train_labels
+    augmenter = make(augment.preset, grid_shuffle_classes=augment.grid_shuffle_classes)
+    schema, labels = train.manifest.schema, train.manifest.train_labels
     labeled = LabeledImages(
-        train.images,
-        schema.head_labels(labels, config.data.target),
-        [tuple(f.classes[i] for f, i in zip(schema.factors, row, strict=True)) for row in labels.tolist()],
-        make(augment.preset, grid_shuffle_classes=augment.grid_shuffle_classes),
-        make_stream(config, train.manifest, accelerator),
-    )
+        train.images, schema.head_labels(labels, config.data.target), schema.class_names(labels), augmenter,
+        make_stream(config, schema.join(labels), config.train.batch_size, accelerator),
+    )  # fmt: skip
+    more = None if pseudo is None else pseudo_images(config, pseudo, augmenter, accelerator)
     if unlabeled is None:
-        return StepBatches(labeled)
+        return StepBatches(labeled, pseudo=more)
+    taken = share_of_batch(config.algorithm.mu, config, accelerator)
     stream = Stream(
-        len(unlabeled.manifest), unlabeled_batch(config, accelerator), config.seed,
-        accelerator.process_index, accelerator.num_processes,
+        len(unlabeled.manifest), taken, config.seed, accelerator.process_index, accelerator.num_processes
     )  # fmt: skip
     weak, strong = make(config.algorithm.weak), make(config.algorithm.strong)
-    return StepBatches(labeled, UnlabeledImages(unlabeled.images, weak, strong, stream, strong_at_once=workers > 0))
+    views = UnlabeledImages(unlabeled.images, weak, strong, stream, strong_at_once=workers > 0)
+    return StepBatches(labeled, views, more)
 
 
-def unlabeled_batch(config: RunConfig, accelerator: Accelerator) -> int:
-    """Unlabeled images a step over all processes: μ times the batch, in equal shares."""
+def pseudo_images(config: RunConfig, pseudo: PseudoSide, augment: Augmenter, accelerator: Accelerator) -> LabeledImages:
+    """Pseudo-labeled images with their weights and, for soft labels, their probabilities; drawn as labeled ones are."""
+    schema, target, known = pseudo.labels.manifest.schema, config.data.target, np.maximum(pseudo.labels.labels, 0)
+    return LabeledImages(
+        pseudo.images, pseudo.head_labels(target), schema.class_names(known), augment,
+        make_stream(config, schema.join(known), share_of_batch(config.pseudo.mu, config, accelerator), accelerator),
+        weights=pseudo.weights(target, config.pseudo), targets=pseudo.targets(target), key=(PSEUDO,),
+    )  # fmt: skip
+
+
+def share_of_batch(mu: float, config: RunConfig, accelerator: Accelerator) -> int:
+    """Images a step over all processes: μ times the batch, in equal shares."""
     unit = accelerator.num_processes * config.train.accumulate
-    return int(max(1, round(config.algorithm.mu * config.train.batch_size / unit)) * unit)
+    return int(max(1, round(mu * config.train.batch_size / unit)) * unit)
 
 
-def make_stream(config: RunConfig, train: Manifest, accelerator: Accelerator) -> Stream:
-    """The order in which training rows are drawn.
+def make_stream(config: RunConfig, joint: NDArray[np.int64], size: int, accelerator: Accelerator) -> Stream:
+    """The order in which rows are drawn, `size` a step.
+
+    Args:
+        joint: (n,) joint class of each row.
 
     Raises:
         ConfigError: the batch cannot be shared among the processes and parts.
     """
-    ranks, size = accelerator.num_processes, config.train.batch_size
+    ranks = accelerator.num_processes
     if size % (ranks * config.train.accumulate):
         raise ConfigError(
             f"train.batch_size: {size} is not a multiple of {ranks} processes x accumulate {config.train.accumulate}.",
             hint="The batch is the global one; each process takes its share.",
         )
-    weights = draw_weights(train.schema.join(train.train_labels), config.train.sampler)
-    return Stream(len(train), size, config.seed, accelerator.process_index, ranks, weights)
+    weights = draw_weights(joint, config.train.sampler)
+    return Stream(len(joint), size, config.seed, accelerator.process_index, ranks, weights)
 
 
 def settle_steps(config: RunConfig, images: int) -> int:

@@ -106,9 +106,16 @@ def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
         console.say(f"Start  weights of {source}" + (f"; fresh: {', '.join(fresh)}" if fresh else ""))
     train_side, val_side = setup.load_sides(manifest, config.data, size, accelerator, console)
     rows = manifest.with_rows(train_side.manifest.rows + val_side.manifest.rows)
+    pseudo = setup.load_pseudo(rows, config.data, size, accelerator, console)
     unlabeled = None
     if config.algorithm.name != "supervised":
         unlabeled = setup.load_unlabeled(manifest, rows, config.data, size, accelerator, console)
+        if pseudo is not None:
+            unlabeled = setup.without_labeled(unlabeled, pseudo)
+    if unlabeled is not None and not len(unlabeled.manifest):
+        console.warn("Every image of the pool has a pseudo-label: none is left for consistency, which is off.")
+        unlabeled, config = None, labels_only(config)
+    if unlabeled is not None:
         setup.tell_batches(config, len(unlabeled.manifest), len(val_side.manifest), accelerator, console)
     steps = setup.settle_steps(config, len(train_side.manifest))
     model = model.to(accelerator.device)
@@ -133,7 +140,11 @@ def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
         seed=config.seed,
     )
     workers = setup.settle_workers(config.train.workers, accelerator)
-    return Job(config, accelerator, console, rows, train_side, val_side, unlabeled, size, training, workers)
+    return Job(config, accelerator, console, rows, train_side, val_side, pseudo, unlabeled, size, training, workers)
+
+
+def labels_only(config: RunConfig) -> RunConfig:
+    return config.model_copy(update={"algorithm": config.algorithm.model_copy(update={"name": "supervised"})})
 
 
 def _device(accelerator: Accelerator) -> str:
@@ -157,16 +168,20 @@ def continue_run(job: Job, run: RunDir) -> RunDir:
     """Check that a run is continued on the data it began with.
 
     Raises:
-        DataError: the images, labels, split or unlabeled pool changed.
+        DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
     """
     before, now = run.status()["data"], data_record(job)
-    changed = before["content_hash"] != now["content_hash"]
-    if changed or (before["unlabeled"] or {}).get("content_hash") != (now["unlabeled"] or {}).get("content_hash"):
-        what = "data" if changed else "unlabeled pool"
-        raise DataError(
-            f"The {what} in {job.config.data.root.absolute()} is not what {run.path} began with.",
-            hint="Restore it, or start a new run (--init-from takes over the weights).",
-        )
+    pairs = {
+        "data": (before["content_hash"], now["content_hash"]),
+        "unlabeled pool": tuple((d["unlabeled"] or {}).get("content_hash") for d in (before, now)),
+        "pseudo-labels": tuple((d.get("pseudo") or {}).get("sha256") for d in (before, now)),
+    }
+    for what, (then, today) in pairs.items():
+        if then != today:
+            raise DataError(
+                f"The {what} in {job.config.data.root.absolute()} is not what {run.path} began with.",
+                hint="Restore it, or start a new run (--init-from takes over the weights).",
+            )
     run.update(status="running", steps=job.training.steps)
     write_text(run.config_file, to_yaml(job.config))
     return run

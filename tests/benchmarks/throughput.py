@@ -183,7 +183,7 @@ def our_steps(job: Job, workers: int) -> Iterator[object]:
     from ssl_mask.workflows import setup
 
     images = setup.make_training_images(job.config, job.train, job.size)
-    stream = setup.make_stream(job.config, job.train.manifest, job.accelerator)
+    stream = setup.make_stream(job.config, job.train.manifest.joint, job.config.train.batch_size, job.accelerator)
     batches = train_batches(images, stream, start=0, stop=job.training.steps, workers=workers)
     with closing(batches):
         yield from train_steps(job.training, batches, start=0)
@@ -209,7 +209,7 @@ def some_batches(job: Job, count: int) -> list:
     from ssl_mask.workflows import setup
 
     images = setup.make_training_images(job.config, job.train, job.size)
-    stream = setup.make_stream(job.config, job.train.manifest, job.accelerator)
+    stream = setup.make_stream(job.config, job.train.manifest.joint, job.config.train.batch_size, job.accelerator)
     return list(train_batches(images, stream, start=0, stop=count, workers=0))
 
 
@@ -312,7 +312,7 @@ def step_parts(job: Job) -> list[Line]:
 
     training, size = job.training, job.config.train.batch_size
     images = setup.make_training_images(job.config, job.train, job.size)
-    stream = setup.make_stream(job.config, job.train.manifest, job.accelerator)
+    stream = setup.make_stream(job.config, job.train.manifest.joint, job.config.train.batch_size, job.accelerator)
     draws = stream.batch(0)
     pixels = [images.source.read(d.row) for d in draws]
     samples = [images[d] for d in draws]

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from ssl_mask.selection.calibration import HIGHEST, LOWEST, expected_calibration_error, fit_temperature
+from ssl_mask.selection.calibration import (
+    HIGHEST,
+    LOWEST,
+    expected_calibration_error,
+    fit_temperature,
+    reliability_curve,
+)
 
 
 def sample(n: int, planted: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -76,3 +82,28 @@ def test_ece_by_hand() -> None:
     probs = np.array([[1.0, 0.0], [0.8, 0.2], [0.8, 0.2]])
     # Bin of 1.0: one image, right. Bin of 0.8: two images, one right.
     assert expected_calibration_error(probs, np.array([0, 0, 1])) == pytest.approx(2 / 3 * (0.8 - 0.5))
+
+
+@pytest.mark.parametrize("bins", [1, 10, 15])
+def test_the_reliability_curve_is_a_loop_and_holds_the_ece(bins: int) -> None:
+    logits, labels = sample(300, planted=2.0)
+    probs = softmax(logits, axis=1)
+    images, confidence, accuracy = reliability_curve(probs, labels, bins)
+    assert len(images) == len(confidence) == len(accuracy) == bins
+    error = 0.0
+    for b in range(bins):
+        members = [i for i, row in enumerate(probs) if min(int(max(row) * bins), bins - 1) == b]
+        assert images[b] == len(members)
+        if not members:
+            assert math.isnan(confidence[b]) and math.isnan(accuracy[b])
+            continue
+        assert confidence[b] == pytest.approx(sum(max(probs[i]) for i in members) / len(members))
+        assert accuracy[b] == pytest.approx(sum(np.argmax(probs[i]) == labels[i] for i in members) / len(members))
+        error += len(members) / len(labels) * abs(accuracy[b] - confidence[b])
+    assert expected_calibration_error(probs, labels, bins=bins) == pytest.approx(error)
+
+
+def test_a_reliability_curve_of_nothing_is_empty_bins() -> None:
+    images, confidence, accuracy = reliability_curve(np.empty((0, 3)), np.empty(0, dtype=np.int64), 5)
+    assert images.tolist() == [0] * 5
+    assert np.isnan(confidence).all() and np.isnan(accuracy).all()

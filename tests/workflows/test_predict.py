@@ -20,7 +20,8 @@ from ssl_mask.models.joint import joint_log_probs
 from ssl_mask.runs import Run
 from ssl_mask.sections import RunConfig
 from ssl_mask.training.checkpoints import load_checkpoint
-from ssl_mask.workflows.predict import load_member, predict
+from ssl_mask.workflows.member import load_member
+from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.setup import make_accelerator
 from ssl_mask.workflows.train import train
 

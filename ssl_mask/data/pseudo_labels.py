@@ -1,0 +1,196 @@
+"""Pseudo-labels on disk and in memory: a CSV that a person can read and edit, a row an image that is believed.
+
+    image,sha256,label,<factor>…,confidence,margin,confidence/<factor>…,first_round,flips[,p/<joint class>…]
+
+A factor that is not believed is an empty cell. `label` is for the eye; the factors' own columns count.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.data.adapters.paths import read_csv
+from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.manifest import Manifest, Row
+from ssl_mask.data.pool import Progress, open_pool
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import DataError
+from ssl_mask.sections import DataConfig, PseudoConfig
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Selected rows of a pool, as they stand in the CSV."""
+
+    manifest: Manifest
+    """Their images, with digests; no labels."""
+    labels: NDArray[np.int64]
+    """(n, factors) class indices; -1 where a factor is not believed."""
+    confidence: NDArray[np.float32]
+    """(n, 1 + factors): of the joint class, then of each factor."""
+    margin: NDArray[np.float32]
+    """(n,) difference of the two highest joint probabilities."""
+    first_round: NDArray[np.int64]
+    flips: NDArray[np.int64]
+    """(n,) how often the predicted class has changed between rounds so far."""
+    probs: NDArray[np.float32] | None = None
+    """(n, joint classes) for soft labels."""
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def record(self, table: Path | None) -> dict[str, object]:
+        """What a run's status says of them."""
+        return {"table": str(table), "images": len(self), "sha256": hashlib.sha256(to_csv(self).encode()).hexdigest()}
+
+    @property
+    def whole(self) -> NDArray[np.bool_]:
+        """(n,) whether every factor is believed."""
+        return np.asarray((self.labels >= 0).all(axis=1))
+
+
+@dataclass(frozen=True)
+class PseudoSide:
+    """Pseudo-labels with their pixels, ready for batches."""
+
+    labels: PseudoLabels
+    images: ImageSource
+
+    def head_labels(self, target: str) -> NDArray[np.int64]:
+        """(n, heads); a factor that is not believed counts as its class 0, with weight 0."""
+        return self.labels.manifest.schema.head_labels(np.maximum(self.labels.labels, 0), target)
+
+    def weights(self, target: str, config: PseudoConfig) -> NDArray[np.float32]:
+        """(n, heads) factors of the loss: λ, times the confidence if asked; 0 where a label is missing."""
+        known: NDArray[np.bool_] = self.labels.labels >= 0
+        confidence = self.labels.confidence[:, 1:]
+        if self.labels.manifest.schema.heads(target).keys() == {"joint"} and known.shape[1] > 1:
+            known, confidence = self.labels.whole[:, None], self.labels.confidence[:, :1]
+        elif config.masks == "joint":
+            confidence = np.broadcast_to(self.labels.confidence[:, :1], known.shape)
+        factor = confidence if config.weighting == "confidence" else np.ones_like(confidence)
+        return np.asarray(known * factor * config.weight, dtype=np.float32)
+
+    def targets(self, target: str) -> dict[str, NDArray[np.float32]] | None:
+        """(n, classes) a head, for soft labels."""
+        schema, probs = self.labels.manifest.schema, self.labels.probs
+        if probs is None:
+            return None
+        return {"joint": probs} if schema.heads(target).keys() == {"joint"} else schema.marginals(probs)
+
+
+def to_csv(labels: PseudoLabels) -> str:
+    """The text of a pseudo_labels.csv."""
+    schema = labels.manifest.schema
+    names = [f.name for f in schema.factors]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    header = ["image", "sha256", "label", *names, "confidence", "margin", *(f"confidence/{n}" for n in names)]
+    probs = [] if labels.probs is None else [f"p/{c}" for c in schema.joint_classes]
+    writer.writerow([*header, "first_round", "flips", *probs])
+    for i, row in enumerate(labels.manifest.rows):
+        chosen = [
+            f.classes[k] if k >= 0 else "" for f, k in zip(schema.factors, labels.labels[i].tolist(), strict=True)
+        ]
+        soft = [] if labels.probs is None else [f"{p:.6f}" for p in labels.probs[i].tolist()]
+        confidence = [f"{c:.6f}" for c in labels.confidence[i].tolist()]
+        writer.writerow([
+            (labels.manifest.root / row.path).as_posix(), row.digest, "/".join(c or "?" for c in chosen), *chosen,
+            confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:], labels.first_round[i], labels.flips[i], *soft,
+        ])  # fmt: skip
+    return out.getvalue()
+
+
+def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:
+    """Read a pseudo_labels.csv, which a person may have edited.
+
+    Args:
+        labeled: train and validation rows with digests; none of their images may get a pseudo-label.
+
+    Raises:
+        DataError: an unknown class, an image twice, no digest, a labeled image; names the row.
+    """
+    schema = labeled.schema
+    needed = ("image", "sha256", *schema.sizes, "confidence")
+    given = {r.digest: r.path for r in labeled.rows}
+    seen: dict[str, str] = {}
+    rows: list[Row] = []
+    records: list[dict[str, Any]] = []
+    for where, cells in read_csv(table, columns=needed):
+        digest = cells["sha256"]
+        if digest in given:
+            raise DataError(f"{where}: {cells['image']} is the labeled {given[digest]}.", hint="Remove the row.")
+        if seen.setdefault(digest, where) != where or not digest:
+            what = f"stands already at {seen[digest]}" if digest else "has no sha256"
+            raise DataError(f"{where}: {cells['image']} {what}.", hint="Keep one row an image, with its SHA-256.")
+        rows.append(Row(cells["image"], "", "unlabeled", where, None, id=Path(cells["image"]).name, digest=digest))
+        records.append(_record(cells, schema, where))
+    if not rows:
+        raise DataError(f"{table} has no rows.", hint="Select anew with a lower bar, or train without it.")
+    manifest = labeled.with_rows(rows)
+    columns = {k: np.asarray([r[k] for r in records]) for k in records[0]}
+    return PseudoLabels(
+        manifest, columns["labels"].astype(np.int64), columns["confidence"].astype(np.float32),
+        columns["margin"].astype(np.float32), columns["first_round"].astype(np.int64),
+        columns["flips"].astype(np.int64), columns["probs"].astype(np.float32) if "probs" in columns else None,
+    )  # fmt: skip
+
+
+def _record(cells: Mapping[str, str], schema: LabelSchema, where: str) -> dict[str, Any]:
+    labels = [schema.index_of(f, cells[f.name], where=where) if cells[f.name] else -1 for f in schema.factors]
+    joint = _number(cells, "confidence", where)
+    record: dict[str, Any] = {
+        "labels": labels,
+        "confidence": [joint, *(_number(cells, f"confidence/{n}", where, joint) for n in schema.sizes)],
+        "margin": _number(cells, "margin", where, 0.0),
+        "first_round": int(_number(cells, "first_round", where, 0.0, most=1e9)),
+        "flips": int(_number(cells, "flips", where, 0.0, most=1e9)),
+    }
+    names = [f"p/{c}" for c in schema.joint_classes]
+    if names[0] in cells:
+        record["probs"] = [_number(cells, n, where) for n in names]
+    return record
+
+
+def _number(
+    cells: Mapping[str, str], column: str, where: str, default: float | None = None, *, most: float = 1.0
+) -> float:
+    """A number in [0, most]. Raises DataError naming the row."""
+    text = cells.get(column, "")
+    if not text and default is not None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= most + 1e-6:
+        raise DataError(f"{where}: {column} {text!r} is not a number from 0 to {most:g}.", hint="Mend the cell.")
+    return value
+
+
+def load_pseudo_side(
+    table: Path, labeled: Manifest, config: DataConfig, size: int, on_progress: Progress | None = None
+) -> PseudoSide:
+    """The CSV's rows with their pixels.
+
+    Raises:
+        DataError: as `read_pseudo_labels`, or an image is not the one that was labeled.
+    """
+    labels = read_pseudo_labels(table, labeled)
+    pool = open_pool(labels.manifest, config, size, on_progress=on_progress)
+    for before, now in zip(labels.manifest.rows, pool.manifest.rows, strict=True):
+        if before.digest != now.digest:
+            raise DataError(
+                f"{before.source}: {before.path} has changed since it was labeled.",
+                hint="Restore the image, or select anew.",
+            )
+    return PseudoSide(labels, pool.images)

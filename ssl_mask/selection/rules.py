@@ -1,0 +1,113 @@
+"""Which predictions become pseudo-labels: pure rules on what a model believes.
+
+Ties in confidence are broken by a key of each row (the SHA-256 of its photo), so the order of rows changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Chosen = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+
+
+class Beliefs(NamedTuple):
+    """Of one head, or of the joint distribution."""
+
+    predicted: NDArray[np.int64]
+    """(n,) most probable class; -1: no prediction."""
+    confidence: NDArray[np.float64]
+    """(n,) its probability, in [0, 1]."""
+    margin: NDArray[np.float64]
+    """(n,) how far it is ahead of the next class, in [0, 1]."""
+
+
+def believe(probs: NDArray[Any]) -> Beliefs:
+    """What (n, classes ≥ 2) probabilities say; of equal ones the lowest class wins. A row with NaN says nothing."""
+    missing = np.isnan(probs).any(axis=1)
+    # In float64, so that float32 confidences meet one threshold and an array of them in the same way.
+    second, first = np.partition(np.where(missing[:, None], 0, probs), -2, axis=1)[:, -2:].astype(np.float64).T
+    return Beliefs(np.where(missing, -1, probs.argmax(axis=1)), first, first - second)
+
+
+def above(beliefs: Beliefs, threshold: float | NDArray[Any]) -> Chosen:
+    """(n,) confidence ≥ threshold, which is one number or (classes,) by predicted class; inf is never met."""
+    limits = np.asarray(threshold, dtype=np.float64)
+    limit = limits if limits.ndim == 0 else limits[beliefs.predicted]
+    chosen: Chosen = (beliefs.predicted >= 0) & (beliefs.confidence >= limit)
+    return chosen
+
+
+def top_k(beliefs: Beliefs, k: int | Counts, keys: NDArray[Any]) -> Chosen:
+    """(n,) the k most confident of each predicted class.
+
+    Args:
+        k: one number, or (classes,) by predicted class.
+        keys: (n,) str or bytes, each one once.
+    """
+    order = np.lexsort((keys, -beliefs.confidence))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = running_count(beliefs.predicted[order])
+    limits = np.asarray(k)
+    limit = limits if limits.ndim == 0 else limits[beliefs.predicted]
+    chosen: Chosen = (beliefs.predicted >= 0) & (rank < limit)
+    return chosen
+
+
+def percentile(beliefs: Beliefs, share: float, keys: NDArray[Any]) -> Chosen:
+    """(n,) the most confident share of each predicted class, rounded up: curriculum labeling.
+
+    Cascante-Bonilla et al. 2021, arXiv 2001.06001.
+
+    Args:
+        share: in [0, 1].
+        keys: (n,) str or bytes, each one once.
+    """
+    return top_k(beliefs, quotas(class_counts(beliefs), share), keys)
+
+
+def curriculum_share(round_: int, step: float = 0.2) -> float:
+    """What share round 1, 2, … selects: a step more each round, until all is selected."""
+    return min(1.0, round_ * step)
+
+
+def quotas(counts: Counts, share: float) -> Counts:
+    """A share in [0, 1] of (classes,) counts, rounded up."""
+    # 3 · 0.2 · 5 is 3.0000000000000004, which must not become 4.
+    return np.ceil(np.round(share * counts, 6)).astype(np.int64)
+
+
+def capped(selected: Chosen, beliefs: Beliefs, limit: int, keys: NDArray[Any]) -> Chosen:
+    """(n,) of what is selected, at most `limit` of each predicted class: the most confident.
+
+    Args:
+        keys: (n,) str or bytes, each one once.
+    """
+    return top_k(_only(selected, beliefs), limit, keys)
+
+
+def balanced_limit(selected: Chosen, beliefs: Beliefs, classes: int, ratio: float) -> int:
+    """A cap that balances classes: ratio × the median count of the classes that are selected at all; at least 1."""
+    counts = class_counts(_only(selected, beliefs), classes)
+    return max(1, int(ratio * np.median(counts[counts > 0]))) if counts.any() else 1
+
+
+def class_counts(beliefs: Beliefs, classes: int = 1) -> Counts:
+    """How many rows are predicted of each class; at least `classes` numbers."""
+    return np.bincount(beliefs.predicted[beliefs.predicted >= 0], minlength=classes)
+
+
+def running_count(codes: NDArray[np.int64]) -> Counts:
+    """(n,) how often each code occurred before: [7, 3, 7, 7] gives [0, 0, 1, 2]."""
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    counts = np.empty(len(codes), dtype=np.int64)
+    counts[order] = np.arange(len(codes)) - np.searchsorted(ordered, ordered)
+    return counts
+
+
+def _only(selected: Chosen, beliefs: Beliefs) -> Beliefs:
+    return beliefs._replace(predicted=np.where(selected, beliefs.predicted, -1))

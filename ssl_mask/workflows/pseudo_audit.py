@@ -1,0 +1,53 @@
+"""How right a selection was, where truth is known. Runs after everything is decided; nothing reads its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import DataError
+
+
+def audit(pool: Any, answers: Mapping[str, int], schema: LabelSchema) -> dict[str, Any]:
+    """True precision and recall of what was believed of a pool.
+
+    Args:
+        pool: the frame of a round's `pool.parquet`.
+        answers: image (its path or file name) -> true joint class; images without an answer do not count.
+
+    Returns:
+        `images`, then `precision`, `recall` and `believed` over all factors together (`labels`), of images believed
+        as a whole (`images_whole`), and of each factor.
+
+    Raises:
+        DataError: no image of the pool has an answer.
+    """
+    true = np.asarray([answers.get(p, answers.get(PurePosixPath(p).name, -1)) for p in pool["path"]], dtype=np.int64)
+    has = true >= 0
+    if not has.any():
+        raise DataError("No image of the pool has an answer.", hint="--audit-answers takes a CSV: image, answer.")
+    factors = list(schema.sizes)
+    parts = schema.part(np.maximum(true, 0))
+    chosen = np.stack([pool[f"selected/{n}"].to_numpy().astype(bool) for n in factors], axis=1)[has]
+    right = (np.stack([pool[f"label/{n}"].to_numpy() for n in factors], axis=1) == parts)[has]
+    return {
+        "images": int(has.sum()),
+        "labels": _shares(chosen, right),
+        "images_whole": _shares(np.asarray(chosen.all(axis=1)), np.asarray(right.all(axis=1))),
+        "factors": {n: _shares(chosen[:, i], right[:, i]) for i, n in enumerate(factors)},
+    }
+
+
+def _shares(chosen: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, float | int | None]:
+    """Precision: right among what is believed. Recall: believed and right among all."""
+    both, believed = int((chosen & right).sum()), int(chosen.sum())
+    return {
+        "believed": believed,
+        "precision": both / believed if believed else None,
+        "recall": both / chosen.size,
+    }
