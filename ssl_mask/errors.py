@@ -7,11 +7,15 @@
     │   │   └── ImageError           one image file
     │   ├── ModelError               a backbone, its weights, a checkpoint
     │   └── StorageError             a full disk, a folder that cannot be written
+    ├── GuardError                   the leakage guard refuses
+    │   ├── OverlapError         3   labeled images overlap validation or test images
+    │   ├── UndeclaredError      4   unlabeled images overlap them, and nobody declared it
+    │   ├── MismatchError        5   a card, data or a checkpoint is not what its digest says
+    │   └── IncompleteError      6   protected images could not be checked
     ├── TrainingError            3   training itself cannot go on (a loss that is not finite)
     └── Interrupted        130/143   Ctrl-C or SIGTERM; everything is saved
 
-Exit codes 4 (undeclared transductive use), 5 (digest mismatch) and 6 (check incomplete) belong to the leakage guard;
-2 is a usage error found by the command line itself.
+Exit code 2 is a usage error found by the command line itself.
 
 A message has up to three parts: what is wrong, where (file, row or key), and what to do next.
 """
@@ -55,6 +59,26 @@ class ModelError(InputError):
 
 class StorageError(InputError):
     pass
+
+
+class GuardError(SslMaskError):
+    exit_code = 3
+
+
+class OverlapError(GuardError):
+    pass
+
+
+class UndeclaredError(GuardError):
+    exit_code = 4
+
+
+class MismatchError(GuardError):
+    exit_code = 5
+
+
+class IncompleteError(GuardError):
+    exit_code = 6
 
 
 class TrainingError(SslMaskError):

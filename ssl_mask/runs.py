@@ -6,10 +6,10 @@ runs/train-001/
 ├── environment.json     code version, packages, machine, command line
 ├── manifest.csv         every image with its group, side, labels and SHA-256
 ├── unlabeled.csv        uda: every unlabeled image with its SHA-256, and why one was left out
-├── data_card.md         uda: the unlabeled pool in words
+├── data_cards/          a card a pool, and findings.json: what the leakage guard compared and found
 ├── pseudo_labels.csv    a round: the pseudo-labels it trains on; pool.parquet, selection.json: where they come from
 ├── metrics.jsonl        a line every few steps and every evaluation
-├── checkpoints/         best.safetensors (to predict), last.state (to continue)
+├── checkpoints/         best.safetensors (to predict), last.state (to continue), seen-*.npz (what was trained on)
 ├── validation.parquet   what the best weights say of every validation image
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
@@ -64,10 +64,6 @@ class RunDir:
         return self.path / "unlabeled.csv"
 
     @property
-    def data_card(self) -> Path:
-        return self.path / "data_card.md"
-
-    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -78,6 +74,17 @@ class RunDir:
     @property
     def last(self) -> Path:
         return self.path / "checkpoints" / "last.state"
+
+    def seen(self, role: str) -> Path:
+        return self.path / "checkpoints" / f"seen-{role}.npz"
+
+    @property
+    def data_cards(self) -> Path:
+        return self.path / "data_cards"
+
+    @property
+    def findings(self) -> Path:
+        return self.path / "data_cards" / "findings.json"
 
     @property
     def validation(self) -> Path:
@@ -106,6 +113,12 @@ class RunDir:
     @property
     def card(self) -> Path:
         return self.path / "run_card.md"
+
+    def teacher(self) -> Path | None:
+        """A round: the run that made its pseudo-labels; None where nothing says so."""
+        if not self.selection.is_file():
+            return None
+        return Path(json.loads(self.selection.read_text(encoding="utf-8"))["teacher"])
 
     def predictions(self, pool: str) -> Path:
         return self.path / "predictions" / pool

@@ -19,8 +19,9 @@ TINY: dict[str, Any] = {
     "model": {"backbone": "test_efficientnet", "weights": "none", "image_size": 32, "embedding_size": 16},
     "train": {"steps": 6, "batch_size": 8, "eval_every": 3, "log_every": 1, "workers": 0},
     "data": {"folds": 2},
+    "guard": {"mode": "off"},
 }
-"""Settings for runs that take seconds."""
+"""Settings for runs that take seconds. The guard has tests of its own."""
 
 
 @pytest.fixture(scope="session", autouse=True)

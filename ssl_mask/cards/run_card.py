@@ -12,10 +12,17 @@ from ssl_mask.reports.round_table import round_markdown
 from ssl_mask.reports.tables import read_probabilities
 from ssl_mask.runs import RunDir
 
-UNCHECKED = (
-    "Leakage: **not checked**. Groups are kept apart within the labeled data; nothing has compared the images with the "
-    "test set or between the sides."
-)
+SAID = {
+    "clean": "No image or group that this run learned from stands in its validation or test images.",
+    "not-checked": "Not everything that could leak has been looked at, so no score of this run is known to be clean.",
+    "transductive-val": "**This run trained on validation images** (without their labels): its validation score is no "
+    "measure of new images.",
+    "transductive-test": "**This run trained on test images** (without their labels): a test score of it is no measure "
+    "of new images.",
+    "leaked-declared": "**This run trained on images that are also in its evaluation pools, with labels**: its scores "
+    "measure memory.",
+}
+"""One sentence a status."""
 
 
 def run_card(run: RunDir) -> str:
@@ -27,7 +34,7 @@ def run_card(run: RunDir) -> str:
     data = status["data"]
     parts = [
         f"# Run {run.name}",
-        f"{UNCHECKED}",
+        *_leakage(run, status),
         "## Score",
         _score(best, frame, classes, grouped=data["grouped"]),
         "## Each class (validation)",
@@ -59,6 +66,21 @@ def run_card(run: RunDir) -> str:
         "The whole configuration is in `config.yaml`, every image with its SHA-256 in `manifest.csv`.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _leakage(run: RunDir, status: dict[str, Any]) -> list[str]:
+    """The mark in one sentence, what was declared, and what was not looked at."""
+    parts = [f"Leakage: **{status['leakage']}**. {SAID[status['leakage']]}"]
+    declared = status.get("declaration")
+    if declared:
+        parts.append(f"Declared: {declared['because']} Allowed by: {declared['rule']}")
+    if run.findings.is_file():
+        found = json.loads(run.findings.read_text(encoding="utf-8"))
+        parts += [f"- {text}" for text in found["verdict"]["warnings"]]
+        parts.append("What was compared, and how: `data_cards/`.")
+    elif status["leakage"] == "not-checked" and not status.get("seen"):
+        parts.append("The guard was off, for this run or for one that it builds on.")
+    return parts
 
 
 def _rounds(status: dict[str, Any]) -> list[str]:

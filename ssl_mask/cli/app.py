@@ -8,10 +8,13 @@ from types import FrameType
 
 import typer
 
+from ssl_mask.cli.audit import audit
 from ssl_mask.cli.augment import augment
+from ssl_mask.cli.card import card
 from ssl_mask.cli.demo import demo
 from ssl_mask.cli.evaluate import evaluate
 from ssl_mask.cli.predict import predict
+from ssl_mask.cli.pseudo import pseudo
 from ssl_mask.cli.runs import runs
 from ssl_mask.cli.train import train
 from ssl_mask.cli.uda import uda
@@ -23,8 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (train, uda, predict, evaluate, demo, runs, augment):
+for verb in (train, uda, pseudo, predict, evaluate, demo, runs, augment, audit):
     app.command()(verb)
+app.add_typer(card, name="card")
 
 
 @app.callback(invoke_without_command=True)

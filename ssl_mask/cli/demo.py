@@ -24,7 +24,8 @@ def demo(
     score = scores.macro_f1
     typer.echo(
         f"\nEval macro-F1 {score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f}), "
-        f"accuracy {scores.accuracy.value:.3f}; leakage: not-checked\nFolder {into.absolute()}\n\nNext:\n  cd {into}\n"
+        f"accuracy {scores.accuracy.value:.3f}; leakage: {scores.leakage.status}\n"
+        f"Folder {into.absolute()}\n\nNext:\n  cd {into}\n"
         "  sslmask runs\n  sslmask evaluate --answers eval_answers.csv\n  sslmask augment --preset competition\n"
         "  sslmask train --steps 400"
     )

@@ -44,9 +44,16 @@ def show(scores: Evaluation) -> None:
 
     console = Console(highlight=False)
     by = "group" if scores.grouped else "image"
-    head = Table("score", "value", f"95 % interval by {by}", title=f"{scores.images} images (leakage: not-checked)")
+    head = Table(
+        "score", "value", f"95 % interval by {by}", title=f"{scores.images} images (leakage: {scores.leakage.status})"
+    )
     for name, interval in (("macro-F1", scores.macro_f1), ("accuracy", scores.accuracy)):
         head.add_row(name, f"{interval.value:.4f}", f"{interval.low:.3f} to {interval.high:.3f}")
+    if scores.new_images is not None:
+        count, new_f1, new_accuracy = scores.new_images
+        for name, interval in (("macro-F1", new_f1), ("accuracy", new_accuracy)):
+            line = f"{name} of the {count} images never seen"
+            head.add_row(line, f"{interval.value:.4f}", f"{interval.low:.3f} to {interval.high:.3f}")
     for factor, values in scores.factors.items():
         head.add_row(f"{factor}: macro-F1, accuracy", f"{values['macro_f1']:.4f}, {values['accuracy']:.4f}")
     classes = Table("class", "F1", "images")
@@ -54,6 +61,10 @@ def show(scores: Evaluation) -> None:
         classes.add_row(name, f"{f1:.3f}", str(support))
     console.print(head)
     console.print(classes)
+    for sentence in scores.leakage.why:
+        console.print(f"Leakage: {sentence}.", soft_wrap=True)
+    for path, how in list(scores.leakage.overlap.items())[:5]:
+        console.print(f"  {path}: {how}", soft_wrap=True)
     if not scores.grouped:
         console.print("No groups known: images of one person count as independent, so the intervals are too narrow.")
     if scores.empty:

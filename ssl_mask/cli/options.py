@@ -35,6 +35,19 @@ UnlabeledSources = Annotated[
 OnBadUnlabeled = Annotated[
     str | None, typer.Option("--on-bad", help="Unreadable unlabeled images: `fail` or `skip`. [default: fail]")
 ]
+GuardMode = Annotated[
+    str | None, typer.Option("--guard", help="`off`: compare nothing; every score is then not-checked. [default: on]")
+]
+Protect = Annotated[
+    list[str] | None, typer.Option(help="More test images: folder, quoted glob or CSV. Repeatable. Never trained on.")
+]
+DropOverlap = Annotated[bool, typer.Option("--drop-overlap", help="Leave out what overlaps validation or test images.")]
+Allow = Annotated[Path | None, typer.Option(help="CSV of pairs that may stand on both sides: first,second,reason.")]
+Transductive = Annotated[
+    bool, typer.Option("--transductive", help="Declare that unlabeled images may be test images; all scores say so.")
+]
+Because = Annotated[str | None, typer.Option(help="With --transductive: who declares it, and why.")]
+AllowedBy = Annotated[str | None, typer.Option("--rule", help="With --transductive: which rule allows it.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check configuration and data, run two steps, print time and memory.")
 ]
@@ -54,6 +67,22 @@ def training_flags(
         "train.steps": steps,
         "train.epochs": epochs,
         "init_from": init_from,
+    }
+
+
+def guard_flags(
+    mode: str | None, protect: list[str] | None, drop_overlap: bool, allow: Path | None, transductive: bool = False,
+    because: str | None = None, rule: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The leakage guard's flags, by the keys they set."""
+    return {
+        "guard.mode": mode,
+        "guard.protected": protect or None,
+        "guard.drop_overlap": drop_overlap or None,
+        "guard.allow": str(allow) if allow is not None else None,
+        "guard.transductive": transductive or None,
+        "guard.because": because,
+        "guard.rule": rule,
     }
 
 

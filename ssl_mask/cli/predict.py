@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_mask.cli.options import Quiet, RunsFolder
+from ssl_mask.cli.options import GuardMode, Quiet, RunsFolder
 
 
 class OnBad(StrEnum):
@@ -40,6 +40,7 @@ def predict(
     shard: Annotated[
         str | None, typer.Option(help="Only part i of N, such as 0/10, as Parquet for `pseudo --from-predictions`.")
     ] = None,
+    guard: GuardMode = None,
     quiet: Quiet = False,
 ) -> None:
     """Predict images: the submission CSV, probabilities, and where they come from."""
@@ -51,7 +52,7 @@ def predict(
 
     run_prediction(
         run or ["latest"], runs_folder=runs, images=images, data=data, tta=tta, on_bad=on_bad.value, out=out,
-        batch_size=batch_size, cache=cache, quiet=quiet,
+        batch_size=batch_size, cache=cache, guard="off" if guard == "off" else "on", quiet=quiet,
     )  # fmt: skip
 
 

@@ -8,18 +8,25 @@ from typing import Annotated
 import typer
 
 from ssl_mask.cli.options import (
+    Allow,
     Assignments,
+    Because,
     ConfigFile,
     DataFolder,
+    DropOverlap,
     Epochs,
+    GuardMode,
     Name,
     OnBadUnlabeled,
+    Protect,
     Quiet,
     RunsOption,
     Seed,
     Steps,
+    Transductive,
     UnlabeledSources,
     gather,
+    guard_flags,
     training_flags,
 )
 
@@ -34,7 +41,11 @@ def pseudo(
         str | None, typer.Option(help="`uda`: rounds also train for consistency on what has no pseudo-label.")
     ] = None,
     rule: Annotated[
-        str | None, typer.Option(help="precision, threshold, top_k or percentile. [default: precision]")
+        list[str] | None,
+        typer.Option(
+            help="precision, threshold, top_k or percentile [default: precision]; and, with --transductive, which rule "
+            "of the task allows it (repeat the option)."
+        ),
     ] = None,
     target_precision: Annotated[
         float | None, typer.Option(help="Share that should be right of what is believed of a class.")
@@ -55,6 +66,12 @@ def pseudo(
         Path | None, typer.Option(help="The pool's true labels (CSV: image, answer): reported, never used.")
     ] = None,
     on_bad: OnBadUnlabeled = None,
+    guard: GuardMode = None,
+    protect: Protect = None,
+    drop_overlap: DropOverlap = False,
+    allow: Allow = None,
+    transductive: Transductive = False,
+    because: Because = None,
     name: Name = None,
     runs: RunsOption = None,
     seed: Seed = None,
@@ -66,11 +83,12 @@ def pseudo(
     """Train in rounds: believe what is likely right of the unlabeled images, train on it, and again."""
     from ssl_mask.config import resolve
 
+    chosen, allowed_by = split_rules(rule or [], transductive=transductive)
     flags = training_flags(data, name, runs, seed, steps, epochs, None)
     flags |= {"data.unlabeled": unlabeled or None, "data.on_bad": on_bad, "algorithm.name": algorithm}
     flags |= {
         "pseudo.rounds": 1 if from_predictions is not None and rounds is None else rounds,
-        "pseudo.rule": rule,
+        "pseudo.rule": chosen,
         "pseudo.target_precision": target_precision,
         "pseudo.threshold": threshold,
         "pseudo.labels": labels,
@@ -79,9 +97,22 @@ def pseudo(
         "pseudo.group_consistency": group_consistency or None,
         "pseudo.from_predictions": str(from_predictions) if from_predictions is not None else None,
     }
+    flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, because, allowed_by)
     layers = gather(config, assignments, flags)
     from ssl_mask.workflows import setup
     from ssl_mask.workflows.pseudo import pseudo as run_rounds
 
     settings = resolve(layers, has_gpu=setup.has_gpu, recipe="pseudo_")
     run_rounds(settings, resume=resume, audit_answers=audit_answers, quiet=quiet)
+
+
+def split_rules(given: list[str], *, transductive: bool) -> tuple[str | None, str | None]:
+    """What `--rule` means here: the name of a selection rule, and with `--transductive` the words of a task's rule."""
+    from typing import get_args
+
+    from ssl_mask.sections import PseudoConfig
+
+    names = get_args(PseudoConfig.model_fields["rule"].annotation)
+    words = [text for text in given if transductive and text not in names]
+    chosen = [text for text in given if text not in words]
+    return (chosen[-1] if chosen else None), (words[-1] if words else None)

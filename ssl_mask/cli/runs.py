@@ -29,14 +29,17 @@ def runs(
 
 def _table(found: list[dict[str, Any]]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("run", "status", "steps", "val macro-F1", "val accuracy", "weights", "data", "leakage", "started")
+    # A score never stands without its mark, however narrow the terminal is.
+    kept = [Column(name, no_wrap=True) for name in ("run", "val macro-F1", "leakage")]
+    table = Table(*kept, "status", "steps", "val accuracy", "weights", "data", "started")
     for run in found:
         best = run.get("best") or {}
         score = [f"{best[k]:.4f}" if best else "" for k in ("macro_f1", "accuracy")]
         data = str((run.get("data") or {}).get("content_hash", ""))[:8]
         steps = f"{run.get('step', 0)}/{run.get('steps', '?')}"
         weights = f"{best['weights']}@{best['step']}" if best else ""
-        table.add_row(run["name"], run["status"], steps, *score, weights, data, run["leakage"], run["started"][:16])
+        rest = run["status"], steps, score[1], weights, data, run["started"][:16]
+        table.add_row(run["name"], score[0], run["leakage"], *rest)
     Console(highlight=False).print(table)

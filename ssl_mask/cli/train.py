@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from ssl_mask.cli.options import (
+    Allow,
     Assignments,
     ConfigFile,
     DataFolder,
+    DropOverlap,
     DryRun,
     Epochs,
+    GuardMode,
     InitFrom,
     Name,
+    Protect,
     Quiet,
     Resume,
     RunsOption,
     Seed,
     Steps,
     gather,
+    guard_flags,
     length_of,
     training_flags,
 )
@@ -32,13 +37,19 @@ def train(
     epochs: Epochs = None,
     resume: Resume = None,
     init_from: InitFrom = None,
+    guard: GuardMode = None,
+    protect: Protect = None,
+    drop_overlap: DropOverlap = False,
+    allow: Allow = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
 ) -> None:
     """Train on labeled images: ArcFace, split by person, best weights by validation macro-F1."""
     from ssl_mask.config import resolve
 
-    layers = gather(config, assignments, training_flags(data, name, runs, seed, steps, epochs, init_from))
+    flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
+    flags |= guard_flags(guard, protect, drop_overlap, allow)
+    layers = gather(config, assignments, flags)
     from ssl_mask.workflows import setup
     from ssl_mask.workflows.train import train as run_training
 

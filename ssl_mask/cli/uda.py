@@ -7,21 +7,29 @@ from typing import Annotated
 import typer
 
 from ssl_mask.cli.options import (
+    Allow,
+    AllowedBy,
     Assignments,
+    Because,
     ConfigFile,
     DataFolder,
+    DropOverlap,
     DryRun,
     Epochs,
+    GuardMode,
     InitFrom,
     Name,
     OnBadUnlabeled,
+    Protect,
     Quiet,
     Resume,
     RunsOption,
     Seed,
     Steps,
+    Transductive,
     UnlabeledSources,
     gather,
+    guard_flags,
     length_of,
     training_flags,
 )
@@ -46,6 +54,13 @@ def uda(
     epochs: Epochs = None,
     resume: Resume = None,
     init_from: InitFrom = None,
+    guard: GuardMode = None,
+    protect: Protect = None,
+    drop_overlap: DropOverlap = False,
+    allow: Allow = None,
+    transductive: Transductive = False,
+    because: Because = None,
+    rule: AllowedBy = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,6 +69,7 @@ def uda(
 
     flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
     flags |= {"data.unlabeled": unlabeled or None, "algorithm.name": algorithm, "data.on_bad": on_bad}
+    flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, because, rule)
     layers = [{"algorithm": {"name": "uda"}}, *gather(config, assignments, flags)]
     from ssl_mask.studies import find_study
     from ssl_mask.workflows import setup

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.data.adapters.paths import read_csv
-from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.cache import ChosenImages, ImageSource
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.pool import Progress, open_pool
 from ssl_mask.data.schema import LabelSchema
@@ -48,6 +48,14 @@ class PseudoLabels:
     def __len__(self) -> int:
         return len(self.manifest)
 
+    def at(self, rows: Sequence[int]) -> PseudoLabels:
+        """Those of some rows, in a new order."""
+        old = self.manifest.rows
+        return PseudoLabels(
+            self.manifest.with_rows(old[i] for i in rows), self.labels[rows], self.confidence[rows], self.margin[rows],
+            self.first_round[rows], self.flips[rows], None if self.probs is None else self.probs[rows],
+        )  # fmt: skip
+
     def record(self, table: Path | None) -> dict[str, object]:
         """What a run's status says of them."""
         return {"table": str(table), "images": len(self), "sha256": hashlib.sha256(to_csv(self).encode()).hexdigest()}
@@ -64,6 +72,11 @@ class PseudoSide:
 
     labels: PseudoLabels
     images: ImageSource
+
+    def without(self, digests: Collection[str]) -> PseudoSide:
+        """Those whose digest is none of these."""
+        kept = [i for i, r in enumerate(self.labels.manifest.rows) if r.digest not in digests]
+        return PseudoSide(self.labels.at(kept), ChosenImages(self.images, kept))
 
     def head_labels(self, target: str) -> NDArray[np.int64]:
         """(n, heads); a factor that is not believed counts as its class 0, with weight 0."""

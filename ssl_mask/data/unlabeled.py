@@ -34,6 +34,11 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
         images = list(_images_of(source, manifest))
         if not images:
             raise DataError(f"No image in {source}.", hint="Give --unlabeled a folder, a glob or a CSV of images.")
+        if not any(path.exists() for path, _ in images):
+            raise DataError(
+                f"{source} names {len(images)} images, but none of them is there, such as {images[0][0]}.",
+                hint="Give --unlabeled the folder of the images, or move the table beside them.",
+            )
         for path, where in images:
             found.setdefault(os.path.normpath(path), where)
     if not found:

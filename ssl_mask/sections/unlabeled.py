@@ -48,6 +48,8 @@ class PseudoConfig(Section):
     def _one_round_from_stored_predictions(self) -> PseudoConfig:
         if self.from_predictions is not None and self.rounds > 1:
             raise ValueError("stored predictions are of one model and serve one round: set rounds to 1")
+        if self.from_predictions is not None and self.start_from is None:
+            raise ValueError("stored predictions are of a finished run: name it (--start-from RUN)")
         if self.from_predictions is not None and self.group_consistency:
             raise ValueError("stored predictions know no groups: turn group_consistency off")
         return self

@@ -73,7 +73,7 @@ def select_head(
     selected = _ranked(pool, keys, rule, round_number) if rule.name in RANKED else above(pool, bars)
     if rule.cap is not None:
         selected = capped(selected, pool, balanced_limit(selected, pool, classes, rule.cap), keys)
-        bars = _lowest(selected, pool, classes)
+        bars = lowest_selected(selected, pool, classes)
     seen = believe(judged.probs)
     kept = above(seen, bars)
     right = (seen.predicted == judged.true) & kept
@@ -97,7 +97,7 @@ def bars_of(
         return found.thresholds, found.source
     if rule.name == "threshold":
         return np.full(classes, rule.threshold), ("threshold",) * classes
-    return _lowest(_ranked(pool, keys, rule, round_number), pool, classes), (rule.name,) * classes
+    return lowest_selected(_ranked(pool, keys, rule, round_number), pool, classes), (rule.name,) * classes
 
 
 def _ranked(pool: Beliefs, keys: NDArray[np.str_], rule: Rule, round_number: int) -> NDArray[np.bool_]:
@@ -106,7 +106,8 @@ def _ranked(pool: Beliefs, keys: NDArray[np.str_], rule: Rule, round_number: int
     return percentile(pool, curriculum_share(round_number, rule.percentile_step), keys)
 
 
-def _lowest(selected: NDArray[np.bool_], pool: Beliefs, classes: int) -> NDArray[np.float64]:
+def lowest_selected(selected: NDArray[np.bool_], pool: Beliefs, classes: int) -> NDArray[np.float64]:
+    """(classes,) lowest confidence that is selected of each predicted class; infinite where none is."""
     bars = np.full(classes, np.inf)
     np.minimum.at(bars, pool.predicted[selected], pool.confidence[selected])
     return bars

@@ -36,6 +36,8 @@ class Choice(NamedTuple):
     """(n, 1 + factors)."""
     heads: dict[str, HeadSelection]
     """Of each factor, or of `joint`."""
+    offered: int
+    """Images that it was chosen from; of stored predictions only what is believed is in `pool`."""
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -89,7 +91,7 @@ def choose(asked: PseudoConfig, number: int, pool: Scored, judged: Scored, label
         labels = np.stack([b.predicted for b in top], axis=1)
         known = np.stack([h.selected for h in heads.values()], axis=1) | lent
     confidence = np.stack([believe(pool.probs).confidence, *(b.confidence for b in top)], axis=1).astype(np.float32)
-    return Choice(pool, known, labels, confidence, heads)
+    return Choice(pool, known, labels, confidence, heads, len(pool.probs))
 
 
 def lend_known(

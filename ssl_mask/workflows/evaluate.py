@@ -14,6 +14,8 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json
 from ssl_mask.metrics import Interval, accuracy, bootstrap, confusion, f1_per_class
+from ssl_mask.workflows.provenance import Standing
+from ssl_mask.workflows.score_standing import standing_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Evaluation:
     """F1 and number of images of each joint class."""
     empty: int
     """Predictions without an answer; they count as wrong."""
+    leakage: Standing
+    """Whether these images were seen in training, and how far the scores can be trusted."""
+    new_images: tuple[int, Interval, Interval] | None
+    """Where some were seen: how many were not, and macro-F1 and accuracy on those alone."""
     path: Path
     """Where the scores were written."""
 
@@ -49,7 +55,9 @@ def evaluate(
 
     Raises:
         DataError: an image without answer or prediction, an unknown class; names the file and row.
+        MismatchError: the predictions, a checkpoint or an image has changed since they were made.
     """
+    leakage, seen = standing_of(predictions)
     true, group_of = read_answers(answers, schema)
     given, _ = read_answers(predictions, schema, allow_empty=True)
     if groups is not None:
@@ -63,6 +71,7 @@ def evaluate(
     shown = np.where(p < 0, count, p)
     units = np.asarray([group_of.get(n, n) for n in names], dtype=np.str_)
     intervals = bootstrap(t, shown, units, count, seed=seed)
+    new = np.asarray([n not in seen for n in names], dtype=np.bool_)
     f1 = f1_per_class(confusion(t, shown, count + 1))[:count]
     support = np.bincount(t, minlength=count)
     result = Evaluation(
@@ -73,10 +82,19 @@ def evaluate(
         factors=_by_factor(t, p, schema),
         classes={n: (float(f), int(s)) for n, f, s in zip(schema.joint_classes, f1, support, strict=True)},
         empty=int((p < 0).sum()),
+        leakage=leakage,
+        new_images=_on_new(t[new], shown[new], units[new], count, seed) if seen and new.any() else None,
         path=predictions.with_name("evaluation.json"),
     )
-    write_json(result.path, {**vars(result), "path": result.path.name, "leakage": "not-checked"})
+    write_json(result.path, {**vars(result), "path": result.path.name, "leakage": leakage.to_json()})
     return result
+
+
+def _on_new(
+    true: NDArray[np.int64], predicted: NDArray[np.int64], groups: NDArray[np.str_], classes: int, seed: int
+) -> tuple[int, Interval, Interval]:
+    scores = bootstrap(true, predicted, groups, classes, seed=seed)
+    return len(true), scores["macro_f1"], scores["accuracy"]
 
 
 def read_answers(

@@ -19,6 +19,7 @@ from ssl_mask.reports.console import Console
 from ssl_mask.runs import find_run
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.member import Member, load_member, member_probs, open_images
+from ssl_mask.workflows.provenance import Carrier, standing
 from ssl_mask.workflows.submission import named, write_predictions
 
 OnBad = Literal["fail", "skip", "fallback"]
@@ -49,6 +50,7 @@ def predict(
     batch_size: int = 64,
     workers: int | Literal["auto"] = "auto",
     cache: str = "auto",
+    guard: Literal["on", "off"] = "on",
     quiet: bool = False,
 ) -> Predictions:
     """Predict a pool of images with one run or the average of several.
@@ -60,6 +62,7 @@ def predict(
         tta: average over the plain and the mirrored view.
         on_bad: an unreadable image stops (`fail`), gets an empty answer (`skip`) or the commonest class (`fallback`).
         out: folder to write to. None: inside the run.
+        guard: compare the images with all that the runs have seen; `off`: the predictions are `not-checked`.
 
     Raises:
         SslMaskError: no run, no images, an unreadable image, runs of different schemas, no room to write.
@@ -93,9 +96,12 @@ def predict(
 
     path = folder / "predictions.csv"
     if accelerator.is_main_process:
-        write_predictions(path, members, manifest, probs, bad, tta=tta, on_bad=on_bad, pool=pool_name)
+        stands = standing([Carrier(m.run, m.checkpoint.about) for m in members], manifest, console, mode=guard)
+        write_predictions(path, members, manifest, probs, bad, stands, tta=tta, on_bad=on_bad, pool=pool_name)
         _tell_bad(manifest, bad, on_bad, console)
-        console.say(f"Saved  {path}  ({len(manifest)} rows; leakage: not-checked)")
+        if stands.overlap:
+            console.warn(f"{stands.why[0]}: a score on them does not measure new images.")
+        console.say(f"Saved  {path}  ({len(manifest)} rows; leakage: {stands.status})")
     accelerator.wait_for_everyone()
     return Predictions(path, manifest, probs, bad)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +18,11 @@ from ssl_mask.runs import find_run
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.member import load_member, member_probs, open_images
 from ssl_mask.workflows.predict import find_pool
-from ssl_mask.workflows.stored_choice import MADE_BY
+from ssl_mask.workflows.stored_choice import MADE_BY, MIRRORED
 from ssl_mask.workflows.stored_predictions import shard_name
 
 ROWS_OF = b"sslmask.rows"
-"""Key in a shard's metadata: which images it is about, and in which views."""
+"""Key in a shard's metadata: which images it is about."""
 _ROW_GROUP = 65_536
 
 
@@ -70,7 +69,9 @@ def predict_shard(
     if not len(rows):
         raise DataError(f"Shard {number}/{count} of {len(pool)} images is empty.", hint="Use fewer shards.")
     path = (out or member.run.predictions(name) / "shards") / shard_name(number, count)
-    about = {MADE_BY: member.sha256.encode(), ROWS_OF: json.dumps([rows_hash(rows), tta]).encode()}
+    about = {
+        MADE_BY: member.sha256.encode(), ROWS_OF: rows_hash(rows).encode(), MIRRORED: b"yes" if tta else b"no"
+    }  # fmt: skip
     if is_done(path, about):
         console.say(f"Done   {path} was there already")
         return path
@@ -95,11 +96,14 @@ def is_done(path: Path, about: dict[bytes, bytes]) -> bool:
     """Whether the shard is there.
 
     Raises:
-        DataError: it is, but made by other weights or of other images.
+        DataError: it is, but made by other weights or of other images, or it is damaged.
     """
     if not path.is_file():
         return False
-    metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    try:
+        metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"Cannot read {path}: {error}", hint="Delete it; it is then predicted again.") from error
     if any(metadata.get(k) != v for k, v in about.items()):
         what = "by another run" if metadata.get(MADE_BY) != about[MADE_BY] else "of other images or views"
         raise DataError(f"{path} was made {what}.", hint="Choose another --out, or delete it.")

@@ -7,6 +7,7 @@ a finished round is never redone, a begun one is resumed, and everything in betw
 from __future__ import annotations
 
 import shutil
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from accelerate.utils import broadcast_object_list
 
 from ssl_mask.config import validate
 from ssl_mask.data.checks import refuse_other_validation
+from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import DataError, InputError, Interrupted
 from ssl_mask.files import storage
 from ssl_mask.reports.console import Console
@@ -47,28 +49,45 @@ def pseudo(
     """
     accelerator = setup.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    refuse_answers_as_pool(config, audit_answers)
-    series = shared(accelerator, lambda: find_or_create(config, resume))
-    config = series.config()
+    series: SeriesDir = shared(accelerator, lambda: find_or_create(config, resume, audit_answers))
     with series.locked() if accelerator.is_main_process else nullcontext():
-        console.say(f"Series {series.path}: round 0 on labels only, then {config.pseudo.rounds} of pseudo-labels")
-        for number in range(config.pseudo.rounds + 1):
-            try:
-                do_round(config, series, number, accelerator, console, quiet=quiet)
-            except Interrupted as stopped:
-                hint = f"Continue with: sslmask pseudo --resume {series.path}"
-                raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
+        if accelerator.is_main_process:
+            series.update(status="running")
+        try:
+            do_rounds(series, accelerator, audit_answers, console, quiet=quiet)
+        except (Interrupted, KeyboardInterrupt) as stopped:
             if accelerator.is_main_process:
-                report_round(config, series, number, audit_answers, console)
-                publish(config, series, number)
-            if shared(accelerator, lambda number=number: stopped_early(config, series, number)):
-                console.say(f"Stop   validation macro-F1 fell beyond its interval in round {number}; the best is kept.")
-                break
+                series.update(status="interrupted")
+            raise interrupted(series, stopped) from None
         if accelerator.is_main_process:
             series.update(status="finished")
             console.say(f"Saved  {series.path}  (read {series.card.name}; next: sslmask predict --run {series.path})")
     accelerator.wait_for_everyone()
     return Run(series)
+
+
+def interrupted(series: SeriesDir, stopped: Interrupted | KeyboardInterrupt) -> Interrupted:
+    """The same interruption, with how to go on."""
+    hint = f"Continue with: sslmask pseudo --resume {series.path}"
+    if isinstance(stopped, Interrupted):
+        return Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint)
+    return Interrupted("Interrupted; finished rounds are saved.", signal_number=signal.SIGINT, hint=hint)
+
+
+def do_rounds(
+    series: SeriesDir, accelerator: Accelerator, answers: Path | None, console: Console, *, quiet: bool
+) -> None:
+    """Every round that is not done, its report, and the best round so far as the series' own."""
+    config = series.config()
+    console.say(f"Series {series.path}: round 0 on labels only, then {config.pseudo.rounds} of pseudo-labels")
+    for number in range(config.pseudo.rounds + 1):
+        do_round(config, series, number, accelerator, console, quiet=quiet)
+        if accelerator.is_main_process:
+            report_round(config, series, number, answers, console)
+            publish(config, series, number)
+        if shared(accelerator, lambda number=number: stopped_early(config, series, number)):
+            console.say(f"Stop   validation macro-F1 fell beyond its interval in round {number}; the best is kept.")
+            break
 
 
 def shared(accelerator: Accelerator, decide: Any) -> Any:
@@ -79,15 +98,19 @@ def shared(accelerator: Accelerator, decide: Any) -> Any:
     return box[0]
 
 
-def find_or_create(config: RunConfig, resume: str | Path | None) -> SeriesDir:
-    if resume is None:
-        return create_series(config)
-    found = find_series(resume, config.runs)
-    if found is None:
-        raise InputError(
-            f"{resume} is not a series of rounds.", hint="Resume a single run with its own verb."
-        )
-    return found
+def find_or_create(config: RunConfig, resume: str | Path | None, answers: Path | None) -> SeriesDir:
+    """The series; what would stop a later round stops it here."""
+    found = find_series(resume, config.runs) if resume is not None else None
+    if resume is not None and found is None:
+        raise InputError(f"{resume} is not a series of rounds.", hint="Resume a single run with its own verb.")
+    if found is not None:
+        config = found.config()
+    refuse_answers_as_pool(config, answers)
+    if config.pseudo.start_from is not None:
+        check_start(config)
+    if config.pseudo.from_predictions is None:
+        read_unlabeled(config.data.unlabeled, setup.read_manifest(config.data, Console(quiet=True)))
+    return create_series(config) if found is None else found
 
 
 def do_round(
@@ -110,7 +133,6 @@ def do_round(
 def state_of(config: RunConfig, series: SeriesDir, number: int) -> str:
     """`finished`, `begun` (resume it), `selected` (train it) or `new`."""
     if number == 0 and config.pseudo.start_from is not None:
-        check_start(config)
         return "finished"
     run = series.round(number)
     if run.status_file.is_file():
@@ -168,7 +190,7 @@ def refuse_answers_as_pool(config: RunConfig, answers: Path | None) -> None:
     if not answers.is_file():
         raise DataError(f"No file {answers}.", hint="--audit-answers takes a CSV: image, answer.")
     for source in config.data.unlabeled:
-        if Path(source).exists() and Path(source).resolve() == answers.resolve():
+        if answers.resolve() in {Path(source).resolve(), (config.data.root / source).resolve()}:
             raise DataError(
                 f"{source} holds the answers; it cannot be the pool too.",
                 hint="Give --unlabeled the folder of the images.",

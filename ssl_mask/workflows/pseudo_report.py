@@ -40,7 +40,8 @@ def report_round(config: RunConfig, series: SeriesDir, number: int, answers: Pat
         if answers is not None:
             write_json(run.audit, audit(pool, read_answers(answers, schema)[0], schema))
         record = json.loads(run.selection.read_text(encoding="utf-8"))
-        round_plots.write_selection(run.plots / "selection.svg", record, pool)
+        if not (plot := run.plots / "selection.svg").is_file():  # a finished round is left alone
+            round_plots.write_selection(plot, record, pool)
         console.rich.print(class_table(record))
     rows = summaries(config, series, number)
     round_plots.write_rounds(series.plots / "rounds.svg", rows)
@@ -80,16 +81,15 @@ def publish(config: RunConfig, series: SeriesDir, last: int) -> None:
     """Make the best round so far the series' own: its weights, its validation, its data; and write the card."""
     rows = summaries(config, series, last)
     best = run_of(config, series, best_round(rows))
-    for source, target in (
-        (best.best, series.best), (best.validation, series.validation), (best.manifest, series.manifest),
-        (best.environment, series.environment),
-    ):  # fmt: skip
-        with atomic_path(target) as partial:
+    copied = [best.best, best.validation, best.manifest, best.environment, *best.best.parent.glob("seen-*.npz")]
+    for source in copied:
+        with atomic_path(series.path / source.relative_to(best.path)) as partial:
             shutil.copyfile(source, partial)
     status = best.status()
+    kept = ("best", "data", "step", "steps", "leakage", "marks", "declaration", "seen", "ancestors")
     series.update(
-        best=status["best"], best_round=best_round(rows), data=status["data"], step=status["step"],
-        steps=status["steps"], seconds=sum(r["cpu_seconds"] for r in rows), rounds=rows, leakage=status["leakage"],
+        best_round=best_round(rows), seconds=sum(r["cpu_seconds"] for r in rows), rounds=rows,
+        **{k: status[k] for k in kept},
     )  # fmt: skip
     write_text(series.card, run_card(series))
 

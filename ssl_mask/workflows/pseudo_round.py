@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
 
 from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.digests import digest_files
+from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.pseudo_labels import to_csv
 from ssl_mask.errors import DataError, ModelError
 from ssl_mask.files import write_json, write_text
@@ -25,7 +28,7 @@ from ssl_mask.training.evaluation import mean_probs, predict_logits
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.choice import Choice, History, Probs, Scored, believed, choose, follow
 from ssl_mask.workflows.member import Member, load_member
-from ssl_mask.workflows.stored_choice import choose_stored
+from ssl_mask.workflows.stored_choice import choose_stored, shards_are_mirrored
 
 
 def select_round(
@@ -47,12 +50,15 @@ def select_round(
         raise ModelError(f"{teacher.path} was trained for other classes.", hint="Start from a run on these labels.")
     train, val = setup.load_sides(manifest, config.data, member.size, accelerator, console)
     labeled = manifest.with_rows(train.manifest.rows + val.manifest.rows)
-    judged = Scored(val.manifest, predict_views(member, val.images, config, accelerator, console, "Scoring validation"))
-    if asked.from_predictions is not None:
-        choice = choose_stored(asked, asked.from_predictions, member, judged, labeled)
+    shards = asked.from_predictions
+    flip = config.augment.flip if shards is None else shards_are_mirrored(shards, member)
+    see = partial(predict_views, member, flip=flip, config=config, accelerator=accelerator, console=console)
+    judged = Scored(val.manifest, see(val.images, "Scoring validation"))
+    if shards is not None:
+        choice = choose_stored(asked, shards, judged, labeled.with_rows(labeled.rows + validating(manifest)))
     else:
         pool = setup.load_unlabeled(manifest, labeled, config.data, member.size, accelerator, console)
-        probs = predict_views(member, pool.images, config, accelerator, console, "Scoring the pool")
+        probs = see(pool.images, "Scoring the pool")
         choice = choose(asked, number, Scored(pool.manifest, probs), judged, labeled)
     if accelerator.is_main_process:
         last = read_probabilities(before.pool, manifest.schema) if before is not None else None
@@ -66,11 +72,18 @@ def select_round(
     accelerator.wait_for_everyone()
 
 
+def validating(manifest: Manifest) -> tuple[Row, ...]:
+    """The unlabeled rows of validation groups, with digests."""
+    groups = set(manifest.where("val").groups.tolist())
+    own = manifest.with_rows(r for r in manifest.where("unlabeled").rows if r.group in groups)
+    return own.with_digests(digest_files(own.files, None)).rows
+
+
 def predict_views(
-    member: Member, images: ImageSource, config: RunConfig, accelerator: Accelerator, console: Console, what: str
-) -> Probs:
-    """(n, joint classes) calibrated probabilities, averaged over the plain and, where flips are allowed, the mirrored
-    view."""
+    member: Member, images: ImageSource, what: str, *, flip: bool, config: RunConfig, accelerator: Accelerator,
+    console: Console,
+) -> Probs:  # fmt: skip
+    """(n, joint classes) calibrated probabilities; with `flip` averaged over the plain and the mirrored view."""
     done = 0
     with console.progress(what, len(images)) as advance:
 
@@ -81,7 +94,7 @@ def predict_views(
 
         views = predict_logits(
             member.model, images, accelerator=accelerator, batch_size=max(64, config.train.batch_size), workers=0,
-            flip=config.augment.flip, on_images=tell_more,
+            flip=flip, on_images=tell_more,
         )  # fmt: skip
     return mean_probs(views, member.checkpoint.about["temperatures"])
 
@@ -109,10 +122,10 @@ def choice_record(
         "teacher": teacher.path.as_posix(),
         "rule": asked.rule,
         "masks": asked.masks,
-        "pool": len(choice.pool.probs),
+        "pool": choice.offered,
         "selected": len(choice.rows),
         "whole": int(choice.known.all(axis=1).sum()),
-        "highest_confidence": float(choice.confidence[:, 0].max()),
+        "highest_confidence": _highest(choice),
         "heads": {
             name: _head_record(choice, name, classes)
             for name, classes in zip(choice.heads, names.values(), strict=True)
@@ -162,6 +175,12 @@ def _agreement(choice: Choice, last: Any) -> float | None:
     return same / both if both else None
 
 
+def _highest(choice: Choice) -> float | None:
+    """The highest confidence that a bar was held against."""
+    held = choice.confidence[:, :1] if "joint" in choice.heads else choice.confidence[:, 1:]
+    return float(held.max()) if held.size else None
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
@@ -188,10 +207,12 @@ def refuse_nothing(asked: PseudoConfig, number: int, record: dict[str, Any]) -> 
     """Raises DataError when nothing is believed."""
     if record["selected"]:
         return
+    highest = record["highest_confidence"]
     why = {
         "precision": f"no confidence reaches a precision of {asked.target_precision} on {record['validation']} "
         f"validation images of {record['validation_groups']} groups",
-        "threshold": f"no confidence reaches {asked.threshold} (the highest is {record['highest_confidence']:.3f})",
+        "threshold": f"no confidence reaches {asked.threshold}"
+        + (f" (the highest is {highest:.3f})" if highest is not None else ""),
     }.get(asked.rule, "the rule takes none")
     hint = {
         "precision": "Lower --target-precision, or take a rule that always believes some: --rule percentile.",

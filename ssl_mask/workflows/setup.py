@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,7 @@ from torch import nn
 from ssl_mask.data.adapters import read_dataset
 from ssl_mask.data.augment import Augmenter
 from ssl_mask.data.batches import PSEUDO, LabeledImages, StepBatches, Stream, UnlabeledImages, draw_weights
-from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.cache import ChosenImages, ImageSource
 from ssl_mask.data.checks import apply_corrections, refuse_escapes
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pool import open_pool
@@ -65,6 +66,12 @@ class Side:
 
     manifest: Manifest
     images: ImageSource
+
+    def without(self, digests: Collection[str]) -> Side:
+        """The rows whose digest is none of these."""
+        rows = self.manifest.rows
+        kept = [i for i, r in enumerate(rows) if r.digest not in digests]
+        return Side(self.manifest.with_rows(rows[i] for i in kept), ChosenImages(self.images, kept))
 
 
 def read_manifest(config: DataConfig, console: Console) -> Manifest:

@@ -13,29 +13,30 @@ from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.errors import DataError
 from ssl_mask.sections import PseudoConfig
 from ssl_mask.selection.rules import Beliefs, above, balanced_limit, believe, curriculum_share, quotas
-from ssl_mask.selection.select import RANKED, HeadSelection, Judged, bars_of
+from ssl_mask.selection.select import RANKED, HeadSelection, Judged, bars_of, lowest_selected
 from ssl_mask.workflows.choice import Choice, Probs, Scored, make_rule
 from ssl_mask.workflows.member import Member
 from ssl_mask.workflows.stored_predictions import count_predicted, read_shards, select_stored
 
 MADE_BY = b"sslmask.checkpoint_sha256"
 """Key in a shard's metadata: which weights predicted."""
+MIRRORED = b"sslmask.mirrored"
+"""Key in a shard's metadata: whether the mirrored view is averaged in; `yes` or `no`."""
 
 
-def choose_stored(asked: PseudoConfig, folder: Path, member: Member, judged: Scored, labeled: Manifest) -> Choice:
+def choose_stored(asked: PseudoConfig, folder: Path, judged: Scored, barred: Manifest) -> Choice:
     """Select whole images (the joint distribution) from shards of predictions.
 
-    Memory is in proportion to what is selected. Labeled images and copies of them are left out.
+    Memory is in proportion to what is selected.
 
     Args:
-        member: the run that made the predictions; the bars come from its validation.
+        judged: validation, of the weights and in the views of the predictions (see `shards_are_mirrored`).
+        barred: rows with digests; they and their copies are left out.
 
     Raises:
-        DataError: shards of another run, missing or damaged ones.
+        DataError: missing or damaged shards.
     """
-    schema = labeled.schema
-    classes = schema.joint_classes
-    refuse_other_weights(folder, classes, member)
+    classes = barred.schema.joint_classes
     rule = make_rule(asked)
     limits: Any = None
     bars, source = np.zeros(len(classes)), tuple(str(rule.name) for _ in classes)
@@ -46,7 +47,7 @@ def choose_stored(asked: PseudoConfig, folder: Path, member: Member, judged: Sco
         seen = Judged(judged.probs, judged.manifest.joint, judged.manifest.groups)
         nothing = Beliefs(np.empty(0, np.int64), np.empty(0), np.empty(0))
         bars, source = bars_of(nothing, np.empty(0, np.str_), seen, rule, 1)
-    given = np.asarray([r.digest for r in labeled.rows], dtype=np.bytes_)
+    given = np.asarray([r.digest for r in barred.rows], dtype=np.bytes_)
 
     def decide(probs: Probs, keys: NDArray[np.bytes_]) -> NDArray[np.bool_]:
         return above(believe(probs), bars) & ~np.isin(keys, given)
@@ -59,32 +60,42 @@ def choose_stored(asked: PseudoConfig, folder: Path, member: Member, judged: Sco
         found = select_stored(folder, classes, decide=decide, limits=capped)
     pairs = zip(found.paths, found.digests, strict=True)
     rows = [Row(path, "", "unlabeled", folder.as_posix(), None, digest=digest) for path, digest in pairs]
-    return _whole(labeled.with_rows(rows), found.probs, judged, bars, source)
+    pool = Scored(barred.with_rows(rows), found.probs)
+    if rule.name in RANKED or rule.cap is not None:
+        bars = lowest_selected(np.ones(len(rows), dtype=np.bool_), believe(pool.probs), len(classes))
+    offered = sum(int(pq.read_metadata(shard).num_rows) for shard in read_shards(folder, classes))
+    return _whole(pool, judged, bars, source, offered)
 
 
-def _whole(pool: Manifest, probs: Any, judged: Scored, bars: Any, source: tuple[str, ...]) -> Choice:
-    """A choice in which every row is believed as a whole."""
-    schema, beliefs = pool.schema, believe(probs)
-    lowest = np.full(len(schema.joint_classes), np.inf)
-    np.minimum.at(lowest, beliefs.predicted, beliefs.confidence)
+def _whole(pool: Scored, judged: Scored, bars: Any, source: tuple[str, ...], offered: int) -> Choice:
+    """A choice in which every row of `pool` is believed as a whole."""
+    schema, beliefs = pool.manifest.schema, believe(pool.probs)
     seen = believe(judged.probs)
-    kept = above(seen, np.maximum(bars, lowest))
+    kept = above(seen, bars)
     right = float((seen.predicted == judged.manifest.joint)[kept].mean()) if kept.any() else float("nan")
-    selected = np.ones(len(pool), dtype=np.bool_)
-    head = HeadSelection(selected, np.maximum(bars, lowest), source, float(kept.mean()), right)
-    parts = [p.max(axis=1) for p in schema.marginals(probs).values()]
+    head = HeadSelection(np.ones(len(pool.probs), dtype=np.bool_), bars, source, float(kept.mean()), right)
+    parts = [p.max(axis=1) for p in schema.marginals(pool.probs).values()]
     return Choice(
-        Scored(pool, probs), np.ones((len(pool), len(schema.factors)), dtype=np.bool_), schema.part(beliefs.predicted),
-        np.stack([beliefs.confidence, *parts], axis=1).astype(np.float32), {"joint": head},
+        pool, np.ones((len(pool.probs), len(schema.factors)), dtype=np.bool_), schema.part(beliefs.predicted),
+        np.stack([beliefs.confidence, *parts], axis=1).astype(np.float32), {"joint": head}, offered,
     )  # fmt: skip
 
 
-def refuse_other_weights(folder: Path, classes: tuple[str, ...], member: Member) -> None:
-    """Raises DataError when a shard was predicted by other weights than the run's."""
-    for shard in read_shards(folder, classes):
-        made_by = (pq.read_schema(shard).metadata or {}).get(MADE_BY, b"").decode()
-        if made_by != member.sha256:
+def shards_are_mirrored(folder: Path, member: Member) -> bool:
+    """Whether the predictions of a folder are averaged over the plain and the mirrored view.
+
+    Raises:
+        DataError: shards of another run than `member`'s, of different views, missing or damaged ones.
+    """
+    views: set[bytes] = set()
+    for shard in read_shards(folder, member.schema.joint_classes):
+        about: dict[bytes, bytes] = pq.read_schema(shard).metadata or {}
+        if about.get(MADE_BY, b"").decode() != member.sha256:
             raise DataError(
                 f"{shard} was not predicted by {member.run.path}.",
                 hint="Name the run that made the shards: --start-from RUN",
             )
+        views.add(about.get(MIRRORED, b""))
+    if len(views) > 1:
+        raise DataError(f"{folder}: some shards average mirrored views, some do not.", hint="Predict all alike.")
+    return views == {b"yes"}

@@ -18,11 +18,12 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.files import write_json, write_text
 from ssl_mask.reports.tables import predicted_class, write_probabilities
 from ssl_mask.workflows.member import Member
+from ssl_mask.workflows.provenance import Standing
 
 
 def write_predictions(
     path: Path, members: Sequence[Member], manifest: Manifest, probs: NDArray[np.float32], bad: dict[int, str],
-    *, tta: bool, on_bad: str, pool: str,
+    stands: Standing, *, tta: bool, on_bad: str, pool: str,
 ) -> None:  # fmt: skip
     """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256."""
     text = submission_csv(manifest, probs)
@@ -33,13 +34,13 @@ def write_predictions(
         path.with_name("predictions.provenance.json"),
         {
             "predictions": {"file": path.name, "sha256": hashlib.sha256(text.encode()).hexdigest()},
-            "pool": {"name": pool, "images": len(manifest), "content_hash": manifest.content_hash},
+            "pool": {"name": pool, "images": len(manifest), "root": str(manifest.root), "grouped": manifest.grouped},
             "runs": [member_record(m) for m in members],
             "tta": ["plain", "mirrored"] if tta else ["plain"],
             "code": environment.code_version(),
             "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "unreadable": {"policy": on_bad, "count": len(bad), "files": named(manifest, bad)},
-            "leakage": {"verdict": "not-checked", "against": manifest.content_hash},
+            "leakage": stands.to_json(),
         },
     )
 
@@ -55,6 +56,8 @@ def member_record(member: Member) -> dict[str, Any]:
         "trained_on": about["data"]["content_hash"],
         "code": about["code"],
         "leakage": about["leakage"],
+        "declaration": about.get("declaration"),
+        "ancestors": about.get("ancestors", []),
     }
 
 

@@ -14,10 +14,12 @@ import torch
 from accelerate import Accelerator
 
 from ssl_mask import environment
-from ssl_mask.cards.data_card import data_card
 from ssl_mask.cards.run_card import run_card
 from ssl_mask.config import to_yaml, validate
 from ssl_mask.data.batches import train_batches
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.pseudo_labels import PseudoSide
+from ssl_mask.data.unlabeled import Unlabeled
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.reports import plots
@@ -30,7 +32,8 @@ from ssl_mask.training.loop import Training, train_steps
 from ssl_mask.training.optim import Schedule, build_optimizer, clipper
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.algorithm import believed_classes, make_algorithm
-from ssl_mask.workflows.fit import Job, Progress, data_record, fit
+from ssl_mask.workflows.fit import Job, Progress, data_record, fit, leakage_record
+from ssl_mask.workflows.guarding import guard_data, write_cards
 
 
 def train(
@@ -106,12 +109,23 @@ def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
         console.say(f"Start  weights of {source}" + (f"; fresh: {', '.join(fresh)}" if fresh else ""))
     train_side, val_side = setup.load_sides(manifest, config.data, size, accelerator, console)
     rows = manifest.with_rows(train_side.manifest.rows + val_side.manifest.rows)
+    ancestors = ancestors_of(config)
     pseudo = setup.load_pseudo(rows, config.data, size, accelerator, console)
     unlabeled = None
     if config.algorithm.name != "supervised":
         unlabeled = setup.load_unlabeled(manifest, rows, config.data, size, accelerator, console)
         if pseudo is not None:
             unlabeled = setup.without_labeled(unlabeled, pseudo)
+    guarded = guard_data(config, manifest, read_by(train_side, val_side, pseudo, unlabeled), accelerator, console)
+    if guarded.drops:
+        train_side, val_side = (s.without(guarded.dropped(n)) for n, s in (("train", train_side), ("val", val_side)))
+        pseudo = None if pseudo is None else pseudo.without(guarded.dropped("pseudo-labeled"))
+        unlabeled = (
+            None
+            if unlabeled is None
+            else unlabeled.without(guarded.dropped("unlabeled"), "overlaps test or validation")
+        )
+        rows = manifest.with_rows(train_side.manifest.rows + val_side.manifest.rows)
     if unlabeled is not None and not len(unlabeled.manifest):
         console.warn("Every image of the pool has a pseudo-label: none is left for consistency, which is off.")
         unlabeled, config = None, labels_only(config)
@@ -140,7 +154,29 @@ def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
         seed=config.seed,
     )
     workers = setup.settle_workers(config.train.workers, accelerator)
-    return Job(config, accelerator, console, rows, train_side, val_side, pseudo, unlabeled, size, training, workers)
+    return Job(config, accelerator, console, rows, train_side, val_side, pseudo, unlabeled, size, training, workers,
+               guarded, tuple(ancestors))  # fmt: skip
+
+
+def read_by(
+    train: setup.Side, val: setup.Side, pseudo: PseudoSide | None, unlabeled: Unlabeled | None
+) -> dict[str, Manifest]:
+    """The pools that a run reads, for the guard."""
+    pools = {"train": train.manifest, "val": val.manifest}
+    if pseudo is not None:
+        pools["pseudo-labeled"] = pseudo.labels.manifest
+    if unlabeled is not None:
+        pools["unlabeled"] = unlabeled.manifest
+    return pools
+
+
+def ancestors_of(config: RunConfig) -> list[RunDir]:
+    """The runs whose weights or predictions a run builds on."""
+    found = [find_run(config.init_from, config.runs)] if config.init_from is not None else []
+    if config.data.pseudo_labels is not None:
+        teacher = RunDir(config.data.pseudo_labels.parent).teacher()
+        found += [RunDir(teacher)] if teacher is not None else []
+    return found
 
 
 def labels_only(config: RunConfig) -> RunConfig:
@@ -158,8 +194,8 @@ def start_run(job: Job) -> RunDir:
     write_text(run.manifest, job.manifest.to_csv())
     if job.unlabeled is not None:
         write_text(run.unlabeled, job.unlabeled.to_csv())
-        write_text(run.data_card, data_card(job.config.data.unlabeled, job.unlabeled))
-    run.update(steps=job.training.steps, data=data_record(job))
+    write_cards(run, job.guarded, job.config.runs.parent / "data_cards")
+    run.update(steps=job.training.steps, data=data_record(job), **leakage_record(job, run))
     job.console.say(f"Run    {run.path}")
     return run
 
@@ -205,7 +241,7 @@ def finish(job: Job, run: RunDir) -> None:
     best = job.progress.best or {}
     job.console.say(
         f"Best   validation macro-F1 {best['macro_f1']:.4f}, accuracy {best['accuracy']:.4f} "
-        f"({best['weights']} weights, step {best['step']}; leakage: not-checked)"
+        f"({best['weights']} weights, step {best['step']}; leakage: {run.status()['leakage']})"
     )
     job.console.say(f"Saved  {run.path}  (read {run.card.name}; next: sslmask predict --run {run.path})")
 

@@ -96,3 +96,26 @@ def test_mean_weight_over_images_is_one_and_empty_classes_get_none(make: object,
     weights = make(torch.tensor(counts))  # type: ignore[operator]
     assert (weights * torch.tensor(counts)).sum().item() / sum(counts) == pytest.approx(1, rel=1e-5)
     assert [w == 0 for w in weights.tolist()] == [n == 0 for n in counts]
+
+
+def test_soft_targets_are_torchs_in_value_and_gradient(batch: tuple[Tensor, Tensor]) -> None:
+    soft = torch.rand(24, CLASSES, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
+    ours, theirs = batch[0].clone().requires_grad_(), batch[0].clone().requires_grad_()
+    loss = classification_losses(ours, batch[1], targets=soft, smoothing=torch.full((CLASSES,), 0.1)).mean()
+    reference = F.cross_entropy(theirs, soft, label_smoothing=0.1)
+    torch.testing.assert_close(loss, reference)
+    loss.backward()
+    reference.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_one_hot_targets_are_the_labels_and_labels_name_the_weight(batch: tuple[Tensor, Tensor]) -> None:
+    logits, labels = batch
+    weights = torch.tensor([0.5, 1.0, 3.0, 0.0])
+    hard = classification_losses(logits, labels, gamma=2.0, weights=weights)
+    torch.testing.assert_close(
+        classification_losses(logits, labels, gamma=2.0, weights=weights, targets=F.one_hot(labels, CLASSES).float()),
+        hard,
+    )
+    even = torch.full((24, CLASSES), 1 / CLASSES)
+    assert (classification_losses(logits, labels, weights=weights, targets=even)[labels == 3] == 0).all()

@@ -1,0 +1,152 @@
+"""A pool's data card as a page: Markdown with the front matter of a Hugging Face dataset card, from its JSON alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from ssl_mask.guard.findings import KINDS, shown
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+LISTED = 20
+
+LIMITS = (
+    "very small images, crops beyond about 20 %, rotations beyond about 6°, collages, heavy blur",
+    "the same person, scene or object in another photo, unless group ids say so",
+    "images that no pool of this audit holds: what a pretrained network has seen, above all",
+    "edits by somebody who means it: this card is not signed. It is evidence, not proof against tampering",
+)
+KAPOOR = "https://doi.org/10.1016/j.patter.2023.100804"
+_NO = "not checked"
+
+
+def pool_page(card: Mapping[str, Any]) -> str:
+    """Markdown of a card's content."""
+    predicate = card["predicate"]
+    parts = [
+        _front_matter(predicate),
+        f"# Data card: {shown(predicate['name'])}",
+        _headline(predicate),
+        _table(("what", "value"), _facts(predicate, card["predicateType"])),
+        "## Compared with",
+        _comparisons(predicate),
+        *_examples(predicate["comparisons"]),
+        *_exceptions(predicate),
+        *_unreadable(predicate["unreadable"]),
+        "## What a check of pictures can and cannot see",
+        f"The eight kinds of leakage of Kapoor and Narayanan ({KAPOOR}):",
+        _table(("kind", "here"), leakage_kinds(predicate)),
+        "Not seen: " + "; ".join(LIMITS) + ".",
+        "## Made with",
+        _table(("what", "version"), sorted(predicate["tool"].items())),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def leakage_kinds(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which kinds this card has looked at. The names are those of the taxonomy."""
+    roles = {predicate["role"], *(c["role"] for c in predicate["comparisons"])}
+    unknown = [c["with"] for c in predicate["comparisons"] if c["not_checked"]]
+    grouped = predicate["groups"]["complete"]
+    return [
+        ("L1.1 no test set", "a test pool is there" if "test" in roles else "there is no test pool"),
+        ("L1.2 pre-processing on training and test set", _NO),
+        ("L1.3 feature selection on training and test set", _NO),
+        ("L1.4 duplicates", "checked: copies and altered copies, within the limits below"),
+        ("L2 illegitimate features", _NO),
+        ("L3.1 temporal leakage", _NO),
+        (
+            "L3.2 dependence between training and test samples",
+            "checked by group ids only"
+            if grouped and not unknown
+            else f"{_NO} with {', '.join(unknown) or 'anything'}",
+        ),
+        ("L3.3 sampling bias in the test distribution", _NO),
+    ]
+
+
+def _front_matter(predicate: Mapping[str, Any]) -> str:
+    """The keys that the Hugging Face Hub knows."""
+    size = next((name for limit, name in SIZES if predicate["n"] < limit), "n>1M")
+    content = {
+        "pretty_name": shown(predicate["name"]),
+        "size_categories": [size],
+        "task_categories": ["image-classification"],
+        "tags": ["sslmask", f"role:{predicate['role']}"],
+    }
+    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---"
+
+
+def _headline(predicate: Mapping[str, Any]) -> str:
+    if predicate["role"] not in {"test", "val"}:
+        return "Nobody is scored on this pool: whether a score is clean stands in the cards of the evaluation pools."
+    return f"Scores on this pool, with the training pools below: **{predicate['status']}**."
+
+
+def _facts(predicate: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
+    groups = predicate["groups"]
+    known = f"{groups['count']}, from {groups['source'] or 'somewhere'}" + (
+        "" if groups["complete"] else ", incomplete"
+    )
+    method = ", ".join(f"{key} {value}" for key, value in sorted(predicate["method"].items()))
+    return [
+        ("role", predicate["role"]),
+        ("images", str(predicate["n"])),
+        ("unreadable", str(len(predicate["unreadable"]))),
+        ("content digest", f"`{predicate['content_digest']}`"),
+        ("groups", known if groups["count"] else "**NOT CHECKED**: none are known"),
+        ("method", method),
+        ("made from", ", ".join(f"`{p}`" for p in predicate["parents"]) or "nothing else"),
+        ("card", f"`{kind}`, digest `{predicate['card_digest']}`; every image with its SHA-256 is in the JSON"),
+    ]
+
+
+def _comparisons(predicate: Mapping[str, Any]) -> str:
+    if not predicate["comparisons"]:
+        return "With nothing: this pool was audited alone."
+    rows = []
+    for c in predicate["comparisons"]:
+        counts = [str(c["pairs"][kind]) for kind in KINDS]
+        if c["not_checked"]:
+            counts[-1] = "NOT CHECKED"
+        rows.append((f"{c['with']} ({c['role']}, {c['n']})", *counts, str(c["conflicts"]), "; ".join(c["not_checked"])))
+    header = ("pool", "same bytes", "same pixels", "near", "review", "groups", "other label", "not checked")
+    return _table(header, rows) + "\n\nPairs of images; `groups` counts groups that stand in both pools."
+
+
+def _examples(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for c in comparisons:
+        for e in c["examples"]:
+            score = f"{e['score']:.3f}" if e["score"] else ""
+            rows.append((c["with"], e["kind"], score, f"`{shown(e['here'])}`", f"`{shown(e['there'])}`"))
+    return ["## Examples", _table(("pool", "kind", "score", "here", "there"), rows)] if rows else []
+
+
+def _exceptions(predicate: Mapping[str, Any]) -> list[str]:
+    """What somebody declared or allowed, in their words."""
+    parts: list[str] = []
+    if declared := predicate["declaration"]:
+        who = f" ({shown(declared['who'])})" if declared["who"] else ""
+        parts += [
+            "## Declared transductive use",
+            f"{shown(declared['because'])}{who}. Rule: {shown(declared['rule'])}.",
+        ]
+    if allowed := predicate["allowed"]:
+        rows = [(f"`{shown(a['first'])}`", f"`{shown(a['second'])}`", shown(a["reason"])) for a in allowed[:LISTED]]
+        parts += [f"## Allowed pairs ({len(allowed)})", _table(("first", "second", "reason"), rows)]
+    return parts
+
+
+def _unreadable(unreadable: Mapping[str, str]) -> list[str]:
+    if not unreadable:
+        return []
+    rows = [(f"`{shown(path)}`", shown(why)) for path, why in sorted(unreadable.items())[:LISTED]]
+    return [f"## Unreadable ({len(unreadable)})", _table(("file", "why"), rows)]
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -1,0 +1,156 @@
+"""Compare pools of images with each other: pools in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.errors import DataError
+from ssl_mask.guard.findings import KINDS, ROLES, File, Findings, Kind, Pair, Pool, PoolRecord, Unchecked, compared
+from ssl_mask.guard.fingerprints import Fingerprints, fingerprint
+from ssl_mask.guard.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match
+
+Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Shows the progress of a named piece of work; yields what is told (done, total)."""
+
+METHOD = {
+    "version": METHOD_VERSION,
+    "near": NEAR,
+    "review": REVIEW,
+    "pdq_radius": PDQ_RADIUS,
+    "hog_cosine": HOG_COSINE,
+}
+
+
+@contextmanager
+def _silent(what: str) -> Iterator[Callable[[int, int], None]]:  # noqa: ARG001 - the signature of Counting
+    yield lambda done, total: None  # noqa: ARG005
+
+
+def check(
+    pools: Sequence[Pool],
+    *,
+    cache: Path | None,
+    processes: int = 1,
+    max_pixels: int = 50_000_000,
+    known: Mapping[str, Fingerprints] | None = None,
+    counting: Counting = _silent,
+) -> Findings:
+    """Find copies and shared groups between pools of different roles, and copies within the labeled pools.
+
+    Images of one group are never compared with each other: they may share much of their picture on purpose, and a
+    group in two pools is a finding of its own.
+
+    Args:
+        cache: folder of fingerprints, or None.
+        max_pixels: a larger image counts as unreadable.
+        known: fingerprints of pools whose files need not be there: by the pool's name, in the order of its paths.
+
+    Raises:
+        DataError: two pools have one name, or a pool names an image twice.
+    """
+    _refuse_doubles(pools)
+    read = partial(fingerprint, cache=cache, processes=processes, max_pixels=max_pixels)
+    prints: dict[str, Fingerprints] = {}
+    records: list[PoolRecord] = []
+    for pool in sorted(pools, key=lambda p: (ROLES.index(p.role), p.name)):
+        # By path, so that nothing depends on the order in which a folder is listed.
+        order = sorted(range(len(pool.paths)), key=pool.paths.__getitem__)
+        with counting(f"Reading {pool.name}") as tell:
+            if known and pool.name in known:
+                prints[pool.name] = known[pool.name].at(order)
+            else:
+                prints[pool.name] = read([pool.root / pool.paths[i] for i in order], on_progress=tell)
+        records.append(_record(pool, order, prints[pool.name]))
+    compare = partial(match, cache=cache, processes=processes)
+    pairs = tuple(_pairs(records, prints, compare, counting))
+    return Findings(tuple(records), pairs, tuple(_not_checked(records)), METHOD)
+
+
+def _pairs(
+    records: Sequence[PoolRecord],
+    prints: Mapping[str, Fingerprints],
+    compare: Callable[..., list[Match]],
+    counting: Counting,
+) -> Iterator[Pair]:
+    """All pairs of all pools that are compared; between two pools the surest first."""
+    groups = _group_numbers(records)
+    for first, second in compared(records):
+        skip = partial(_same_group, groups[first.name], groups[second.name])
+        with counting(f"Comparing {second.name} with {first.name}") as tell:
+            matches = compare(prints[first.name], prints[second.name], skip=skip, on_progress=tell)
+        found = [_pair(first, first.files[m.first], second, second.files[m.second], m.kind, m.score) for m in matches]
+        found += _shared_groups(first, second)
+        yield from sorted(found, key=lambda p: (KINDS.index(p.kind), -p.score, p))
+
+
+def _refuse_doubles(pools: Sequence[Pool]) -> None:
+    names = [p.name for p in pools]
+    for pool in pools:
+        if names.count(pool.name) > 1:
+            raise DataError(f"Two pools are called {pool.name!r}.", hint="Give each pool a name of its own.")
+        if len(set(pool.paths)) < len(pool.paths):
+            raise DataError(f"The pool {pool.name!r} names an image twice.", hint="Name each image once.")
+
+
+def _record(pool: Pool, order: list[int], prints: Fingerprints) -> PoolRecord:
+    files = tuple(
+        File(pool.paths[i], digest, pool.groups[i], pool.labels[i])
+        for i, digest in zip(order, prints.digests, strict=True)
+    )
+    unreadable = {files[position].path: why for position, why in sorted(prints.unreadable.items())}
+    return PoolRecord(pool.name, pool.role, prints.content_digest, files, unreadable, pool.group_source)
+
+
+def _group_numbers(pools: Sequence[PoolRecord]) -> dict[str, NDArray[np.int64]]:
+    """Pool -> (n,) a number a group, the same in all pools; -1 unknown."""
+    numbers = {"": -1}
+    return {
+        pool.name: np.array([numbers.setdefault(f.group, len(numbers)) for f in pool.files], dtype=np.int64)
+        for pool in pools
+    }
+
+
+def _same_group(
+    first: NDArray[np.int64], second: NDArray[np.int64], i: NDArray[np.int64], j: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(n,) whether images i of the first pool and j of the second are known to be of one group."""
+    same: NDArray[np.bool_] = (first[i] == second[j]) & (first[i] >= 0)
+    return same
+
+
+def _pair(first: PoolRecord, one: File, second: PoolRecord, other: File, kind: Kind, score: float) -> Pair:
+    return Pair(
+        first.name, second.name, kind, round(score, 4), one.path, other.path, one.sha256, other.sha256, one.label,
+        other.label, group="", images=2,
+    )  # fmt: skip
+
+
+def _shared_groups(first: PoolRecord, second: PoolRecord) -> list[Pair]:
+    """One finding a group that stands in two pools, with its first image of each as the example."""
+    shared = first.by_group.keys() & second.by_group.keys() if first.name != second.name else set()
+    found: list[Pair] = []
+    for group in sorted(shared):
+        ours, theirs = first.by_group[group], second.by_group[group]
+        pair = _pair(first, ours[0], second, theirs[0], "group", 0.0)
+        found.append(pair._replace(group=group, images=len(ours) + len(theirs)))
+    return found
+
+
+def _not_checked(records: Sequence[PoolRecord]) -> Iterator[Unchecked]:
+    """Where a group could stand in an evaluation pool and in another one without anybody seeing it."""
+    for first, second in compared(records):
+        if first.role in {"test", "val"} and first.name != second.name:
+            lacking = [f"{p.name} names {_named(p)}" for p in (first, second) if not p.grouped]
+            if lacking:
+                yield Unchecked(first.name, second.name, f"shared groups ({', '.join(lacking)})")
+
+
+def _named(pool: PoolRecord) -> str:
+    known = sum(bool(f.group) for f in pool.files)
+    return f"the groups of {known} of its {len(pool.files)} images" if known else "no groups"

@@ -1,0 +1,202 @@
+"""What the guard found: which images of two pools are the same picture, or show the same group. Facts, no judgement.
+
+Findings are canonical: the same images give byte-equal JSON, whatever the order of the files and the number of
+processes. They hold no location of this machine, no time and no version but the method's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ssl_mask.errors import DataError
+
+Role = Literal["train", "val", "test", "unlabeled"]
+Kind = Literal["bytes", "pixels", "near", "review", "group"]
+
+ROLES: tuple[Role, ...] = ("test", "val", "train", "unlabeled")
+"""The most protected first: in a pair of pools the first one is to be kept from the second one."""
+KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near", "review", "group")
+"""The surest first."""
+COPIES: tuple[Kind, ...] = ("bytes", "pixels", "near")
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images that a run reads in one role. All tuples have one item an image."""
+
+    name: str
+    role: Role
+    root: Path
+    paths: tuple[str, ...]
+    """Relative to `root`, with forward slashes; each once."""
+    groups: tuple[str, ...]
+    """Group (person) of each image; "" unknown."""
+    labels: tuple[str, ...]
+    """Class name of each image; "" unknown."""
+    group_source: str = ""
+    """Where the groups come from, in words; "" none."""
+
+
+class File(NamedTuple):
+    path: str
+    sha256: str
+    """"" for an unreadable file."""
+    group: str
+    label: str
+
+
+@dataclass(frozen=True)
+class PoolRecord:
+    """A pool as it was checked."""
+
+    name: str
+    role: Role
+    digest: str
+    """SHA-256 over the sorted digests of the readable images."""
+    files: tuple[File, ...]
+    """Sorted by path."""
+    unreadable: Mapping[str, str]
+    """Path -> reason."""
+    group_source: str
+
+    @property
+    def grouped(self) -> bool:
+        """Whether the group of every image is known."""
+        return all(f.group for f in self.files)
+
+    @cached_property
+    def by_group(self) -> dict[str, list[File]]:
+        """Images of each known group."""
+        found: dict[str, list[File]] = {}
+        for f in self.files:
+            if f.group:
+                found.setdefault(f.group, []).append(f)
+        return found
+
+
+class Pair(NamedTuple):
+    """Two images that are the same picture, or a group that stands in two pools (then one example of each)."""
+
+    first_pool: str
+    """The more protected pool."""
+    second_pool: str
+    kind: Kind
+    score: float
+    """Median block correlation in [0, 1]; 1 for `bytes` and `pixels`; 0 for `group`, whose pictures nobody compared."""
+    first: str
+    """Path in the first pool."""
+    second: str
+    first_sha256: str
+    second_sha256: str
+    first_label: str
+    second_label: str
+    group: str
+    """The shared group of a `group` finding, else ""."""
+    images: int
+    """2, or how many images the group has in both pools together."""
+
+    @property
+    def is_conflict(self) -> bool:
+        """Copies whose labels differ: at least one of the two labels is wrong."""
+        labels = {self.first_label, self.second_label}
+        return self.kind in COPIES and len(labels) == 2 and "" not in labels
+
+
+class Unchecked(NamedTuple):
+    """Something between two pools that could not be looked at."""
+
+    first_pool: str
+    second_pool: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    pools: tuple[PoolRecord, ...]
+    """The most protected first."""
+    pairs: tuple[Pair, ...]
+    """Sorted. A pair within one pool is never a leak; it is there for conflicting labels."""
+    not_checked: tuple[Unchecked, ...]
+    method: Mapping[str, Any]
+    """Version and thresholds."""
+
+    def pool(self, name: str) -> PoolRecord:
+        return next(p for p in self.pools if p.name == name)
+
+    @property
+    def conflicts(self) -> tuple[Pair, ...]:
+        """Copies with different labels."""
+        return tuple(p for p in self.pairs if p.is_conflict)
+
+    def to_json(self) -> dict[str, Any]:
+        """For `json.dumps`; `from_json` is the inverse."""
+        return {
+            "schema": SCHEMA,
+            "method": dict(self.method),
+            "pools": [
+                {
+                    "name": p.name,
+                    "role": p.role,
+                    "digest": p.digest,
+                    "n": len(p.files),
+                    "group_source": p.group_source,
+                    "unreadable": dict(p.unreadable),
+                    "files": [f._asdict() for f in p.files],
+                }
+                for p in self.pools
+            ],
+            "pairs": [p._asdict() for p in self.pairs],
+            "conflicts": [p._asdict() for p in self.conflicts],
+            "not_checked": [u._asdict() for u in self.not_checked],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Findings:
+        """Raises DataError when the content is not what `to_json` makes."""
+        try:
+            if content["schema"] != SCHEMA:
+                raise ValueError(f"schema {content['schema']}")
+            pools = tuple(
+                PoolRecord(
+                    p["name"], p["role"], p["digest"], tuple(File(**f) for f in p["files"]), p["unreadable"],
+                    p["group_source"],
+                )
+                for p in content["pools"]
+            )  # fmt: skip
+            pairs = tuple(Pair(**p) for p in content["pairs"])
+            unchecked = tuple(Unchecked(**u) for u in content["not_checked"])
+            return cls(pools, pairs, unchecked, content["method"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"These are no findings of this version ({error}).", hint="Run sslmask audit again.") from (
+                error
+            )
+
+
+def compared(pools: Iterable[PoolRecord]) -> Iterator[tuple[PoolRecord, PoolRecord]]:
+    """Pairs of pools that matter: of different roles, and the labeled ones with themselves (for their labels)."""
+    for first, second in combinations_with_replacement(pools, 2):
+        if first.role != second.role or (first is second and first.role in {"train", "val"}):
+            yield first, second
+
+
+def content_digest(digests: Iterable[str]) -> str:
+    """SHA-256 over the sorted digests of a pool's readable images: the pool's name, whatever its order or place."""
+    return hashlib.sha256("\n".join(sorted(d for d in digests if d)).encode()).hexdigest()
+
+
+def canonical(content: Any) -> str:
+    """JSON text with sorted keys, in ASCII, so that a file name that is not UTF-8 survives too."""
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def shown(path: str) -> str:
+    """A path for people: what cannot be printed becomes a replacement character."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in path)

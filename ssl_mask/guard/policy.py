@@ -1,0 +1,232 @@
+"""What follows from the findings: what is refused, what must be left out, and how far each score can be trusted.
+
+| training reads | overlaps test | overlaps val |
+| --- | --- | --- |
+| labeled train (for test also val) | refused; left out with `drop_overlap`, kept by an allow file | the same |
+| unlabeled | refused unless declared, or left out with `drop_overlap` | the same |
+| the same group | as a copy; where groups are unknown, `not-checked` | the same |
+| unreadable test or val images | refused: nobody can say that they are clean | the same |
+| review band, conflicting labels | a warning | a warning |
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ssl_mask.errors import ConfigError, GuardError, IncompleteError, OverlapError, UndeclaredError
+from ssl_mask.guard.allow import Allowed, allowed_pairs
+from ssl_mask.guard.findings import COPIES, KINDS, Findings, Pair, PoolRecord, Role, shown
+from ssl_mask.guard.status import Status, worst
+
+PROTECTED: tuple[Role, ...] = ("test", "val")
+TRANSDUCTIVE: dict[Role, Status] = {"test": "transductive-test", "val": "transductive-val"}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """Somebody means to train on images of the evaluation pool (without their labels), and says so.
+
+    Raises:
+        ConfigError: no reason, or no rule that allows it.
+    """
+
+    because: str
+    """Why."""
+    rule: str
+    """Which rule (of the competition, of the study) allows it."""
+    who: str = ""
+
+    def __post_init__(self) -> None:
+        for key, text in (("because", self.because), ("rule", self.rule)):
+            if not text.strip():
+                raise ConfigError(
+                    f"A transductive declaration needs --{key}.", hint='Such as --because "…" --rule "…".'
+                )
+
+
+class Refusal(NamedTuple):
+    pool: str
+    """The evaluation pool that is not safe."""
+    error: GuardError
+
+
+@dataclass(frozen=True)
+class Verdict:
+    marks: dict[str, Status]
+    """Digest of each evaluation pool -> status; holds once `drops` are left out and if nothing is refused."""
+    refusals: tuple[Refusal, ...]
+    """The gravest first."""
+    drops: dict[str, tuple[str, ...]]
+    """Pool -> paths that must not be trained on."""
+    warnings: tuple[str, ...]
+    allowed: dict[Pair, str]
+    """Pairs that stay by the allow file, and why."""
+
+    @property
+    def status(self) -> Status:
+        """The worst mark; `not-checked` when there is no evaluation pool to be clean for."""
+        return worst(*self.marks.values()) if self.marks else "not-checked"
+
+    @property
+    def exit_code(self) -> int:
+        return self.refusals[0].error.exit_code if self.refusals else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """For `json.dumps`."""
+        return {
+            "status": "refused" if self.refusals else self.status,
+            "exit_code": self.exit_code,
+            "marks": self.marks,
+            "refused": [{"pool": r.pool, "problem": r.error.problem, "hint": r.error.hint} for r in self.refusals],
+            "drops": {pool: list(paths) for pool, paths in self.drops.items()},
+            "allowed": [{**pair._asdict(), "reason": why} for pair, why in sorted(self.allowed.items())],
+            "warnings": list(self.warnings),
+        }
+
+    def word(self, pool: PoolRecord) -> str:
+        """`refused` or the status of a score on this pool; "" for a pool that nobody is scored on."""
+        return "refused" if pool.name in {r.pool for r in self.refusals} else self.marks.get(pool.digest, "")
+
+
+def judge(
+    findings: Findings,
+    *,
+    declared: Declaration | None = None,
+    allowed: Sequence[Allowed] = (),
+    drop_overlap: bool = False,
+) -> Verdict:
+    """Apply the table above.
+
+    Args:
+        declared: unlabeled images may overlap evaluation pools.
+        allowed: pairs that may stay.
+        drop_overlap: what overlaps will be left out of training by the caller, see `Verdict.drops`.
+
+    Raises:
+        DataError: an allow row names an image that no pool has.
+    """
+    reasons, unused = allowed_pairs(findings, allowed)
+    role: dict[str, Role] = {p.name: p.role for p in findings.pools}
+    leaks = [p for p in findings.pairs if _is_leak(p, role)]
+    kept = {p for p in leaks if p in reasons or (declared is not None and role[p.second_pool] == "unlabeled")}
+    open_ = [p for p in leaks if p not in kept]
+    pools = [p for p in findings.pools if p.role in PROTECTED]
+    refusals = [*_incomplete(pools), *([] if drop_overlap else _refusals(open_, role))]
+    refusals.sort(key=lambda r: r.error.exit_code)  # stable: test before val
+    return Verdict(
+        marks={p.digest: _mark(p, findings, kept, role) for p in reversed(pools)},
+        refusals=tuple(refusals),
+        drops=_drops(open_, findings),
+        warnings=(*_warnings(findings, pools), *unused),
+        allowed={p: why for p, why in reasons.items() if p in kept},
+    )
+
+
+def enforce(verdict: Verdict) -> None:
+    """Raises OverlapError (3), UndeclaredError (4) or IncompleteError (6) when something is refused.
+
+    The gravest decides; the message holds all.
+    """
+    if not verdict.refusals:
+        return
+    errors = [r.error for r in verdict.refusals]
+    raise type(errors[0])("\n".join(e.problem for e in errors), hint="\n".join(dict.fromkeys(e.hint for e in errors)))
+
+
+def _is_leak(pair: Pair, role: dict[str, Role]) -> bool:
+    """A copy or a group in an evaluation pool and in one that is read for training or (val for test) for choosing."""
+    first, second = role[pair.first_pool], role[pair.second_pool]
+    return first in PROTECTED and second != first and pair.kind in (*COPIES, "group")
+
+
+def _refusals(leaks: list[Pair], role: dict[str, Role]) -> list[Refusal]:
+    found: list[Refusal] = []
+    for first, second in dict.fromkeys((p.first_pool, p.second_pool) for p in leaks):
+        problem = _overlap([p for p in leaks if (p.first_pool, p.second_pool) == (first, second)])
+        if role[second] == "unlabeled":
+            problem += f" Training on them is transductive: a score on {first} would not measure new images."
+            hint = (
+                "Leave them out: --drop-overlap. Keep them and have it said with every score: "
+                '--transductive --because "…" --rule "…". List them: sslmask audit … --fix drop.csv'
+            )
+            found.append(Refusal(first, UndeclaredError(problem, hint=hint)))
+        else:
+            hint = (
+                "Leave them out: --drop-overlap. List them: sslmask audit … --fix drop.csv. "
+                "Keep a pair on purpose: --allow FILE, a CSV with first,second,reason."
+            )
+            found.append(Refusal(first, OverlapError(problem, hint=hint)))
+    return found
+
+
+def _overlap(pairs: list[Pair]) -> str:
+    """One sentence on the overlap of two pools, with the surest example."""
+    example = min(pairs, key=lambda p: (KINDS.index(p.kind), -p.score, p))
+    counts = Counter(p.kind for p in pairs)
+    kinds = ", ".join(f"{counts[k]} {k}" for k in KINDS if counts[k])
+    as_what = f"group {example.group}" if example.kind == "group" else f"{example.kind}, {example.score:.2f}"
+    return (
+        f"{example.second_pool} overlaps {example.first_pool} ({kinds}), such as {shown(example.second)} with "
+        f"{shown(example.first)} ({as_what})."
+    )
+
+
+def _incomplete(pools: list[PoolRecord]) -> list[Refusal]:
+    found: list[Refusal] = []
+    for pool in pools:
+        if pool.unreadable:
+            first = ", ".join(f"{shown(path)} ({shown(why)})" for path, why in sorted(pool.unreadable.items())[:3])
+            problem = (
+                f"Check incomplete: {len(pool.unreadable)} of {len(pool.files)} images of {pool.name} cannot be read, "
+                f"such as {first}."
+            )
+            error = IncompleteError(problem, hint="Mend the files, or take them out of the pool.")
+            found.append(Refusal(pool.name, error))
+    return found
+
+
+def _mark(pool: PoolRecord, findings: Findings, kept: Iterable[Pair], role: dict[str, Role]) -> Status:
+    """Status of scores on a pool, given the leaks that stay."""
+    readers = [p for p in findings.pools if role[p.name] != pool.role and p.role != "test"]
+    unseen = any(u.first_pool == pool.name for u in findings.not_checked)
+    statuses: list[Status] = ["not-checked"] if unseen or pool.unreadable or not readers else []
+    for pair in kept:
+        if pair.first_pool == pool.name:
+            unlabeled = role[pair.second_pool] == "unlabeled"
+            statuses.append(TRANSDUCTIVE[pool.role] if unlabeled else "leaked-declared")
+    return worst(*statuses)
+
+
+def _drops(leaks: list[Pair], findings: Findings) -> dict[str, tuple[str, ...]]:
+    drops: dict[str, set[str]] = {}
+    for pair in leaks:
+        whole_group = findings.pool(pair.second_pool).by_group.get(pair.group, [])
+        drops.setdefault(pair.second_pool, set()).update([pair.second, *(f.path for f in whole_group)])
+    return {pool: tuple(sorted(paths)) for pool, paths in sorted(drops.items())}
+
+
+def _warnings(findings: Findings, protected: list[PoolRecord]) -> list[str]:
+    said: list[str] = []
+    if not protected:
+        said.append("No validation or test pool: there is nothing to be clean for.")
+    for pool in findings.pools:
+        if pool.unreadable and pool not in protected:
+            path, why = min(pool.unreadable.items())
+            said.append(
+                f"Unreadable images in {pool.name}: {len(pool.unreadable)}, such as {shown(path)} ({shown(why)})."
+            )
+    review = Counter((p.first_pool, p.second_pool) for p in findings.pairs if p.kind == "review")
+    said += [
+        f"Look: pairs of {second} and {first} that may be one picture: {n}." for (first, second), n in review.items()
+    ]
+    if findings.conflicts:
+        pair = findings.conflicts[0]
+        said.append(
+            f"Copies with different labels: {len(findings.conflicts)} pairs, such as {shown(pair.second)} "
+            f"({pair.second_label}) and {shown(pair.first)} ({pair.first_label})."
+        )
+    said += [f"NOT CHECKED, {u.second_pool} and {u.first_pool}: {u.what}." for u in findings.not_checked]
+    return said

@@ -1,0 +1,88 @@
+"""The seen-set of a checkpoint: what a model was trained on, in one small file that travels with it.
+
+About 4 kB an image: digests, PDQ and the thumb as JPEG; HOG is computed anew. An ordinary .npz without pickles, so
+loading it runs no code. The same images give the same bytes, whatever their order.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.errors import ModelError
+from ssl_mask.files import atomic_path
+from ssl_mask.guard.fingerprints import Fingerprints
+from ssl_mask.guard.hog import hogs
+from ssl_mask.guard.verify import SIDE
+
+_FORMAT = "sslmask-seen-v1"
+_QUALITY = 90
+_IMAGES_PER_BLOCK = 512
+
+
+def save_seen(path: Path, prints: Fingerprints) -> None:
+    """Writes the readable images of a pool, each once. Raises StorageError when the disk refuses."""
+    row_of = {digest: row for row, digest in enumerate(prints.digests) if digest}
+    rows = [row_of[digest] for digest in sorted(row_of)]
+    pictures = [_encoded(prints.thumbs[row]) for row in rows]
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            format=np.array(_FORMAT),
+            digests=_as_bytes([prints.digests[row] for row in rows]),
+            pixels=_as_bytes([prints.pixels[row] for row in rows]),
+            pdq=prints.pdq[rows],
+            lengths=np.array([len(picture) for picture in pictures], np.int64),
+            jpegs=np.frombuffer(b"".join(pictures), np.uint8),
+        )
+
+
+def load_seen(path: Path) -> Fingerprints:
+    """What `save_seen` wrote, sorted by digest. Raises ModelError when the file is missing, damaged or not of its kind."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["format"]) != _FORMAT:
+                raise ValueError("its format is not known")
+            digests, pixels, pdq = (file[name] for name in ("digests", "pixels", "pdq"))
+            thumbs = _decoded(file["jpegs"], file["lengths"])
+        count = len(thumbs)
+        if not (digests.shape == pixels.shape == (count, 32) and pdq.shape == (count, 8, 32)):
+            raise ValueError("its parts do not fit together")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, cv2.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        hint = "Take the file that was written with the checkpoint; without it nobody knows what the model has seen."
+        raise ModelError(f"{path}: not a readable list of seen images ({reason})", hint=hint) from error
+    blocks = [hogs(thumbs[start : start + _IMAGES_PER_BLOCK]) for start in range(0, count, _IMAGES_PER_BLOCK)]
+    return Fingerprints(
+        digests=tuple(bytes(digest).hex() for digest in digests),
+        pixels=tuple(bytes(digest).hex() for digest in pixels),
+        pdq=pdq,
+        hog=np.concatenate([np.empty((0, 7, 324), np.float16), *blocks]),
+        thumbs=thumbs,
+        unreadable={},
+        compressed=True,
+    )
+
+
+def _encoded(thumb: NDArray[np.uint8]) -> bytes:
+    return bytes(cv2.imencode(".jpg", thumb, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
+
+
+def _decoded(jpegs: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
+    if lengths.sum() != len(jpegs):
+        raise ValueError("its pictures are not complete")
+    thumbs = np.zeros((len(lengths), SIDE, SIDE), np.uint8)
+    for row, part in enumerate(np.split(jpegs, np.cumsum(lengths)[:-1]) if len(lengths) else []):
+        thumb = cv2.imdecode(part, cv2.IMREAD_GRAYSCALE)
+        if thumb is None or thumb.shape != (SIDE, SIDE):
+            raise ValueError("one of its pictures is damaged")
+        thumbs[row] = thumb
+    return thumbs
+
+
+def _as_bytes(digests: list[str]) -> NDArray[np.uint8]:
+    return np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 32)

@@ -1,0 +1,137 @@
+"""`sslmask audit`: compare pools of images, judge what was found, write cards. Reads images, never touches them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_mask.cards.pool_card import pool_card, refuse_foreign, write_card
+from ssl_mask.data.pool import cache_folder
+from ssl_mask.files import atomic_path, storage, write_text
+from ssl_mask.guard.allow import read_allow
+from ssl_mask.guard.check import check
+from ssl_mask.guard.findings import Findings, Role, canonical
+from ssl_mask.guard.policy import Declaration, Verdict, judge
+from ssl_mask.reports.console import Console
+from ssl_mask.reports.pair_sheet import pair_sheet
+from ssl_mask.sections import RunConfig
+from ssl_mask.workflows.audit_pools import gather_pools
+
+CACHED_SIDE = 84
+"""A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
+FIX_COLUMNS = ("path", "pool", "reason")
+AUDIT = "urn:sslmask:audit:1"
+
+
+@dataclass(frozen=True)
+class Audit:
+    findings: Findings
+    verdict: Verdict
+    report: Path
+    """`audit.json`: findings and verdict."""
+    cards: tuple[Path, ...]
+    sheet: Path | None
+    """A picture of the pairs that were found; None when there are none."""
+    fix: Path | None
+
+
+def audit(
+    config: RunConfig,
+    sources: Mapping[Role, Sequence[str]],
+    *,
+    allow: Path | None = None,
+    declared: Declaration | None = None,
+    out: Path = Path("data_cards"),
+    fix: Path | None = None,
+    processes: int | None = None,
+    quiet: bool = False,
+) -> Audit:
+    """Find overlaps between pools; write `audit.json`, a card a pool and a contact sheet into `out`.
+
+    Args:
+        sources: role -> folders, globs and CSVs with an image column (maybe group and label columns too); see
+            `gather_pools` for the roles that are not named.
+        allow: pairs that may stay, see `ssl_mask.guard.allow`.
+        declared: that unlabeled images of an evaluation pool are trained on.
+        fix: a CSV to write with the images that should be left out.
+        processes: not given: one a core.
+
+    Raises:
+        DataError: no images, a bad row, or a file in the way that is not ours.
+        StorageError: `out` or `fix` cannot be written.
+    """
+    console = Console(quiet=quiet)
+    report = out / "audit.json"
+    refuse_foreign(report, AUDIT)
+    if fix is not None:
+        refuse_foreign(fix, ",".join(FIX_COLUMNS))
+    allowed = read_allow(allow) if allow is not None else ()
+    pools = gather_pools(config.data, sources, console)
+    findings = check(
+        pools,
+        cache=cache_folder(config.data, sum(len(p.paths) for p in pools), CACHED_SIDE),
+        processes=processes or _cores(),
+        max_pixels=config.data.max_pixels,
+        counting=console.counting,
+    )
+    verdict = judge(findings, declared=declared, allowed=allowed)
+    roots = {p.name: p.root for p in pools}
+    write_text(report, canonical({"kind": AUDIT, "findings": findings.to_json(), "verdict": verdict.to_json()}))
+    sheet = _sheet(findings, roots, out / "audit_pairs.png", config.data.max_pixels)
+    cards = tuple(
+        write_card(out, pool_card(findings, verdict, p.name, root=p.root, folder=out, declared=declared)) for p in pools
+    )
+    if fix is not None:
+        _write_fix(fix, findings, verdict, roots)
+    return Audit(findings, verdict, report, cards, sheet, fix)
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _sheet(findings: Findings, roots: Mapping[str, Path], out: Path, max_pixels: int) -> Path | None:
+    """The contact sheet of what matters: pairs between pools, and copies with different labels."""
+    pairs = [p for p in findings.pairs if p.first_pool != p.second_pool or p.is_conflict]
+    if pairs:
+        return pair_sheet(pairs, roots, out, max_pixels=max_pixels)
+    with storage(out):
+        out.unlink(missing_ok=True)  # of an earlier audit: it would show what is no longer there
+    return None
+
+
+def _write_fix(path: Path, findings: Findings, verdict: Verdict, roots: Mapping[str, Path]) -> None:
+    """One image a line: where it is, its pool, and what it overlaps."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIX_COLUMNS)
+    for pool, drops in verdict.drops.items():
+        why = _reasons(findings, pool)
+        writer.writerows([_from_here(roots[pool] / name), pool, why[name]] for name in drops)
+    with atomic_path(path) as partial:
+        # A file name that is not UTF-8 is written as the bytes that it has.
+        partial.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+
+
+def _reasons(findings: Findings, pool: str) -> dict[str, str]:
+    """Path -> the surest overlap of each image of a pool with a more protected one."""
+    why: dict[str, str] = {}
+    for pair in findings.pairs:
+        if pair.second_pool == pool != pair.first_pool:
+            if pair.kind == "group":
+                for member in findings.pool(pool).by_group[pair.group]:
+                    why.setdefault(member.path, f"group {pair.group} stands in {pair.first_pool} too")
+            else:
+                why.setdefault(pair.second, f"{pair.kind} {pair.score:.2f} of {pair.first_pool} {pair.first}")
+    return why
+
+
+def _from_here(path: Path) -> str:
+    """Relative to the working folder when it is below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,6 @@
+"""The battery of alterations is shared with the benchmarks."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

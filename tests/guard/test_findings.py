@@ -1,0 +1,79 @@
+"""Findings keep what they are given: JSON there and back, conflicts, canonical text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from handmade import findings, pair, record, sha
+
+from ssl_mask.errors import DataError
+from ssl_mask.guard.findings import Findings, Unchecked, canonical, compared, content_digest, shown
+
+TRAIN = record("train", "train", "a.jpg@1=cat", "b.jpg@2=dog", "c.jpg@2=dog", bad={"c.jpg": "it is empty: 0 bytes"})
+TEST = record("test", "test", "x.jpg=cat", "y.jpg", grouped=False)
+
+
+def test_json_there_and_back() -> None:
+    found = findings(
+        TEST, TRAIN,
+        pairs=(pair(TEST, "x.jpg", TRAIN, "b.jpg"), pair(TRAIN, "a.jpg", TRAIN, "b.jpg", "bytes", 1.0)),
+        unchecked=(Unchecked("test", "train", "shared groups"),),
+    )  # fmt: skip
+    text = canonical(found.to_json())
+    again = Findings.from_json(json.loads(text))
+    assert again == found
+    assert canonical(again.to_json()) == text
+
+
+@pytest.mark.parametrize("damage", [{"schema": 99}, {"pools": [{"name": "x"}]}, {"pairs": [{"kind": "near"}]}])
+def test_foreign_json_is_refused(damage: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="no findings of this version"):
+        Findings.from_json({**findings(TEST).to_json(), **damage})
+
+
+def test_conflicts_are_copies_whose_known_labels_differ() -> None:
+    pairs = (
+        pair(TEST, "x.jpg", TRAIN, "b.jpg"),  # cat, dog
+        pair(TEST, "x.jpg", TRAIN, "a.jpg"),  # cat, cat
+        pair(TEST, "y.jpg", TRAIN, "a.jpg"),  # unknown, cat
+        pair(TEST, "x.jpg", TRAIN, "b.jpg", "review", 0.91),  # nobody knows whether it is a copy
+        pair(TRAIN, "a.jpg", TRAIN, "b.jpg", "pixels", 1.0),  # within a pool
+    )
+    assert findings(TEST, TRAIN, pairs=pairs).conflicts == (pairs[0], pairs[4])
+
+
+def test_the_content_digest_by_hand() -> None:
+    one, two = sorted([sha("1"), sha("2")])
+    expected = hashlib.sha256(f"{one}\n{two}".encode()).hexdigest()
+    assert content_digest([two, one]) == content_digest([one, "", two]) == expected
+    assert content_digest([one, one, two]) != expected
+
+
+def test_pools_are_compared_by_role() -> None:
+    pools = [record(n, n, "a.jpg") for n in ("test", "val", "train", "unlabeled")]  # type: ignore[arg-type]
+    more = [*pools, record("extra", "unlabeled", "b.jpg")]
+    names = {(a.name, b.name) for a, b in compared(more)}
+    assert names == {
+        ("test", "val"), ("test", "train"), ("test", "unlabeled"), ("test", "extra"), ("val", "train"),
+        ("val", "unlabeled"), ("val", "extra"), ("train", "unlabeled"), ("train", "extra"),
+        ("train", "train"), ("val", "val"),
+    }  # fmt: skip
+
+
+def test_groups_of_a_pool() -> None:
+    assert TRAIN.grouped and not TEST.grouped
+    assert {g: [f.path for f in files] for g, files in TRAIN.by_group.items()} == {
+        "1": ["a.jpg"],
+        "2": ["b.jpg", "c.jpg"],
+    }
+    assert TEST.by_group == {}
+
+
+def test_odd_names_are_kept_and_can_be_shown() -> None:
+    odd = b"caf\xe9\n|.jpg".decode("utf-8", "surrogateescape")
+    found = findings(record("test", "test", odd))
+    assert Findings.from_json(json.loads(canonical(found.to_json()))) == found
+    assert shown(odd) == "caf\ufffd\ufffd|.jpg"
+    shown(odd).encode()  # does not raise

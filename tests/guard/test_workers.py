@@ -1,0 +1,85 @@
+"""Work spread over processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+
+from ssl_mask.guard.workers import spread
+
+
+def square(number: int) -> int:
+    time.sleep(0.002 * (number % 3))
+    return number * number
+
+
+def fail_at_seven(number: int) -> int:
+    if number == 7:
+        raise ValueError("seven")
+    return number
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("processes", [0, 1, 2, 3])
+def test_results_come_in_order_and_tasks_are_taken_as_they_are_needed(processes: int) -> None:
+    taken: list[int] = []
+
+    def tasks() -> list[int]:
+        for number in range(60):
+            taken.append(number)
+            yield number
+
+    results = spread(square, tasks(), processes)
+    assert next(results) == 0
+    assert len(taken) <= max(1, 4 * processes)
+    assert list(results) == [number * number for number in range(1, 60)]
+    assert list(spread(square, [], processes)) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_reaches_the_caller(processes: int) -> None:
+    results = spread(fail_at_seven, range(50), processes)
+    with pytest.raises(ValueError, match="seven"):
+        list(results)
+
+
+def test_a_worker_that_dies_is_an_error_and_no_endless_wait() -> None:
+    with pytest.raises(BrokenProcessPool):
+        list(spread(die, range(50), 2))
+
+
+def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time\nfrom ssl_mask.guard.workers import spread\n"
+        "def work(n):\n    open(sys.argv[1] + f'/{os.getpid()}', 'w').close()\n    time.sleep(60)\n"
+        "list(spread(work, range(4), 2))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 20
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    parent.kill()
+    parent.wait()
+    assert len(workers) == 2
+    while any(is_alive(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_alive(pid) for pid in workers)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

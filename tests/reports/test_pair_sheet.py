@@ -1,0 +1,36 @@
+"""The contact sheet of found pairs: every picture in its place, the strongest first, never an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ssl_mask.guard.findings import Kind, Pair
+from ssl_mask.reports.pair_sheet import CELL, COLUMNS, GAP, LINE, SIDE, pair_sheet, strongest
+
+
+def pair(kind: Kind, score: float, first: str = "a.png", second: str = "b.png") -> Pair:
+    return Pair("test", "train", kind, score, first, second, "", "", "cat", "dog", "g" if kind == "group" else "", 2)
+
+
+def test_the_surest_first() -> None:
+    pairs = [pair("review", 0.93), pair("near", 0.95), pair("group", 0), pair("bytes", 1), pair("near", 0.99)]
+    assert [(p.kind, p.score) for p in strongest(pairs, 4)] == [
+        ("bytes", 1), ("near", 0.99), ("near", 0.95), ("review", 0.93)
+    ]  # fmt: skip
+
+
+def test_both_pictures_stand_side_by_side_and_a_lost_one_is_grey(tmp_path: Path) -> None:
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (300, 200), colour).save(tmp_path / f"{name}.png")
+    long = "x" * 300 + b"\xe9|\n".decode("utf-8", "surrogateescape") + ".png"
+    pairs = [pair("near", 0.95), pair("near", 0.94, second="gone.png"), *[pair("review", 0.9, second=long)] * 5]
+    roots = {"test": tmp_path, "train": tmp_path}
+    sheet = np.asarray(Image.open(pair_sheet(pairs, roots, tmp_path / "sheet.png", most=4)))
+    assert sheet.shape == (2 * CELL[1] + 2 * LINE, COLUMNS * CELL[0] + GAP, 3)
+    row = 5 * LINE + SIDE // 2
+    left, right = GAP + SIDE // 2, GAP + SIDE + 2 + SIDE // 2
+    assert sheet[row, left].tolist() == [255, 0, 0] and sheet[row, right].tolist() == [0, 0, 255]
+    assert sheet[row, right + CELL[0]].tolist() == [128, 128, 128]

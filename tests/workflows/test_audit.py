@@ -1,0 +1,239 @@
+"""`sslmask audit` and `sslmask card` on drawn photos with planted leaks, as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ssl_mask.cards.verify import verify_card
+from ssl_mask.cli.app import main
+
+Run = Callable[..., tuple[int, str, str]]
+SETTINGS = ("--set", "data.folds=2", "--processes", "1")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `sslmask` in a folder, in this process: (exit code, stdout, stderr)."""
+
+    def call(folder: Path, *words: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        settings = SETTINGS if words[0] == "audit" else ()
+        monkeypatch.setattr(sys, "argv", ["sslmask", *words, *settings])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return call
+
+
+def tree(folder: Path) -> dict[str, tuple[str, int]]:
+    return {
+        str(p.relative_to(folder)): (hashlib.sha256(p.read_bytes()).hexdigest(), p.stat().st_mtime_ns)
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and "data_cards" not in p.parts
+    }
+
+
+def listed(table: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(table.read_text().splitlines()))
+
+
+def report(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "data_cards/audit.json").read_text())
+
+
+def test_a_data_set_without_leaks(run: Run, faces: Path) -> None:
+    before = tree(faces)
+    code, out, _ = run(faces, "audit")
+    assert code == 0
+    assert "train x val" in out and "within train" in out and "NOT CHECKED" in out  # eval names no persons
+    content = report(faces)
+    assert content["verdict"]["status"] == "not-checked"
+    assert {p["name"]: p["role"] for p in content["findings"]["pools"]} == {
+        "test": "test",
+        "val": "val",
+        "train": "train",
+    }
+    assert tree(faces) == before
+    for name in ("train", "val", "test"):
+        code, out, _ = run(faces, "card", "verify", f"data_cards/{name}.json")
+        assert code == 0 and "unchanged" in out
+
+
+def test_planted_copies_in_the_unlabeled_pool_are_all_found(run: Run, faces: Path) -> None:
+    truth = json.loads((faces / "truth.json").read_text())
+    planted = {(f"eval/images/{c['eval']}", f"extra/{c['extra']}") for c in truth["leaked_extra"]}
+    code, _, err = run(faces, "audit", "--unlabeled", "extra", "--fix", "drop.csv")
+    assert code == 4
+    assert "unlabeled overlaps test" in err and '--transductive --because "…" --rule "…"' in err
+    found = {
+        (p["first"], p["second"])
+        for p in report(faces)["findings"]["pairs"]
+        if (p["first_pool"], p["second_pool"]) == ("test", "unlabeled") and p["kind"] != "review"
+    }
+    assert found == planted
+    rows = listed(faces / "drop.csv")
+    assert {r["path"] for r in rows} == {extra for _, extra in planted}
+    assert all(r["pool"] == "unlabeled" and "of test eval/images/" in r["reason"] for r in rows)
+    for row in rows:
+        (faces / row["path"]).unlink()
+    assert run(faces, "audit", "-u", "extra")[0] == 0
+
+
+def test_declared_transductive_use(run: Run, faces: Path) -> None:
+    declared = ("--transductive", "--because", "it is scored on", "--rule", "7")
+    code, out, _ = run(faces, "audit", "-u", "extra", *declared)
+    assert code == 0 and "transductive-test" in out
+    card = json.loads((faces / "data_cards/test.json").read_text())["predicate"]
+    assert card["status"] == "transductive-test"
+    assert card["declaration"] == {"because": "it is scored on", "rule": "7", "who": ""}
+    code, _, err = run(faces, "audit", "-u", "extra", "--transductive")
+    assert code == 3 and "--because" in err
+
+
+@pytest.fixture
+def leaky(faces: Path) -> Path:
+    """An eval photo among the training photos."""
+    person = sorted((faces / "train/images").iterdir())[0]
+    shutil.copy(sorted((faces / "eval/images").iterdir())[0], person / "mask1.jpg")
+    return faces
+
+
+def test_labeled_overlap_is_refused_until_it_is_allowed(run: Run, leaky: Path) -> None:
+    code, out, err = run(leaky, "audit", "--fix", "drop.csv")
+    assert code == 3 and "overlaps test (1 bytes)" in err and "refused" in out
+    pair = next(p for p in report(leaky)["findings"]["pairs"] if p["kind"] == "bytes")
+    with Image.open(leaky / "data_cards/audit_pairs.png") as sheet:
+        assert sheet.size[0] > 300
+    assert [r["path"] for r in listed(leaky / "drop.csv")] == [pair["second"]]
+    (leaky / "allow.csv").write_text(f"first,second,reason\n{pair['first']},{pair['second_sha256']},known since May\n")
+    code, out, _ = run(leaky, "audit", "--allow", "allow.csv")
+    assert code == 0 and "leaked-declared" in out
+    assert "known since May" in (leaky / "data_cards/test.md").read_text()
+    (leaky / "allow.csv").write_text(f"first,second,reason\n{pair['first']},{pair['second']},\n")
+    code, _, err = run(leaky, "audit", "--allow", "allow.csv")
+    assert code == 3 and "allow.csv:2" in err and "reason" in err
+
+
+def test_unreadable_protected_images_make_the_check_incomplete(run: Run, faces: Path) -> None:
+    photo = sorted((faces / "eval/images").iterdir())[3]
+    photo.write_bytes(photo.read_bytes()[:700])
+    code, out, err = run(faces, "audit")
+    assert code == 6 and "Check incomplete: 1 of" in err and photo.name in err
+    assert "test: scores on these 42 images are refused" in out and "val: scores on these" in out
+
+
+def test_bad_files_of_every_kind_are_counted(run: Run, tmp_path: Path, drawn: Path) -> None:
+    photos = sorted((drawn / "eval/images").iterdir())
+    pool, test = tmp_path / "pool", tmp_path / "test"
+    test.mkdir()
+    shutil.copy(photos[0], test / "a.jpg")
+    pool.mkdir()
+    shutil.copy(photos[1], pool / "b.jpg")
+    shutil.copy(photos[2], os.fsencode(pool) + b"/caf\xe9.jpg")
+    (pool / "empty.jpg").write_bytes(b"")
+    (pool / "text.jpg").write_text("not a picture")
+    (pool / "torn.jpg").write_bytes(photos[3].read_bytes()[:500])
+    (pool / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(pool / "pipe.jpg")
+    (pool / "list.csv").write_text("image\nb.jpg\ngone.jpg\npipe.jpg\nloop.jpg\n")
+    code, out, _ = run(
+        tmp_path, "audit", "-u", "pool", "-u", "pool/list.csv", "--test", "test", "--train", "pool/b.jpg"
+    )
+    assert code == 0
+    unreadable = {Path(p).name for pl in report(tmp_path)["findings"]["pools"] for p in pl["unreadable"]}
+    assert unreadable == {"empty.jpg", "text.jpg", "torn.jpg", "gone.jpg", "pipe.jpg", "loop.jpg"}
+    assert "Unreadable images in unlabeled: 6" in out
+    assert verify_card(tmp_path / "data_cards/unlabeled.json") == ["pool/gone.jpg: missing"]
+    assert run(tmp_path, "card", "show", "data_cards/unlabeled.md")[0] == 0
+
+
+def test_pools_by_option_with_groups_and_labels_of_a_csv(run: Run, tmp_path: Path, drawn: Path) -> None:
+    photos = sorted((drawn / "eval/images").iterdir())[:4]
+    for number, photo in enumerate(photos):
+        shutil.copy(photo, tmp_path / f"{number}.jpg")
+    (tmp_path / "train.csv").write_text("image,label,person\n0.jpg,cat,anna\n1.jpg,dog,ben\n")
+    (tmp_path / "test.csv").write_text("image,label,person\n2.jpg,cat,ben\n3.jpg,dog,carla\n")
+    code, _, err = run(tmp_path, "audit", "--train", "train.csv", "--test", "test.csv")
+    assert code == 3 and "train overlaps test (1 group)" in err and "group ben" in err
+    findings = report(tmp_path)["findings"]
+    assert findings["not_checked"] == []
+    assert [(f["path"], f["group"], f["label"]) for f in findings["pools"][1]["files"]] == [
+        ("0.jpg", "anna", "cat"), ("1.jpg", "ben", "dog"),
+    ]  # fmt: skip
+    code, _, err = run(tmp_path, "audit", "--train", "nowhere", "--test", "test.csv")
+    assert code == 3 and "nowhere" in err and "--train" in err
+
+
+def test_json_alone_goes_to_stdout(run: Run, leaky: Path) -> None:
+    code, out, err = run(leaky, "audit", "--json")
+    assert code == 3 and "overlaps" in err
+    assert json.loads(out) == report(leaky)
+    assert json.loads(out)["verdict"]["exit_code"] == 3
+
+
+def test_the_same_bytes_in_any_order_and_with_two_processes(
+    run: Run, leaky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written() -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in (leaky / "data_cards").iterdir()}
+
+    run(leaky, "audit", "-u", "extra")
+    before = written()
+    monkeypatch.setenv("SSLMASK_CACHE", str(tmp_path / "empty"))
+    run(leaky, "audit", "-u", "extra/*.jpg", "-u", "extra", "--processes", "2")
+    assert written() == before and len(before) == 10
+
+
+def test_a_change_after_the_audit_is_exit_5(run: Run, faces: Path) -> None:
+    run(faces, "audit")
+    photo = sorted((faces / "eval/images").iterdir())[5]
+    photo.write_bytes(photo.read_bytes() + b"\0")
+    code, _, err = run(faces, "card", "verify", "data_cards/test.json")
+    assert code == 5 and f"eval/images/{photo.name}: changed" in err
+    shutil.copytree(faces, faces.parent / "moved")
+    code, _, err = run(faces.parent, "card", "verify", "faces/data_cards/train.md", "--root", "moved")
+    assert code == 0, err
+
+
+def test_a_file_in_the_way_is_not_replaced(run: Run, faces: Path) -> None:
+    before = (faces / "train/train.csv").read_bytes()
+    code, _, err = run(faces, "audit", "--fix", "train/train.csv")
+    assert code == 3 and "train.csv is there" in err
+    assert (faces / "train/train.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.01])
+def test_a_killed_audit_leaves_no_broken_card(run: Run, faces: Path, delay: float) -> None:
+    """Killed while it writes; `delay` seconds after its first file is there."""
+    pools = ("--train", "train/images", "--test", "eval/images", "-u", "extra")
+    run(faces, "audit", *pools)
+    (faces / "extra/new.jpg").write_bytes(b"")
+    report = faces / "data_cards/audit.json"
+    before = report.stat().st_mtime_ns
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ssl_mask", "audit", *pools, *SETTINGS], cwd=faces, env=os.environ
+    )
+    while report.stat().st_mtime_ns == before and process.poll() is None:
+        time.sleep(0.001)
+    time.sleep(delay)
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+    for name in ("train", "test", "unlabeled"):
+        problems = verify_card(faces / "data_cards" / f"{name}.json")
+        assert all(p.endswith(": added") for p in problems), problems
