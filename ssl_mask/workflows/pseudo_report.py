@@ -89,7 +89,7 @@ def publish(config: RunConfig, series: SeriesDir, last: int) -> None:
     kept = ("best", "data", "step", "steps", "leakage", "marks", "declaration", "seen", "ancestors")
     series.update(
         best_round=best_round(rows), seconds=sum(r["cpu_seconds"] for r in rows), rounds=rows,
-        **{k: status[k] for k in kept},
+        **{k: status.get(k) for k in kept},
     )  # fmt: skip
     write_text(series.card, run_card(series))
 
