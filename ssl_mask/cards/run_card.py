@@ -78,7 +78,7 @@ def _leakage(run: RunDir, status: dict[str, Any]) -> list[str]:
         found = json.loads(run.findings.read_text(encoding="utf-8"))
         parts += [f"- {text}" for text in found["verdict"]["warnings"]]
         parts.append("What was compared, and how: `data_cards/`.")
-    elif status["leakage"] == "not-checked" and not status.get("seen"):
+    if not status.get("seen"):
         parts.append("The guard was off, for this run or for one that it builds on.")
     return parts
 

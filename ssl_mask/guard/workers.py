@@ -29,6 +29,10 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
     with warnings.catch_warnings():
         # Python 3.12 remarks on threads. The workers use none of what such threads may have locked.
         warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+        # Before forking, and never after it: OpenCV's own threads do not survive a fork, and a child that counts them
+        # anew waits for them for ever. One core is each worker's share.
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)
         pool = ProcessPoolExecutor(processes, context, _begin)
         waiting: deque[Future[Result]] = deque()
         try:
@@ -40,11 +44,11 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+            cv2.setNumThreads(threads)
 
 
 def _begin() -> None:
-    """In each worker: one core is its share, Ctrl-C is the parent's business, and it does not outlive its parent."""
-    cv2.setNumThreads(1)
+    """In each worker: Ctrl-C is the parent's business, and it does not outlive its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, daemon=True).start()

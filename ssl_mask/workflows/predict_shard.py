@@ -111,7 +111,7 @@ def is_done(path: Path, about: dict[bytes, bytes]) -> bool:
 
 
 def write_shard(path: Path, rows: Manifest, probs: Any, about: dict[bytes, bytes]) -> None:
-    """Columns `path` (absolute), `sha256` (empty: unreadable), `p/<joint class>`."""
+    """Columns `path` (absolute), `sha256` (empty: unreadable), `p/<joint class>` (NaN: unreadable or no picture)."""
     columns: dict[str, Any] = {"path": [str(f) for f in rows.files], "sha256": [r.digest for r in rows.rows]}
     columns |= {f"p/{name}": probs[:, i] for i, name in enumerate(rows.schema.joint_classes)}
     with atomic_path(path) as partial:

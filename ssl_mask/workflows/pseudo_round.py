@@ -115,13 +115,14 @@ def choice_record(
 ) -> dict[str, Any]:
     """The content of `selection.json`: bars, counts and what the bars are worth on validation."""
     val, schema = judged.manifest, choice.pool.manifest.schema
-    names = schema.head_classes("joint") if asked.masks == "joint" else schema.head_classes("factors")
+    masks = "joint" if "joint" in choice.heads else "factors"  # stored predictions are believed as a whole
+    names = schema.head_classes(masks)
     curve = reliability_curve(judged.probs, val.joint)
     return {
         "round": number,
         "teacher": teacher.path.as_posix(),
         "rule": asked.rule,
-        "masks": asked.masks,
+        "masks": masks,
         "pool": choice.offered,
         "selected": len(choice.rows),
         "whole": int(choice.known.all(axis=1).sum()),

@@ -1,4 +1,7 @@
-"""Whatever lies in a folder is either fingerprinted or counted with a reason; nothing raises, hangs or is changed."""
+"""Whatever lies in a folder is fingerprinted or counted with a reason; nothing raises, hangs or is changed.
+
+A read that waits for ever cannot be interrupted, so the timeouts end the whole test run.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +146,7 @@ def contents(folder: Path) -> dict[str, tuple[int, int, bytes]]:
     return found
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(20, method="thread")
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("cached", [False, True])
 def test_every_file_is_fingerprinted_or_counted(folder: Path, tmp_path: Path, cached: bool, processes: int) -> None:
@@ -166,7 +169,7 @@ def check_shapes(found: Fingerprints, count: int) -> None:
     assert np.isfinite(np.asarray(found.hog, np.float32)).all()
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(20, method="thread")
 def test_what_cannot_be_read_matches_nothing(folder: Path) -> None:
     names = [*READABLE, *UNREADABLE]
     found = fingerprint([folder / name for name in names], cache=None)
@@ -174,7 +177,7 @@ def test_what_cannot_be_read_matches_nothing(folder: Path) -> None:
         assert not {pair.first, pair.second} & set(found.unreadable)
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(20, method="thread")
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded("PNG", noise(40, 50, 3)))
     assert not fingerprint([tmp_path / "a.png"], cache=None, max_pixels=2000).unreadable
@@ -189,7 +192,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     assert "cannot be read" in fingerprint([path], cache=None).unreadable[0]
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(20, method="thread")
 def test_no_files_at_all() -> None:
     found = fingerprint([], cache=None)
     assert len(found) == 0

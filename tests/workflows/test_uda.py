@@ -70,7 +70,7 @@ def test_a_run_leaves_its_pool_card_plot_and_log(tiny_uda: Tiny) -> None:
     assert run.status["verb"] == "uda"
     assert run.status["data"]["unlabeled"]["images"] == sum(r["use"] == "used" for r in rows) > 20
     assert "No labels-only twin was trained" in (run.path / "run_card.md").read_text()
-    assert "Not checked" in (run.path / "data_card.md").read_text()
+    assert run.status["leakage"] == "not-checked"
     assert (run.path / "plots/consistency.svg").stat().st_size > 10_000
     last = [r for r in run.history if r["kind"] == "train"][-1]
     assert {"mask", "gender", "age", "consistency"} == set(last["terms"])

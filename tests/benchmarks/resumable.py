@@ -1,0 +1,57 @@
+"""Runs of a benchmark as processes of one thread, each result stored: what stands in the store is not redone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+Entry = dict[str, Any]
+
+
+def run_all(script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str], at_once: int) -> list[Entry]:
+    """The entry of each job, in order: stored, or printed as the last line of `script words --child <job>`.
+
+    Args:
+        store: a .jsonl file that grows by a line a job.
+        jobs: what tells one run from another; an entry holds its job.
+        at_once: processes at a time.
+    """
+    lock = Lock()
+
+    def one(job: Entry) -> Entry:
+        with lock:
+            for entry in map(json.loads, store.read_text().splitlines() if store.exists() else []):
+                if entry.items() >= job.items():
+                    return dict(entry)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, script, *words, "--child", json.dumps(job)]
+        ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        entry = {**job, **json.loads(ran.stdout.splitlines()[-1])}
+        with lock:
+            store.parent.mkdir(parents=True, exist_ok=True)
+            with store.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            print(f"done: {job}", flush=True)
+        return entry
+
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(one, jobs))
+
+
+def data_folder() -> Path:
+    """Where the mask18 faces are looked for."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "mask18"
+    return Path(os.environ.get("SSLMASK_MASK18", beside))
+
+
+def read_truth(table: Path) -> dict[str, int]:
+    with table.open(newline="") as file:
+        return {row["ImageID"]: int(row["ans"]) for row in csv.DictReader(file)}

@@ -1,0 +1,208 @@
+"""The guard inside the workflows: what is refused, and how a mark travels from pool to score."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from ssl_mask.cli.app import main
+from ssl_mask.config import resolve
+from ssl_mask.errors import ConfigError, IncompleteError, MismatchError, OverlapError, UndeclaredError
+from ssl_mask.runs import Run
+from ssl_mask.sections import RunConfig
+from ssl_mask.workflows.evaluate import evaluate
+from ssl_mask.workflows.member import load_schema
+from ssl_mask.workflows.predict import predict
+from ssl_mask.workflows.pseudo import pseudo
+from ssl_mask.workflows.train import train
+
+Tiny = Callable[..., RunConfig]
+ON: dict[str, Any] = {"mode": "on"}
+DECLARED = {**ON, "transductive": True, "because": "the organisers, for a talk", "rule": "section 4 of the rules"}
+UDA = {"name": "uda", "threshold": 0.2, "mu": 1}
+
+
+@pytest.fixture
+def clean_extra(faces: Path) -> Path:
+    """The drawn data set without the eval photos that are planted among its extra ones."""
+    truth = json.loads((faces / "truth.json").read_text())
+    for leak in truth["leaked_extra"]:
+        (faces / "extra" / leak["extra"]).unlink()
+    return faces
+
+
+def run_of(config: RunConfig) -> Run:
+    run = train(config, quiet=True)
+    assert run is not None
+    return run
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["sslmask", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return int(left.value.code or 0)
+
+
+def test_eval_photos_as_the_pool_stop_with_exit_code_4(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["uda", "--data", str(drawn), "--unlabeled", str(drawn / "eval/images"), "--runs", str(tmp_path / "runs")]
+    words += ["--set", "preset=none", "--set", "model.backbone=test_efficientnet", "--set", "model.weights=none"]
+    code = call(monkeypatch, *words, "--set", "model.image_size=32", "--set", "data.folds=2", "--steps", "2")
+    said = capsys.readouterr().err
+    assert code == 4
+    assert "unlabeled overlaps test (42 bytes)" in said
+    assert "--drop-overlap" in said and "--transductive --because" in said and "Traceback" not in said
+    assert not list((tmp_path / "runs").glob("*/run.json"))
+
+
+def test_a_hidden_flipped_and_reencoded_copy_is_caught(clean_extra: Path, tiny: Tiny) -> None:
+    photo = cv2.imread(str(next((clean_extra / "eval/images").iterdir())))
+    cv2.imwrite(str(clean_extra / "extra/holiday.png"), cv2.flip(photo, 1))
+    asked: dict[str, Any] = {"data": {"root": str(clean_extra), "unlabeled": ["extra"]}, "algorithm": UDA}
+    with pytest.raises(UndeclaredError, match=r"holiday\.png"):
+        train(tiny(guard=ON, **asked), quiet=True)
+    run = run_of(tiny(guard={**ON, "drop_overlap": True}, **asked))
+    used = {r["path"]: r["use"] for r in csv.DictReader((run.path / "unlabeled.csv").read_text().splitlines())}
+    assert "overlaps" in used["holiday.png"]
+    assert sum("left out" in use for use in used.values()) == 1
+
+
+def test_the_mark_of_declared_test_photos_reaches_every_file_and_score(drawn: Path, tiny: Tiny, tmp_path: Path) -> None:
+    """Pool, two pseudo rounds, a run from their weights, an ensemble with a clean run, and a later prediction."""
+    asked: dict[str, Any] = {"data": {"root": str(drawn), "unlabeled": ["eval/images"]}, "guard": DECLARED}
+    series = pseudo(
+        tiny(name="rounds", **asked, pseudo={"rounds": 2, "rule": "threshold", "threshold": 0.0, "labels": "soft"}),
+        quiet=True,
+    )
+    clean = run_of(tiny(name="clean", guard=ON, train={"steps": 3}))
+    heir = run_of(tiny(name="heir", guard=ON, init_from=str(series.path / "rounds/02"), train={"steps": 3}))
+    for run in (series.path / "rounds/01", series.path / "rounds/02", heir.path):
+        assert "transductive-test" in json.loads((run / "run.json").read_text())["leakage"], run
+        assert "trained on test images" in (run / "run_card.md").read_text()
+    assert "section 4 of the rules" in (series.path / "rounds/01/run_card.md").read_text()
+    assert clean.status["leakage"] == "not-checked"  # these test images name no persons
+    for members in (["rounds/rounds/02"], ["heir"], ["clean", "heir"]):
+        made = predict(members, runs_folder=tmp_path / "runs", quiet=True)
+        scores = evaluate(drawn / "eval_answers.csv", made.path, load_schema(clean.dir))
+        assert scores.leakage.status == "transductive-test", members
+        assert len(scores.leakage.overlap) == len(made.manifest)
+    alone = predict(["clean"], runs_folder=tmp_path / "runs", quiet=True)
+    assert evaluate(drawn / "eval_answers.csv", alone.path, load_schema(clean.dir)).leakage.overlap == {}
+
+
+def test_a_new_pool_with_training_photos_in_it_is_reported(clean_extra: Path, tiny: Tiny, tmp_path: Path) -> None:
+    run = run_of(tiny(guard=ON, data={"root": str(clean_extra)}))
+    new = tmp_path / "new"
+    new.mkdir()
+    answers = [["image", "ans"]]
+    fresh = sorted((clean_extra / "extra").iterdir())[:6]
+    trained = [clean_extra / r["path"] for r in rows(run) if r["split"] == "train"][:4]
+    for number, photo in enumerate([*fresh, *trained]):
+        picture = cv2.imread(str(photo))
+        cv2.imwrite(str(new / f"{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 70])
+        answers.append([f"{number}.jpg", str(number % 3)])
+    with (tmp_path / "answers.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(answers)
+    made = predict([run.path], images=new, quiet=True)
+    scores = evaluate(tmp_path / "answers.csv", made.path, load_schema(run.dir))
+    assert scores.leakage.status == "leaked-declared"
+    assert sorted(scores.leakage.overlap) == [f"{i}.jpg" for i in range(6, 10)]
+    assert all("trained on with its label" in how for how in scores.leakage.overlap.values())
+    assert scores.new_images is not None and scores.new_images[0] == 6
+    number = [int(Path(r.path).stem) for r in made.manifest.rows]
+    right = [made.probs[i].argmax() == n % 3 for i, n in enumerate(number) if n < 6]
+    assert scores.new_images[2].value == pytest.approx(sum(right) / 6)
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    return list(csv.DictReader((run.path / "manifest.csv").read_text().splitlines()))
+
+
+def test_whatever_has_changed_since_is_refused(faces: Path, tiny: Tiny, tmp_path: Path) -> None:
+    run = run_of(tiny(guard=ON, data={"root": str(faces)}))
+    made = predict([run.path], quiet=True)
+    answers, schema = faces / "eval_answers.csv", load_schema(run.dir)
+    evaluate(answers, made.path, schema)
+
+    before = made.path.read_bytes()
+    made.path.write_bytes(before + b"\n")
+    with pytest.raises(MismatchError, match="changed since it was predicted"):
+        evaluate(answers, made.path, schema)
+    made.path.write_bytes(before)
+
+    photo = next((faces / "eval/images").iterdir())
+    kept = photo.read_bytes()
+    cv2.imwrite(str(photo), cv2.imread(str(photo)))
+    with pytest.raises(MismatchError, match="not those that were predicted"):
+        evaluate(answers, made.path, schema)
+    photo.write_bytes(kept)
+
+    seen = run.dir.seen("train")
+    shutil.copy(seen, tmp_path / "seen")
+    seen.write_bytes(seen.read_bytes() + b"\0")
+    with pytest.raises(MismatchError, match=r"seen-train\.npz"):
+        predict([run.path], quiet=True)
+    shutil.copy(tmp_path / "seen", seen)
+    evaluate(answers, made.path, schema)
+
+    shutil.copy(run_of(tiny(guard=ON, seed=5, data={"root": str(faces)})).dir.best, run.dir.best)
+    with pytest.raises(MismatchError, match="changed since it predicted"):
+        evaluate(answers, made.path, schema)
+
+
+def test_off_means_not_checked_downstream(drawn: Path, tiny: Tiny, tmp_path: Path) -> None:
+    run_of(tiny(name="off", train={"steps": 3}))
+    heir = run_of(tiny(name="heir", guard=ON, init_from="off", train={"steps": 3}))
+    assert set(heir.status["marks"].values()) == {"not-checked"}
+    assert "The guard was off" in (heir.path / "run_card.md").read_text()
+    made = predict(["heir"], runs_folder=tmp_path / "runs", quiet=True)
+    scores = evaluate(drawn / "eval_answers.csv", made.path, load_schema(heir.dir))
+    assert scores.leakage.status == "not-checked"
+    assert "guard off" in " ".join(scores.leakage.why)
+
+
+def test_a_training_photo_among_the_protected_ones_is_refused(faces: Path, tiny: Tiny) -> None:
+    photo = next((faces / "train/images").rglob("normal.jpg"))
+    shutil.copy(photo, faces / "eval/images/secret.jpg")
+    with (faces / "eval/info.csv").open("a") as table:
+        table.write("secret.jpg,0\n")
+    with pytest.raises(OverlapError, match=r"secret\.jpg") as refused:
+        train(tiny(guard=ON, data={"root": str(faces)}), quiet=True)
+    assert refused.value.exit_code == 3
+    (faces / "allow.csv").write_text(
+        f"first,second,reason\neval/images/secret.jpg,{photo.relative_to(faces).as_posix()},a planted copy\n"
+    )
+    run = run_of(tiny(guard={**ON, "allow": str(faces / "allow.csv")}, data={"root": str(faces)}))
+    assert "leaked-declared" in run.status["marks"].values()
+    dropped = run_of(tiny(guard={**ON, "drop_overlap": True}, data={"root": str(faces)}))
+    assert dropped.status["data"]["train_images"] + dropped.status["data"]["val_images"] == 83
+
+
+def test_an_unreadable_test_image_makes_the_check_incomplete(faces: Path, tiny: Tiny) -> None:
+    next((faces / "eval/images").iterdir()).write_bytes(b"no image")
+    with pytest.raises(IncompleteError, match="Check incomplete") as refused:
+        train(tiny(guard=ON, data={"root": str(faces)}), quiet=True)
+    assert refused.value.exit_code == 6
+
+
+def test_cards_stand_in_the_run_and_in_the_working_folder(drawn: Path, tiny: Tiny, tmp_path: Path) -> None:
+    run = run_of(tiny(guard=ON, data={"root": str(drawn)}))
+    for folder in (run.path / "data_cards", tmp_path / "data_cards"):
+        assert {p.name for p in folder.glob("*.md")} == {"train.md", "val.md", "test.md"}
+    found = json.loads((run.path / "data_cards/findings.json").read_text())
+    assert {p["role"] for p in found["findings"]["pools"]} == {"train", "val", "test"}
+
+
+def test_declaring_needs_words() -> None:
+    with pytest.raises(ConfigError, match="because"):
+        resolve([{"preset": "none", "guard": {"transductive": True}}], has_gpu=lambda: False)
