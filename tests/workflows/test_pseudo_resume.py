@@ -152,17 +152,15 @@ def test_two_processes_do_not_work_on_one_series(whole: SeriesDir, drawn: Path) 
 KILLS = 20
 
 
-def start(work: Path, *words: str) -> subprocess.Popen[str]:
+def start(work: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ssl_mask", "pseudo", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=work, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+    with (work / "errors.txt").open("w") as errors:
+        return subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    _, text = process.communicate(timeout=300)
-    assert process.returncode == 0, text[-3000:]
+def finish(work: Path, process: subprocess.Popen[bytes]) -> None:
+    assert process.wait(timeout=300) == 0, (work / "errors.txt").read_text()[-3000:]
 
 
 @pytest.mark.slow
@@ -175,7 +173,7 @@ def test_killed_twenty_times(drawn: Path, tmp_path: Path) -> None:
         work.mkdir()
         (work / "series.yaml").write_text(yaml.safe_dump(settings))
     words = ["--config", "series.yaml", "--name", "s"]
-    finish(start(works[0], *words))
+    finish(works[0], start(works[0], *words))
     series = SeriesDir(works[1] / "runs/s")
     moments, kept = random.Random(0), dict[Path, tuple[bytes, int]]()
     kills = 0
@@ -193,13 +191,13 @@ def test_killed_twenty_times(drawn: Path, tmp_path: Path) -> None:
         now = finished(series)
         assert {p: now.get(p) for p in kept} == kept
         kept = now
-    finish(process)
+    finish(works[1], process)
     assert kills >= KILLS / 2
     assert {p: finished(series).get(p) for p in kept} == kept
     assert_same_series(Run(series), SeriesDir(works[0] / "runs/s"))
 
 
-def wait_for_a_save(series: SeriesDir, process: subprocess.Popen[str]) -> None:
+def wait_for_a_save(series: SeriesDir, process: subprocess.Popen[bytes]) -> None:
     """Until a state of training, or a selection, is newer than now."""
     began = time.time()
     while process.poll() is None:

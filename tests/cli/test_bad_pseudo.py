@@ -1,0 +1,204 @@
+"""Bad input of `sslmask pseudo` and `predict --shard`: one clear error that says what to do, and exit code 3."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ssl_mask.cli.app import main
+
+SMALL = [
+    "--set", "preset=none", "--set", "model.backbone=test_efficientnet", "--set", "model.weights=none",
+    "--set", "model.image_size=32", "--steps", "2", "--set", "train.workers=0", "--set", "data.folds=2",
+    "--set", "guard.mode=off",
+]  # fmt: skip
+Cli = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def started(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that serves as round 0. Read only."""
+    work = tmp_path_factory.mktemp("started")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["sslmask", "train", "--data", str(drawn), *SMALL, "--runs", str(work), "--quiet"])
+        with pytest.raises(SystemExit):
+            main()
+    return work / "train-001"
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Run the command line in this process: (exit code, what it says, in one line)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["sslmask", *words])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return int(left.value.code or 0), " ".join((said.err + said.out).split())
+
+    return call
+
+
+def words(data: Path, *more: str, pool: str | None = "extra") -> list[str]:
+    return ["pseudo", "--data", str(data), *(["--unlabeled", pool] if pool else []), *SMALL, *more]
+
+
+def refused(cli: Cli, command: list[str], *named: str) -> None:
+    code, text = cli(*command)
+    assert code == 3, text
+    assert "Traceback" not in text
+    for name in named:
+        assert name in text
+
+
+# ---- the selection ----
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--rule", "threshold", "--threshold", "1.0"],
+         ["Round 1 believes nothing of 52 images", "no confidence reaches 1.0 (the highest is 0.", "Lower --threshold"]),
+        (["--rule", "precision", "--target-precision", "0.99"],
+         ["believes nothing", "a precision of 0.99 on 42 validation images of 6 groups", "Lower --target-precision"]),
+    ],
+    ids=["threshold", "precision"],
+)  # fmt: skip
+def test_nothing_is_believed(cli: Cli, drawn: Path, started: Path, more: list[str], named: list[str]) -> None:
+    refused(cli, words(drawn, *more, "--start-from", str(started)), *named)
+    assert not list(Path("runs").glob("*/rounds/*/checkpoints"))
+
+
+def test_a_class_that_is_never_believed_is_told(cli: Cli, drawn: Path, started: Path) -> None:
+    """A bar between the confidences of the first round: some classes lie below it as a whole."""
+    code, _ = cli(*words(drawn, "--set", "pseudo.rule=top_k", "--rounds", "1", "--start-from", str(started)))
+    assert code == 0
+    record = json.loads(Path("runs/pseudo-001/rounds/01/selection.json").read_text())
+    lowest = {n: r["threshold"] for h in record["heads"].values() for n, r in h["classes"].items() if r["predicted"]}
+    bar = max(lowest.values())  # the class that holds it is believed, those all below it are not
+    first = next(n for n, t in lowest.items() if t == bar)
+    code, text = cli(
+        *words(drawn, "--rule", "threshold", "--threshold", str(bar), "--rounds", "1", "--start-from", str(started))
+    )
+    assert code == 0, text
+    record = json.loads(Path("runs/pseudo-002/rounds/01/selection.json").read_text())
+    believed = {n: r for h in record["heads"].values() for n, r in h["classes"].items()}
+    assert believed[first]["selected"] > 0
+    never = [
+        (head, [n for n, r in h["classes"].items() if r["predicted"] and not r["selected"]])
+        for head, h in record["heads"].items()
+        if h["selected"]
+    ]
+    for head, names in never:
+        expected = f"Note: {head}: none of {', '.join(names)} is believed, so later rounds see fewer of them."
+        assert (expected in text) == bool(names)
+
+
+def test_a_pool_that_is_believed_as_a_whole_is_told(cli: Cli, drawn: Path, started: Path) -> None:
+    code, text = cli(
+        *words(drawn, "--rule", "threshold", "--threshold", "0", "--rounds", "1", "--start-from", str(started))
+    )
+    assert code == 0, text
+    for head in ("mask", "gender", "age"):
+        assert f"Note: {head}: every image is believed: the bar does not tell right from wrong." in text
+
+
+# ---- the pool and its answers ----
+
+
+def test_no_pool_is_refused_before_anything_is_trained(cli: Cli, drawn: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(cli, words(drawn, pool=None), "There are no unlabeled images", "--unlabeled DIR")
+    refused(cli, words(drawn, pool="nowhere"), "'nowhere'")
+    refused(cli, words(drawn, pool=str(tmp_path / "empty")), "No image in")
+    assert not Path("runs").exists()
+
+
+def test_the_answers_as_the_pool(cli: Cli, faces: Path) -> None:
+    """Their images do not stand beside them; and the same file cannot be both."""
+    names = sorted(p.name for p in (faces / "extra").iterdir())
+    table = faces / "extra_answers.csv"
+    table.write_text("ImageID,ans\n" + "".join(f"{n},0\n" for n in names))
+    refused(
+        cli, words(faces, pool=str(table)), f"extra_answers.csv names {len(names)} images", "none of them is there",
+        names[0], "Give --unlabeled the folder",
+    )  # fmt: skip
+    for pool in (str(table), "extra_answers.csv"):  # relative to the data set's folder too
+        more = words(faces, "--unlabeled", pool, "--audit-answers", str(table))
+        refused(cli, more, "extra_answers.csv holds the answers", "folder of the images")
+    refused(cli, words(faces, "--audit-answers", "nowhere.csv"), "No file nowhere.csv")
+    assert not Path("runs").exists()
+
+
+# ---- what it goes on from ----
+
+
+def test_what_cannot_be_resumed_or_started_from(cli: Cli, drawn: Path, started: Path) -> None:
+    refused(cli, words(drawn, "--resume", "nothing"), "nothing is not a series of rounds")
+    refused(cli, words(drawn, "--resume", str(started)), "is not a series of rounds", "its own verb")
+    refused(cli, words(drawn, "--start-from", "nothing"), "No run 'nothing'")
+    other = ["--start-from", str(started), "--set", "data.fold=1"]
+    refused(cli, words(drawn, *other), "has another validation", "of these 42 images", "data.fold")
+    assert not Path("runs").exists()
+
+
+def test_a_round_of_an_unfinished_run_is_refused(cli: Cli, drawn: Path, started: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(started, tmp_path / "copy"))
+    status = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps({**status, "status": "interrupted"}))
+    refused(cli, words(drawn, "--start-from", str(copy)), "is not finished", f"sslmask train --resume {copy}")
+
+
+def test_a_table_edited_by_hand_is_refused_by_its_row(cli: Cli, drawn: Path, started: Path) -> None:
+    """A series with a selected round, whose training has not begun, is resumed on an unknown class."""
+    command = words(drawn, "--set", "pseudo.rule=top_k", "--rounds", "1", "--start-from", str(started))
+    assert cli(*command)[0] == 0
+    folder = Path("runs/pseudo-001/rounds/01")
+    table = folder / "pseudo_labels.csv"
+    lines = table.read_text().splitlines()
+    cells = lines[2].split(",")
+    cells[lines[0].split(",").index("age")] = "young"
+    table.write_text("\n".join([*lines[:2], ",".join(cells), *lines[3:]]) + "\n")
+    for path in folder.iterdir():  # forget its training
+        if path.name not in {"pseudo_labels.csv", "pool.parquet", "selection.json"}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    named = ("pseudo_labels.csv:3", "'young' is not a known class")
+    refused(cli, ["pseudo", "--resume", "pseudo-001"], *named)
+    assert table.is_file()
+
+
+# ---- stored predictions ----
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--rounds", "2", "--start-from", "RUN"], ["one model", "set rounds to 1"]),
+        (["--group-consistency", "--start-from", "RUN"], ["know no groups"]),
+        ([], ["--start-from RUN"]),
+    ],
+)
+def test_stored_predictions_that_cannot_be_used(
+    cli: Cli, drawn: Path, tmp_path: Path, more: list[str], named: list[str]
+) -> None:
+    refused(cli, words(drawn, "--from-predictions", str(tmp_path), *more), "pseudo", *named)
+    assert not Path("runs").exists()
+
+
+def test_shards_that_are_not_there(cli: Cli, drawn: Path, started: Path, tmp_path: Path) -> None:
+    predict = ["predict", "--run", str(started), "--images", str(drawn / "extra"), "--out", str(tmp_path / "shards")]
+    select = words(drawn, "--from-predictions", str(tmp_path / "shards"), "--start-from", str(started))
+    refused(cli, select, "holds no shards of predictions", "shard-00000-of-00001.parquet")
+    assert cli(*predict, "--shard", "0/3")[0] == 0
+    refused(cli, select, "lacks shard-00001-of-00003.parquet and 1 more", "Predict what is missing")
+    for text in ("3/3", "a", "1/0"):
+        refused(cli, [*predict, "--shard", text], f"--shard '{text}' is not a shard", "Shards count from 0")
+    refused(cli, [*predict, "--shard", "0/3", "--run", "latest"], "--shard takes one --run")
+    refused(cli, [*predict, "--shard", "0/3", "--on-bad", "fallback"], "--shard knows no --on-bad fallback")
