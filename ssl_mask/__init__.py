@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs import Run as Run
     from ssl_mask.runs import load_run as load_run
     from ssl_mask.sections import RunConfig as RunConfig
+    from ssl_mask.workflows.audit import audit as audit
     from ssl_mask.workflows.compare import compare as compare
     from ssl_mask.workflows.demo import demo as demo
     from ssl_mask.workflows.evaluate import evaluate as evaluate
@@ -30,13 +31,15 @@ _HOME = {
     "pseudo": "ssl_mask.workflows.pseudo",
     "train": "ssl_mask.workflows.train",
     "uda": "ssl_mask.workflows.train",
+    "audit": "ssl_mask.workflows.audit",
     "compare": "ssl_mask.workflows.compare",
     "predict": "ssl_mask.workflows.predict",
     "evaluate": "ssl_mask.workflows.evaluate",
     "demo": "ssl_mask.workflows.demo",
 }
 __all__ = [
-    "Run", "RunConfig", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "uda",
+    "Run", "RunConfig", "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo",
+    "train", "uda",
 ]  # fmt: skip
 
 

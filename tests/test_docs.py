@@ -23,7 +23,9 @@ INSTALL = [text.strip() for kind, text in BLOCKS if kind == "bash" and ".venv" i
 
 
 def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = shlex.split(line)
+    """A comment `# exits with 4` says with which code the command ends; without it, with 0."""
+    command, _, code = line.partition("# exits with ")
+    words = shlex.split(command)
     if words[0] != "sslmask":
         words[0] = str(Path(sys.executable).parent / words[0])
         subprocess.run(words, check=True, timeout=300, capture_output=True)
@@ -31,13 +33,13 @@ def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as left:
         main()
-    assert not left.value.code, line
+    assert int(left.value.code or 0) == int(code or 0), line
 
 
 def test_readme_commands_run_in_their_order(faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder with a data set, as the README says; sslmask.yaml makes the runs small."""
     monkeypatch.chdir(faces)
-    (faces / "sslmask.yaml").write_text(yaml.safe_dump(TINY))
+    (faces / "sslmask.yaml").write_text(yaml.safe_dump({**TINY, "guard": {"mode": "on"}}))
     ran = 0
     for kind, text in BLOCKS:
         if text.strip() in INSTALL:
@@ -51,6 +53,9 @@ def test_readme_commands_run_in_their_order(faces: Path, monkeypatch: pytest.Mon
     assert (faces / "augment.png").is_file()
     assert (faces / "runs/train-001/predictions/test/evaluation.json").is_file()
     assert (faces / "runs/flat/predictions/extra/predictions.csv").is_file()
+    assert len(list((faces / "parts").iterdir())) == 2
+    assert "transductive-test" in (faces / "runs/told/predictions/test/evaluation.json").read_text()
+    assert (faces / "drop.csv").read_text().count("test") >= 3
 
 
 @pytest.mark.slow
@@ -73,6 +78,7 @@ def test_the_first_install_line_works_for_a_newcomer(tmp_path: Path) -> None:
 
 def test_every_verb_is_in_the_readme() -> None:
     verbs = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback is not None]
+    verbs += [group.name or "" for group in app.registered_groups]
     assert len(verbs) >= 6
     missing = [v for v in verbs if f"| `sslmask {v}` |" not in README]
     assert not missing

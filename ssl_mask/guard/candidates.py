@@ -23,9 +23,9 @@ PDQ_RADIUS = 60
 HOG_COSINE = 0.45
 
 _DIMENSIONS = 256
-_RIDGE = 0.03
-"""Share of the largest variance that is added to each: directions that only noise fills are not blown up, which matters
-below a thousand images."""
+_RIDGE = 0.03, 10
+"""Of n images, 0.03 + 10 / n times the largest variance is added to each: else directions that only noise fills, which
+are most of them below a thousand images, would count as much as the others."""
 _UPRIGHT = 0b00010001  # bits of the variants 0 and 4: as it is, and mirrored
 _SWAPPED = np.array([(v & 0b11110101) | (v & 0b10) << 2 | (v & 0b1000) >> 2 for v in range(256)], np.uint8)
 _BLOCK = 1024
@@ -120,7 +120,8 @@ def whitening(pools: list[Descriptors]) -> Project:
     mean = total / max(1, count)
     variances, axes = np.linalg.eigh(products / max(1, count) - np.outer(mean, mean))
     strongest = slice(-1, -_DIMENSIONS - 1, -1)
-    spread = np.sqrt(np.maximum(variances[strongest], 0) + _RIDGE * variances[-1] + 1e-12)
+    ridge = (_RIDGE[0] + _RIDGE[1] / max(1, count)) * variances[-1]
+    spread = np.sqrt(np.maximum(variances[strongest], 0) + ridge + 1e-12)
     matrix, centre = (axes[:, strongest] / spread).astype(np.float32), mean.astype(np.float32)
 
     def project(hogs: NDArray[np.float16]) -> NDArray[np.float32]:
