@@ -74,6 +74,10 @@ def write_rounds(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         axes[0, 0].legend(fontsize=8)
         rounds = [r["round"] for r in later]
         axes[0, 1].plot(rounds, [r["selected"] / r["pool"] for r in later], "0.5", marker="o", label="share believed")
+        flipped = [r["flipped"] / r["pool"] for r in later]
+        axes[0, 1].plot(rounds, flipped, "0.5", marker="x", ls=":", label="share whose class flipped")
+        same = _gaps([r["agreement"] for r in later])
+        axes[0, 1].plot(rounds, same, "0.2", marker="x", label="labels that stayed the same")
         for i, name in enumerate(later[0]["heads"] if later else ()):
             live = [r["heads"][name]["val_precision"] for r in later]
             axes[0, 1].plot(rounds, _gaps(live), f"C{i}o--", label=f"{name}: right on validation")

@@ -26,7 +26,7 @@ from ssl_mask.sections import RunConfig
 from ssl_mask.studies import SeriesDir, create_series, find_series
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.pseudo_report import publish, report_round, stopped_early
-from ssl_mask.workflows.pseudo_round import select_round
+from ssl_mask.workflows.pseudo_round import guard_pool, select_round
 from ssl_mask.workflows.train import train
 
 
@@ -49,6 +49,10 @@ def pseudo(
     """
     accelerator = setup.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
+    if resume is None and config.pseudo.from_predictions is None:
+        # Before round 0, not after it: what will be refused is refused at once.
+        manifest = setup.read_manifest(config.data, Console(quiet=True))
+        guard_pool(config, manifest, read_unlabeled(config.data.unlabeled, manifest), accelerator, console)
     series: SeriesDir = shared(accelerator, lambda: find_or_create(config, resume, audit_answers))
     with series.locked() if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:

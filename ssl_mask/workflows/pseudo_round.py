@@ -27,6 +27,7 @@ from ssl_mask.selection.calibration import FEW, expected_calibration_error, reli
 from ssl_mask.training.evaluation import mean_probs, predict_logits
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.choice import Choice, History, Probs, Scored, believed, choose, follow
+from ssl_mask.workflows.guarding import guard_data
 from ssl_mask.workflows.member import Member, load_member
 from ssl_mask.workflows.stored_choice import choose_stored, shards_are_mirrored
 
@@ -58,6 +59,8 @@ def select_round(
         choice = choose_stored(asked, shards, judged, labeled.with_rows(labeled.rows + validating(manifest)))
     else:
         pool = setup.load_unlabeled(manifest, labeled, config.data, member.size, accelerator, console)
+        overlapping = guard_pool(config, manifest, pool.manifest, accelerator, Console(quiet=True))
+        pool = pool.without(overlapping, "overlaps validation or test images")
         probs = see(pool.images, "Scoring the pool")
         choice = choose(asked, number, Scored(pool.manifest, probs), judged, labeled)
     if accelerator.is_main_process:
@@ -70,6 +73,18 @@ def select_round(
         refuse_nothing(asked, number, record)
         write_text(into.pseudo_labels, to_csv(believed(choice, history, soft=asked.labels == "soft")))
     accelerator.wait_for_everyone()
+
+
+def guard_pool(
+    config: RunConfig, manifest: Manifest, pool: Manifest, accelerator: Accelerator, console: Console
+) -> frozenset[str]:
+    """Digests of the images that must be left out of a pool.
+
+    Raises:
+        GuardError: the pool overlaps validation or test images, and nobody said what to do about it.
+    """
+    named = {"train": manifest.where("train"), "val": manifest.where("val"), "unlabeled": pool}
+    return guard_data(config, manifest, named, accelerator, console).dropped("unlabeled")
 
 
 def validating(manifest: Manifest) -> tuple[Row, ...]:
