@@ -246,7 +246,7 @@ def keep_best(job: Job, run: RunDir, model: torch.nn.Module, scores: Scores, log
         "data": data_record(job),
         "run": run.name,
         "code": environment.code_version(),
-        **{k: run.status()[k] for k in ("leakage", "marks", "declaration", "seen", "ancestors")},
+        **{k: run.status().get(k) for k in ("leakage", "marks", "declaration", "seen", "ancestors")},
     }
     save_checkpoint(run.best, model, about)
     write_probabilities(run.validation, job.val.manifest, mean_probs([logits], scores.temperatures))

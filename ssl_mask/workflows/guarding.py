@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,10 @@ def guard_data(
         except SslMaskError as error:
             box[1] = error
     if accelerator.num_processes > 1:
-        broadcast_object_list(box)
+        # Fingerprints are large, and only the first process keeps what was seen.
+        sent = [replace(box[0], prints={}) if box[0] is not None else None, box[1]]
+        broadcast_object_list(sent)
+        box = box if accelerator.is_main_process else sent
     if box[1] is not None:
         raise box[1]
     guarded: Guarded = box[0]

@@ -107,7 +107,7 @@ def inherited(guarded: Guarded, ancestors: Iterable[RunDir]) -> dict[str, Status
     marks = dict(guarded.marks)
     for run in ancestors:
         about = load_about(run)
-        for digest, status in about.get("marks", {}).items():
+        for digest, status in (about.get("marks") or {}).items():
             marks[digest] = worst(marks.get(digest, "clean"), status)
         if about.get("seen") is None:  # its guard was off: nobody knows what it has seen
             marks = {digest: worst(status, "not-checked") for digest, status in marks.items()}
@@ -170,7 +170,7 @@ def _standing(carrier: Carrier, pool: Manifest, test: Pool, console: Console) ->
         known[f"seen {role}"] = prints
     findings = check(pools, cache=print_cache(config, [test]), processes=processes(), known=known,
                      max_pixels=config.data.max_pixels, counting=console.counting)  # fmt: skip
-    return judge_seen(findings, about.get("marks", {}), grouped=pool.grouped)
+    return judge_seen(findings, about.get("marks") or {}, grouped=pool.grouped)
 
 
 def judge_seen(findings: Findings, marks: Mapping[str, Status], *, grouped: bool) -> Standing:
