@@ -44,7 +44,8 @@ def save_seen(path: Path, prints: Fingerprints) -> None:
 def load_seen(path: Path) -> Fingerprints:
     """What `save_seen` wrote, sorted by digest. Raises ModelError when the file is missing, damaged or not of its kind."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves a file open that turns out to be damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             if str(file["format"]) != _FORMAT:
                 raise ValueError("its format is not known")
             digests, pixels, pdq = (file[name] for name in ("digests", "pixels", "pdq"))

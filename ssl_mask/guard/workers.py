@@ -24,27 +24,33 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
     if processes <= 1:
         yield from map(work, tasks)
         return
-    # Forking is quick and needs no importable main module. macOS's own libraries do not survive it.
-    context = get_context("fork" if sys.platform == "linux" else "spawn")
-    with warnings.catch_warnings():
-        # Python 3.12 remarks on threads. The workers use none of what such threads may have locked.
-        warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
-        # Before forking, and never after it: OpenCV's own threads do not survive a fork, and a child that counts them
-        # anew waits for them for ever. One core is each worker's share.
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        pool = ProcessPoolExecutor(processes, context, _begin)
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(work, task))
-                if len(waiting) == 4 * processes:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = _started(processes)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) == 4 * processes:
                 yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-            cv2.setNumThreads(threads)
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _started(processes: int) -> ProcessPoolExecutor:
+    # Forking is quick and needs no importable main module. macOS's own libraries do not survive it.
+    pool = ProcessPoolExecutor(processes, get_context("fork" if sys.platform == "linux" else "spawn"), _begin)
+    threads = cv2.getNumThreads()
+    # OpenCV's threads do not exist in a forked process, and to stop them there is to wait for ever: none may be left.
+    cv2.setNumThreads(1)
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 remarks on threads. The workers use none of what such threads may have locked.
+            warnings.filterwarnings("ignore", message=".*multi-threaded", category=DeprecationWarning)
+            pool.submit(int).result()  # the first task is what forks, and forks all of them
+    finally:
+        cv2.setNumThreads(threads)
+    return pool
 
 
 def _begin() -> None:

@@ -58,7 +58,7 @@ def main() -> None:
     words = ["--data", str(options.data.resolve()), "--out", str(options.out)]
     store = options.out / "pseudo_gain.jsonl"
     entries = [e for wave in waves for e in run_all(__file__, store, wave, words, options.jobs)]
-    show(entries, read_truth(options.data / "eval_answers.csv"))
+    show(entries, options.data)
 
 
 def arguments() -> argparse.Namespace:
@@ -145,8 +145,8 @@ def raw_selection(run: Any, options: argparse.Namespace) -> Entry:
 # ---- the tables ----
 
 
-def show(entries: Sequence[Entry], truth: dict[str, int]) -> None:
-    screen = Console()
+def show(entries: Sequence[Entry], data: Path) -> None:
+    screen, truth = Console(), read_truth(data / "eval_answers.csv")
     true = np.asarray([truth[name] for name in entries[0]["names"]])
     by_kind = {k: [e for e in entries if e["kind"] == k] for k in PRESETS}
     table = Table("what", "seed", "val macro-F1", "eval macro-F1", "eval accuracy", "CPU s")
@@ -167,6 +167,31 @@ def show(entries: Sequence[Entry], truth: dict[str, int]) -> None:
             f"{f1.value / (1 - low):.1%} (goal 15 %)"
         )
     selections(screen, by_kind)
+    for entry in by_kind["soft"]:
+        groups_agree(screen, entry, data)
+
+
+def groups_agree(screen: Console, entry: Entry, data: Path) -> None:
+    """What `group_consistency` is worth: how right a factor of the hidden training photos is, alone and by group."""
+    from ssl_mask.data.adapters import read_dataset
+    from ssl_mask.reports.tables import read_probabilities
+    from ssl_mask.selection.groups import constant_factors, pool_groups
+
+    manifest = read_dataset(data)
+    known = {r.path: r.labels for r in manifest.rows}
+    pool = read_probabilities(Path(entry["run"]) / "rounds/01/pool.parquet", manifest.schema)
+    own = pool[pool["path"].isin([p for p, labels in known.items() if labels is not None])]
+    true = np.asarray([known[p] for p in own["path"]])
+    parts = manifest.schema.marginals(own[[c for c in own if c.startswith("p/")]].to_numpy())
+    constant = constant_factors(manifest.labels, manifest.groups)
+    names = [n for n, never_varies in zip(parts, constant, strict=True) if never_varies]
+    agreed = pool_groups(parts, own["group"].to_numpy().astype(str), names)
+    told = ", ".join(
+        f"{n} {(parts[n].argmax(1) == true[:, i]).mean():.3f} -> {(agreed[n].argmax(1) == true[:, i]).mean():.3f}"
+        for i, n in enumerate(parts)
+        if n in names
+    )
+    screen.print(f"seed {entry['seed']}, {len(own)} photos with persons: right alone -> by person: {told}")
 
 
 def selections(screen: Console, by_kind: dict[str, list[Entry]]) -> None:

@@ -75,9 +75,7 @@ def test_bad_files_are_listed_with_a_reason_and_hold_nothing(files: list[Path], 
         assert prints.at([5, 6, 1]).unreadable == {0: prints.unreadable[5], 2: prints.unreadable[1]}
 
 
-def test_a_picture_is_decoded_once_for_ever(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_picture_is_decoded_once_for_ever(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     twice = [*files, files[0]]
     steps: list[tuple[int, int]] = []
     cache = tmp_path / "cache"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -89,7 +88,7 @@ def test_skipped_pairs_are_neither_found_nor_verified(
 
     assert kinds(match(*prints, cache=None, skip=skip)) == {(3, 13): "near", (4, 14): "near"}
     assert set(EXPECTED) <= asked
-    monkeypatch.setattr(scoring, "spread", None)
+    monkeypatch.setattr(scoring, "similarity", None)
     assert match(*prints, cache=None, skip=lambda i, _: np.ones(len(i), bool)) == []
 
 
@@ -97,18 +96,15 @@ def test_a_second_match_looks_at_no_picture(
     prints: tuple[Fingerprints, Fingerprints], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = match(*prints, cache=tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(matching, "candidates", None)
-        patch.setattr(scoring, "spread", lambda work, tasks, processes: list(tasks) and work(None))
-        assert match(*prints, cache=tmp_path) == first
-        verified: list[Any] = []
-        patch.setattr(matching, "candidates", lambda *pools: real(*pools))
-        # Without its first picture the pool is another one; its pairs are known.
-        assert len(match(prints[0].at(range(2, 30)), prints[1], cache=tmp_path)) == 3
-        assert verified == []
-
-
-real = matching.candidates
+    monkeypatch.setattr(scoring, "similarity", None)
+    # With another pool the candidates are searched anew; the scores of its pairs are known.
+    assert {(m.first + 2, m.second) for m in match(prints[0].at(range(2, 30)), prints[1], cache=tmp_path)} == {
+        (2, 12),
+        (3, 13),
+        (4, 14),
+    }
+    monkeypatch.setattr(matching, "candidates", None)
+    assert match(*prints, cache=tmp_path) == first
 
 
 def test_damaged_and_deleted_caches_are_made_anew(prints: tuple[Fingerprints, Fingerprints], tmp_path: Path) -> None:
@@ -155,6 +151,8 @@ def test_real_faces(mask18: Path, tmp_path: Path) -> None:
         pictures += [face[:, ::-1], face[8:152, 4:148], cv2.resize(face, (80, 80), interpolation=cv2.INTER_AREA)]
     copies = write(tmp_path, pictures, ".jpg")
     clean = sorted((mask18 / "extra").glob("*.jpg"))[:300]
-    found = match(fingerprint(originals, cache=None), fingerprint([*copies, *clean], cache=None), cache=None, processes=2)
+    found = match(
+        fingerprint(originals, cache=None), fingerprint([*copies, *clean], cache=None), cache=None, processes=2
+    )
     near = {(m.first, m.second) for m in found if m.kind == "near"}
     assert near == {(number // 3, number) for number in range(len(copies))}

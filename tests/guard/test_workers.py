@@ -10,6 +10,8 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from ssl_mask.guard.workers import spread
@@ -76,6 +78,19 @@ def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
     while any(is_alive(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(is_alive(pid) for pid in workers)
+
+
+def test_threads_of_opencv_in_the_parent_do_not_block_the_workers() -> None:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    try:
+        picture = np.zeros((2000, 2000), np.float32)
+        cv2.GaussianBlur(picture, (31, 31), 5)  # starts them
+        time.sleep(0.5)  # lets them fall asleep: in a forked process nobody would wake them
+        assert list(spread(square, range(10), 2)) == [number * number for number in range(10)]
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def is_alive(pid: int) -> bool:
