@@ -6,6 +6,7 @@ Later sources win: the defaults below, the preset (`configs/<preset>.yaml`), `ss
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,21 @@ from ssl_mask.errors import ConfigError, did_you_mean
 from ssl_mask.sections import RunConfig
 
 PROJECT_FILE = "sslmask.yaml"
+_BOOLEAN = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `off`, `on`, `yes` and `no` as words, as YAML 1.2 does: `tsa: off` is no boolean.
+
+    Where a boolean is asked for, pydantic takes these words too.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag != _BOOLEAN]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def configs_folder() -> Path:
@@ -38,7 +54,7 @@ def read_config_file(name: str | Path) -> dict[str, Any]:
             raise ConfigError(f"No config named {str(name)!r}.", hint=did_you_mean(str(name), list(shipped)))
         path = shipped[str(name)]
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -62,7 +78,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         if not equals or not key.strip():
             raise ConfigError(f"--set {item!r} is not of the form section.key=value.")
         try:
-            value = yaml.safe_load(text)
+            value = yaml.load(text, _Loader)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {item!r}: the value is not valid YAML.") from error
         tree = merge(tree, nest(key.strip(), value))

@@ -82,6 +82,18 @@ def test_a_rate_in_scientific_notation_is_a_number() -> None:
     assert validate(parse_assignments(["optim.lr=3e-4"])).optim.lr == pytest.approx(0.0003)
 
 
+def test_off_is_a_word_and_a_no_where_a_boolean_is_asked_for(tmp_path: Path) -> None:
+    """YAML 1.1 reads it as False, which no setting with the word `off` takes."""
+    items = ["algorithm.tsa=off", "data.cache=off", "guard.mode=off", "augment.flip=off", "model.sync_norm=true"]
+    file = tmp_path / "a.yaml"
+    file.write_text("".join(f"{i.partition('.')[0]}: {{{i.partition('.')[2].replace('=', ': ')}}}\n" for i in items))
+    for tree in (parse_assignments(items), read_config_file(file)):
+        config = validate(tree)
+        assert (config.algorithm.tsa, config.data.cache, config.guard.mode) == ("off", "off", "off")
+        assert config.augment.flip is False
+        assert config.model.sync_norm is True
+
+
 @pytest.mark.parametrize("item", ["optim.lr", "=3", "a=[1"])
 def test_a_malformed_assignment_is_refused(item: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"--set {item!r}")):

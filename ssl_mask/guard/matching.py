@@ -18,8 +18,8 @@ from ssl_mask.guard.scoring import Side, scores_of
 
 __all__ = ["HOG_COSINE", "METHOD_VERSION", "NEAR", "PDQ_RADIUS", "REVIEW", "Match", "match"]
 
-NEAR, REVIEW = 0.94, 0.90
-METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v1"
+NEAR, REVIEW = 0.965, 0.94
+METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v2"
 """Changes with whatever changes a candidate or a score."""
 
 _PAIRS_AT_ONCE = 2**20
@@ -34,7 +34,7 @@ class Match(NamedTuple):
     second: int
     kind: Kind
     score: float
-    """1 for equal bytes and equal pixels, else the median correlation of blocks."""
+    """1 for equal bytes and equal pixels, else the correlation of blocks (see `verify`)."""
 
 
 def match(

@@ -42,7 +42,7 @@ def save_seen(path: Path, prints: Fingerprints) -> None:
 
 
 def load_seen(path: Path) -> Fingerprints:
-    """What `save_seen` wrote, sorted by digest. Raises ModelError when the file is missing, damaged or not of its kind."""
+    """What `save_seen` wrote, sorted by digest. Raises ModelError when the file is missing, damaged or foreign."""
     try:
         # Opened here: np.load leaves a file open that turns out to be damaged.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:

@@ -20,7 +20,6 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pseudo_labels import PseudoSide
 from ssl_mask.data.unlabeled import Unlabeled
 from ssl_mask.errors import Interrupted
-from ssl_mask.guard.status import worst
 from ssl_mask.reports.console import Console
 from ssl_mask.reports.tables import write_probabilities
 from ssl_mask.runs import RunDir
@@ -33,7 +32,6 @@ from ssl_mask.training.loop import Training, train_steps
 from ssl_mask.types import Losses
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.guarding import Guarded
-from ssl_mask.workflows.provenance import inherited, keep_seen, seen_of
 
 
 @dataclass
@@ -271,19 +269,6 @@ def save_and_leave(job: Job, signal_number: int) -> None:
         signal_number=signal_number,
         hint=f"Continue with: sslmask {verb} --resume {name}",
     )
-
-
-def leakage_record(job: Job, run: RunDir) -> dict[str, Any]:
-    """What the run's status and its checkpoint say of the guard; keeps what was seen beside the checkpoint."""
-    marks = inherited(job.guarded, job.ancestors) if job.guarded.findings is not None else {}
-    declared = job.guarded.declared
-    return {
-        "leakage": worst(*marks.values()) if marks else "not-checked",
-        "marks": marks,
-        "declaration": vars(declared) if declared is not None else None,
-        "seen": keep_seen(run, seen_of(job.guarded, job.ancestors)),
-        "ancestors": [str(r.path) for r in job.ancestors],
-    }
 
 
 def data_record(job: Job) -> dict[str, Any]:

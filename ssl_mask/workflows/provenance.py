@@ -114,6 +114,18 @@ def inherited(guarded: Guarded, ancestors: Iterable[RunDir]) -> dict[str, Status
     return marks
 
 
+def leakage_record(guarded: Guarded, ancestors: Sequence[RunDir], run: RunDir) -> dict[str, Any]:
+    """What a run's status and its checkpoint say of the guard; keeps what was seen beside the checkpoint."""
+    marks = inherited(guarded, ancestors) if guarded.findings is not None else {}
+    return {
+        "leakage": worst(*marks.values()) if marks else "not-checked",
+        "marks": marks,
+        "declaration": vars(guarded.declared) if guarded.declared is not None else None,
+        "seen": keep_seen(run, seen_of(guarded, ancestors)),
+        "ancestors": [str(r.path) for r in ancestors],
+    }
+
+
 # ---- at prediction and evaluation time ----
 
 

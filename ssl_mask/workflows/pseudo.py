@@ -49,11 +49,13 @@ def pseudo(
     """
     accelerator = setup.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    if resume is None and config.pseudo.from_predictions is None:
+    found = find(config, resume)
+    check_first(config if found is None else found.config(), audit_answers)
+    if found is None and config.pseudo.from_predictions is None:
         # Before round 0, not after it: what will be refused is refused at once.
         manifest = setup.read_manifest(config.data, Console(quiet=True))
         guard_pool(config, manifest, read_unlabeled(config.data.unlabeled, manifest), accelerator, console)
-    series: SeriesDir = shared(accelerator, lambda: find_or_create(config, resume, audit_answers))
+    series: SeriesDir = shared(accelerator, lambda: found or create_series(config))
     with series.locked() if accelerator.is_main_process else nullcontext():
         if accelerator.is_main_process:
             series.update(status="running")
@@ -102,19 +104,19 @@ def shared(accelerator: Accelerator, decide: Any) -> Any:
     return box[0]
 
 
-def find_or_create(config: RunConfig, resume: str | Path | None, answers: Path | None) -> SeriesDir:
-    """The series; what would stop a later round stops it here."""
+def find(config: RunConfig, resume: str | Path | None) -> SeriesDir | None:
+    """The series to resume, or None where a new one is wanted."""
     found = find_series(resume, config.runs) if resume is not None else None
     if resume is not None and found is None:
         raise InputError(f"{resume} is not a series of rounds.", hint="Resume a single run with its own verb.")
-    if found is not None:
-        config = found.config()
+    return found
+
+
+def check_first(config: RunConfig, answers: Path | None) -> None:
+    """What would stop a later round stops the series here."""
     refuse_answers_as_pool(config, answers)
     if config.pseudo.start_from is not None:
         check_start(config)
-    if config.pseudo.from_predictions is None:
-        read_unlabeled(config.data.unlabeled, setup.read_manifest(config.data, Console(quiet=True)))
-    return create_series(config) if found is None else found
 
 
 def do_round(

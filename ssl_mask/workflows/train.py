@@ -32,8 +32,9 @@ from ssl_mask.training.loop import Training, train_steps
 from ssl_mask.training.optim import Schedule, build_optimizer, clipper
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.algorithm import believed_classes, make_algorithm
-from ssl_mask.workflows.fit import Job, Progress, data_record, fit, leakage_record
+from ssl_mask.workflows.fit import Job, Progress, data_record, fit
 from ssl_mask.workflows.guarding import guard_data, write_cards
+from ssl_mask.workflows.provenance import leakage_record
 
 
 def train(
@@ -195,7 +196,7 @@ def start_run(job: Job) -> RunDir:
     if job.unlabeled is not None:
         write_text(run.unlabeled, job.unlabeled.to_csv())
     write_cards(run, job.guarded, job.config.runs.parent / "data_cards")
-    run.update(steps=job.training.steps, data=data_record(job), **leakage_record(job, run))
+    run.update(steps=job.training.steps, data=data_record(job), **leakage_record(job.guarded, job.ancestors, run))
     job.console.say(f"Run    {run.path}")
     return run
 

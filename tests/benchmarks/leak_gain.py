@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -24,7 +23,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from resumable import Entry, data_folder, read_truth, run_all
+from resumable import Entry, arguments, read_truth, run_all
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse.csgraph import connected_components
@@ -41,7 +40,7 @@ DECLARED = {
 
 
 def main() -> None:
-    options = arguments()
+    options = arguments(__doc__ or "")
     if options.child:
         print(json.dumps(child(options)))
         return
@@ -51,20 +50,6 @@ def main() -> None:
     store = options.out / "leak_gain.jsonl"
     persons_of(options)
     show([e for wave in waves for e in run_all(__file__, store, wave, words, options.jobs)], options)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=data_folder())
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, of one thread each")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--size", type=int, default=80)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks-out"))
-    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
-    return parser.parse_args()
 
 
 # ---- who is who in eval/ ----

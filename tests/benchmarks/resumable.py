@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -44,6 +45,21 @@ def run_all(script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str
 
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(one, jobs))
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """The command line of a benchmark that trains rounds on the faces."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data_folder())
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, of one thread each")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--size", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks-out"))
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
 def data_folder() -> Path:

@@ -106,9 +106,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
-def test_what_was_decoded_before_an_interruption_is_kept(
-    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_decoded_before_an_interruption_is_kept(files: list[Path], tmp_path: Path) -> None:
     def stop(done: int, _: int) -> None:
         if done == 40:
             raise KeyboardInterrupt

@@ -138,7 +138,7 @@ def test_pairs_between_the_thresholds_are_for_review(
 def test_progress_ends_at_the_total(prints: tuple[Fingerprints, Fingerprints], tmp_path: Path) -> None:
     for _ in range(2):
         steps: list[tuple[int, int]] = []
-        match(*prints, cache=tmp_path, on_progress=lambda done, total: steps.append((done, total)))
+        match(*prints, cache=tmp_path, on_progress=lambda *step, steps=steps: steps.append(step))
         assert steps == [] or steps[-1][0] == steps[-1][1]
 
 

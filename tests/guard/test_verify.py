@@ -88,6 +88,20 @@ def test_flat_pictures_and_few_blocks_score_nothing() -> None:
         assert similarity(view(first), view(second)) <= 0
 
 
+def test_the_same_mask_on_different_faces_is_no_copy_but_a_face_with_another_mask_is_one() -> None:
+    """A drawn mask covers 45 % of each picture; the search lays the masks upon each other."""
+    faces = [grey(seed, 256, 256) for seed in (30, 31)]
+    masks = [grey(seed, 256, 256)[:115] for seed in (32, 33)]
+
+    def worn(face: int, mask: int, at: int = 141) -> View:
+        picture = faces[face].copy()
+        picture[at : at + 115] = masks[mask]
+        return view(shrunk(picture))
+
+    assert similarity(worn(0, 0), worn(1, 0, at=125)) < 0.8
+    assert similarity(worn(0, 0), worn(0, 1)) > 0.94
+
+
 def slow_score(a: View, b: View) -> float:
     """Median over blocks of 16 x 16 pixels at every eighth, without any search."""
     correlations = []
@@ -96,7 +110,7 @@ def slow_score(a: View, b: View) -> float:
             x, y = (v.fine[top : top + 16, left : left + 16].ravel().astype(np.float64) for v in (a, b))
             if x.var() > 9 and y.var() > 4:
                 correlations.append(np.corrcoef(x, y)[0, 1])
-    return float(np.median(correlations))
+    return sorted(correlations)[len(correlations) // 2]
 
 
 def test_the_score_of_pictures_that_lie_upon_each_other_is_that_of_a_loop() -> None:
@@ -106,5 +120,4 @@ def test_the_score_of_pictures_that_lie_upon_each_other_is_that_of_a_loop() -> N
         noisy = np.clip(original + rng.normal(0, noise, original.shape), 0, 255).astype(np.uint8)
         a, b = view(original), view(noisy)
         assert slow_score(a, b) < 0.995
-        # The search may find a place that is a little better still.
-        assert slow_score(a, b) - 1e-4 <= similarity(a, b) <= slow_score(a, b) + 0.005
+        assert similarity(a, b) == pytest.approx(slow_score(a, b), abs=1e-3)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.reports.console import Console
 from ssl_mask.reports.tables import read_probabilities
 from ssl_mask.runs import RunDir
 from ssl_mask.sections import PseudoConfig
 from ssl_mask.workflows.choice import Choice, Scored, believed, choose, follow
-from ssl_mask.workflows.pseudo_round import choice_record, write_choice
+from ssl_mask.workflows.pseudo_round import choice_record, tell, write_choice
 
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half", "none")), Factor("kind", ("cat", "dog"))))
 JOINT = [c.split("/") for c in SCHEMA.joint_classes]
@@ -229,3 +230,24 @@ def test_the_record_counts_each_class() -> None:
     classes = whole["heads"]["joint"]["classes"]
     assert sum(r["selected"] for r in classes.values()) == whole["selected"] == whole["whole"]
     assert sum(r["predicted"] for r in classes.values()) == 60
+
+
+def test_what_is_odd_about_a_selection_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A class below its bar, a head that believes everything, one that believes nothing, a bar that is pooled."""
+    pool = pool_of(60, 0)
+    choice = choose(config(masks="factors"), 1, pool, judged_of(), labeled_of())
+    record = choice_record(config(), 1, RunDir(Path("t")), choice, follow(choice, None, 1), judged_of(), None)
+
+    def told(**heads: dict[str, Any]) -> str:
+        tell({**record, "heads": {n: {**record["heads"][n], **h} for n, h in heads.items()}}, 500, Console())
+        return " ".join(capsys.readouterr().out.split())
+
+    row = {"predicted": 5, "selected": 5, "threshold": 0.5, "source": "class"}
+    half = {"selected": 5, "classes": {"worn": row, "half": {**row, "selected": 0}, "none": {**row, "predicted": 0}}}
+    assert "Note: cover: none of half is believed, so later rounds see fewer of them." in told(cover=half)
+    assert "Note" not in told(cover={**half, "selected": 0})
+    assert "Note: kind: every image is believed" in told(kind={"selected": 60, "classes": {"cat": row, "dog": row}})
+    pooled = told(kind={"selected": 9, "classes": {"cat": row, "dog": {**row, "source": "pooled"}}})
+    assert "kind: too few validation images of dog for a bar of their own; pooled" in pooled
+    tell(record, 42, Console())
+    assert "calibrated on 42 validation images only" in " ".join(capsys.readouterr().out.split())
