@@ -23,9 +23,11 @@ PDQ_RADIUS = 60
 HOG_COSINE = 0.45
 
 _DIMENSIONS = 256
-_RIDGE = 0.03, 10
-"""Of n images, 0.03 + 10 / n times the largest variance is added to each: else directions that only noise fills, which
-are most of them below a thousand images, would count as much as the others."""
+_NEAREST = 2
+"""So many of each picture are verified, however unlike they are: in small pools a copy may stay below the threshold."""
+_RIDGE = 0.03, 100
+"""Of n images, 0.03 + (100 / n)² times the largest variance is added to each: else directions that only noise fills,
+which are most of them in a small pool, would count as much as the others."""
 _UPRIGHT = 0b00010001  # bits of the variants 0 and 4: as it is, and mirrored
 _SWAPPED = np.array([(v & 0b11110101) | (v & 0b10) << 2 | (v & 0b1000) >> 2 for v in range(256)], np.uint8)
 _BLOCK = 1024
@@ -100,14 +102,35 @@ def _near_hashes(first: Descriptors, second: Descriptors) -> Iterator[Hits]:
 def _alike(queries: Descriptors, images: Descriptors, project: Project) -> Iterator[Hits]:
     """Full frames of the one, as they are or mirrored, that are like a window of the other, block by block."""
     for start, frames in queries.blocks():
-        wanted = project(frames[:, [_FULL, _MIRRORED]]).reshape(-1, _DIMENSIONS)
+        wanted = _stacked(project(frames[:, [_FULL, _MIRRORED]]))
         codes = [np.empty(0, np.int64)]
+        nearest: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
         for place, hogs in images.blocks():
-            windows = project(hogs[:, :_WINDOWS]).reshape(-1, _DIMENSIONS)
-            row, column = np.divmod(np.flatnonzero(wanted @ windows.T >= HOG_COSINE), len(windows))
-            codes.append(np.unique((start + row // 2) * len(images.rows) + place + column // _WINDOWS))
+            cosines = wanted @ _stacked(project(hogs[:, :_WINDOWS])).T
+            best = cosines.reshape(2, len(frames), _WINDOWS, len(hogs)).max(axis=(0, 2))
+            row, column = np.divmod(np.flatnonzero(best >= HOG_COSINE), len(hogs))
+            codes.append((start + row) * len(images.rows) + place + column)
+            nearest = [_strongest([*nearest, (best, np.broadcast_to(place + np.arange(len(hogs)), best.shape))])]
+        for _, column in nearest:
+            codes.append(((start + np.arange(len(frames)))[:, None] * len(images.rows) + column).ravel())
         i, j = np.divmod(np.concatenate(codes), max(1, len(images.rows)))
         yield Hits(i, j, np.full(len(i), _UPRIGHT, np.uint8))
+
+
+def _stacked(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(images, kinds, 256) to (kinds * images, 256): maxima over kinds are then of whole lines, which is quick."""
+    return np.ascontiguousarray(descriptors.swapaxes(0, 1)).reshape(-1, descriptors.shape[-1])
+
+
+def _strongest(
+    parts: list[tuple[NDArray[np.float32], NDArray[np.int64]]],
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The _NEAREST columns of each row: their cosines, and which images they are."""
+    cosines, images = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
+    if cosines.shape[1] <= _NEAREST:
+        return cosines, images
+    place = np.argpartition(cosines, -_NEAREST, axis=1)[:, -_NEAREST:]
+    return np.take_along_axis(cosines, place, axis=1), np.take_along_axis(images, place, axis=1)
 
 
 def whitening(pools: list[Descriptors]) -> Project:
@@ -120,7 +143,7 @@ def whitening(pools: list[Descriptors]) -> Project:
     mean = total / max(1, count)
     variances, axes = np.linalg.eigh(products / max(1, count) - np.outer(mean, mean))
     strongest = slice(-1, -_DIMENSIONS - 1, -1)
-    ridge = (_RIDGE[0] + _RIDGE[1] / max(1, count)) * variances[-1]
+    ridge = (_RIDGE[0] + (_RIDGE[1] / max(1, count)) ** 2) * variances[-1]
     spread = np.sqrt(np.maximum(variances[strongest], 0) + ridge + 1e-12)
     matrix, centre = (axes[:, strongest] / spread).astype(np.float32), mean.astype(np.float32)
 

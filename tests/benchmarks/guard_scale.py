@@ -3,10 +3,10 @@
     python tests/benchmarks/guard_scale.py [--largest 30000]
 
 Every size runs in a process of its own, on one process and one thread. Bits and descriptors are random and 1 % of the
-fingerprints have a copy on the other side, so that candidates are few: real faces add the verifier's time for theirs,
-which `guard_speed.py --only again` shows. Thumbs lie in sparse files, as those of a large pool would. The peak is of
-all that the process holds: libraries, fingerprints, and what `match` needs. CPU seconds for larger n are extrapolated
-as a n + b n² through the last two sizes.
+fingerprints have a copy on the other side, so that candidates are those and the few nearest of each picture. Real faces
+have more, as `guard_speed.py --only again` shows. Thumbs lie in sparse files, as those of a large pool would. The peak
+is of all that the process holds: libraries, fingerprints, and what `match` needs. CPU seconds for larger n are
+extrapolated as a n + b n² through the last two sizes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from textures import grey
 
 from ssl_mask.guard.pdq import variant
-from ssl_mask.guard.verify import View, similarity, view
+from ssl_mask.guard.verify import View, find, similarity, view
 
 Picture = NDArray[np.uint8]
 
@@ -73,6 +73,15 @@ def test_quarter_turns_are_found_when_they_are_asked_for(number: int) -> None:
     assert similarity(a, b, (0, 4)) > 0.97 if number in (0, 4) else similarity(a, b, (0, 4)) < 0.6
     # The second is `variant(first, number)`: so the first is the second turned back.
     assert similarity(b, a, [number]) > 0.99
+
+
+@pytest.mark.parametrize("degrees", [-6, -3, 3, 6])
+def test_the_search_finds_the_angle_also_in_a_mirror(degrees: int) -> None:
+    original = grey(4, 256, 256)
+    copy = turned(degrees)(original)
+    upright, mirrored = (find(view(shrunk(original)), view(shrunk(p)), (0, 4)) for p in (copy, copy[:, ::-1]))
+    assert (upright.number, upright.angle) == (0, -degrees)
+    assert (mirrored.number, mirrored.angle) == (4, -degrees)
 
 
 def test_different_pictures_score_low() -> None:

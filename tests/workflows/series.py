@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_mask.config import merge, resolve
-from ssl_mask.runs import RunDir
+from ssl_mask.runs import Run, RunDir
 from ssl_mask.sections import RunConfig
+from ssl_mask.studies import SeriesDir
 
 SETTINGS: dict[str, Any] = {
     "preset": "none",
@@ -57,3 +58,22 @@ def write_answers(data: Path, into: Path) -> Path:
 
 def files_of(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def rounds_of(run: Run) -> list[RunDir]:
+    return [SeriesDir(run.path).round(n) for n in range(1 + run.config.pseudo.rounds)]
+
+
+def write_table(drawn: Path, into: Path) -> Path:
+    """A table with groups, given sides and unlabeled photos of training, of validation and of new groups."""
+    into.mkdir()
+    photos = sorted((drawn / "extra").iterdir())
+    lines = ["image,label,group,split"]
+    for i in range(12):
+        side, number = ("train", "val")[i % 2], i // 4
+        lines.append(f"{i}.jpg,{'ab'[i // 2 % 2]},{side[0]}{number},{side}")
+    lines += [f"u-{group}.jpg,,{group},unlabeled" for group in ("t0", "t1", "v0", "v2", "new")]
+    for line, photo in zip(lines[1:], photos, strict=False):
+        (into / line.split(",")[0]).write_bytes(photo.read_bytes())
+    (into / "labels.csv").write_text("\n".join(lines) + "\n")
+    return into

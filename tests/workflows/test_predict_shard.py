@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from series import read_json, series_config, table_of
-from test_pseudo import write_table
+from series import read_json, series_config, table_of, write_table
 
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pool import Pool

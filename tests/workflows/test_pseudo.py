@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from pathlib import Path
@@ -10,40 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from series import files_of, read_json, same_weights, series_config, table_of, weights_of, write_answers
+from series import files_of, read_json, rounds_of, series_config, table_of, write_table
 
 import ssl_mask
-from ssl_mask.data.manifest import Manifest, Row, Submission
-from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.reports.console import Console
-from ssl_mask.reports.tables import read_probabilities, write_probabilities
-from ssl_mask.runs import Run, RunDir, find_run, list_runs
+from ssl_mask.reports.tables import read_probabilities
+from ssl_mask.runs import Run, find_run, list_runs
 from ssl_mask.studies import SeriesDir
-from ssl_mask.types import Batch
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
-from ssl_mask.workflows.pseudo_report import best_round, stopped_early
-from ssl_mask.workflows.train import build, train
+from ssl_mask.workflows.train import train
 
 HEADER = [
     "image", "sha256", "label", "mask", "gender", "age", "confidence", "margin", "confidence/mask",
     "confidence/gender", "confidence/age", "first_round", "flips",
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def done(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished series of two rounds, with plots and an audit. Read only."""
-    work = tmp_path_factory.mktemp("series")
-    answers = write_answers(drawn, work / "answers.csv")
-    return pseudo(series_config(drawn, work / "runs"), audit_answers=answers, quiet=True)
-
-
-def rounds_of(run: Run) -> list[RunDir]:
-    return [SeriesDir(run.path).round(n) for n in range(1 + run.config.pseudo.rounds)]
 
 
 # ---- what is left behind ----
@@ -171,21 +153,6 @@ def test_photos_of_validation_groups_are_never_pseudo_labeled(drawn: Path, tmp_p
     assert {Path(r["image"]).name for r in table_of(rounds_of(run)[1])} == {"u-t0.jpg", "u-t1.jpg", "u-new.jpg"}
 
 
-def write_table(drawn: Path, into: Path) -> Path:
-    """A table with groups, given sides and unlabeled photos of training, of validation and of new groups."""
-    into.mkdir()
-    photos = sorted((drawn / "extra").iterdir())
-    lines = ["image,label,group,split"]
-    for i in range(12):
-        side, number = ("train", "val")[i % 2], i // 4
-        lines.append(f"{i}.jpg,{'ab'[i // 2 % 2]},{side[0]}{number},{side}")
-    lines += [f"u-{group}.jpg,,{group},unlabeled" for group in ("t0", "t1", "v0", "v2", "new")]
-    for line, photo in zip(lines[1:], photos, strict=False):
-        (into / line.split(",")[0]).write_bytes(photo.read_bytes())
-    (into / "labels.csv").write_text("\n".join(lines) + "\n")
-    return into
-
-
 def test_a_table_that_names_a_labeled_photo_is_refused(done: Run, drawn: Path, tmp_path: Path) -> None:
     one = rounds_of(done)[1]
     given = one.manifest.read_text().splitlines()
@@ -197,135 +164,6 @@ def test_a_table_that_names_a_labeled_photo_is_refused(done: Run, drawn: Path, t
     table.write_text("\n".join([*lines[:3], ",".join([cells[0], digest, *cells[2:]]), *lines[4:]]))
     with pytest.raises(DataError, match=r"edited\.csv:4: .* is the labeled"):
         train(series_config(drawn, tmp_path / "runs", data={"pseudo_labels": str(table)}), quiet=True)
-
-
-# ---- what is trained on ----
-
-
-def batch_of(config: Any, step: int) -> Batch:
-    job = build(config, setup.make_accelerator("fp32"), Console(quiet=True))
-    return job.batches(workers=0)[step]
-
-
-@pytest.mark.parametrize("target", ["factors", "joint"])
-def test_labeled_images_are_the_same_with_and_without_pseudo_labels(
-    done: Run, drawn: Path, tmp_path: Path, target: str
-) -> None:
-    """Order and pixels; pseudo-labeled ones come on top, μ times as many, weighted, none where nothing is believed."""
-    table = {"pseudo_labels": str(rounds_of(done)[2].pseudo_labels)}
-    own = {Path(r["image"]).name: r for r in table_of(rounds_of(done)[2])}
-    assert len(own) > 20
-    more = {"augment": {"preset": "competition"}, "pseudo": {"mu": 1.5, "weight": 0.5}}
-    for step in (0, 3):
-        alone, joined = (
-            batch_of(series_config(drawn, tmp_path, data={"target": target, **extra}, **more), step).labeled
-            for extra in ({}, table)
-        )
-        assert alone.weights is None
-        assert joined.weights is not None
-        assert (len(alone.images), len(joined.images)) == (8, 20)
-        assert torch.equal(joined.images[:8], alone.images)
-        assert torch.equal(joined.labels[:8], alone.labels)
-        assert (joined.weights[:8] == 20 / 8).all()
-        pseudo_weights = joined.weights[8:] * 12 / 20
-        partly = [r for r in own.values() if not (r["mask"] and r["gender"] and r["age"])]
-        allowed = slow_weights(list(own.values()), target)
-        for row in pseudo_weights.tolist():
-            assert any(row == pytest.approx(w, abs=1e-5) for w in allowed)
-        assert partly
-
-
-def slow_weights(rows: list[dict[str, str]], target: str) -> list[list[float]]:
-    """λ 0.5 times the confidence of each head, 0 where it is not believed."""
-    factors = ("mask", "gender", "age")
-    if target == "joint":
-        return [[0.5 * float(r["confidence"]) if all(r[f] for f in factors) else 0.0] for r in rows]
-    return [[0.5 * float(r[f"confidence/{f}"]) if r[f] else 0.0 for f in factors] for r in rows]
-
-
-@pytest.mark.usefixtures("no_plots")
-def test_a_weight_of_zero_is_training_on_labels_only(done: Run, drawn: Path, tmp_path: Path) -> None:
-    """With LayerNorm; batch statistics would see the pseudo-labeled images."""
-    shared = {"model": {"backbone": "test_vit", "image_size": 160, "neck": "none"}, "train": {"steps": 2}}
-    table = {"pseudo_labels": str(rounds_of(done)[1].pseudo_labels)}
-    runs = [
-        train(series_config(drawn, tmp_path, data=data, pseudo={"weight": w}, **shared), quiet=True)
-        for data, w in (({}, 1.0), (table, 0.0), (table, 1.0))
-    ]
-    alone, nothing, more = (weights_of(r.dir) for r in runs if r is not None)
-    assert max(float((alone[k] - nothing[k]).abs().max()) for k in alone) < 1e-4
-    assert max(float((alone[k] - more[k]).abs().max()) for k in alone) > 1e-4
-
-
-@pytest.mark.usefixtures("no_plots")
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"pseudo": {"labels": "soft", "rule": "top_k", "top_k": 5, "weighting": "constant"}},
-        {"pseudo": {"labels": "soft", "masks": "joint"}, "data": {"target": "joint"}, "train": {"accumulate": 2}},
-        {"pseudo": {"rule": "threshold", "threshold": 0.1, "cap": 2.0}, "train": {"sampler": "balanced", "workers": 2}},
-    ],
-    ids=["soft", "soft+joint+accumulate", "threshold+cap+balanced"],
-)
-def test_every_kind_of_setting_trains(drawn: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
-    settings = settings | {"pseudo": {"rounds": 1, **settings["pseudo"]}}
-    run = pseudo(series_config(drawn, tmp_path, **settings), quiet=True)
-    rows = table_of(rounds_of(run)[1])
-    assert ("p/worn/male/<30" in rows[0]) == (settings["pseudo"].get("labels") == "soft")
-    assert run.status["status"] == "finished"
-
-
-# ---- with consistency, from other weights, from another run ----
-
-
-@pytest.mark.usefixtures("no_plots")
-def test_consistency_is_for_what_has_no_whole_pseudo_label(
-    done: Run, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    start = {"start_from": str(rounds_of(done)[0].path), "rounds": 2, "percentile_step": 0.5, "masks": "joint"}
-    run = pseudo(series_config(drawn, tmp_path, algorithm={"name": "uda"}, pseudo=start))
-    first, second = rounds_of(run)[1:]
-    whole = {r["sha256"] for r in table_of(first)}
-    pool = [line.split(",") for line in first.unlabeled.read_text().splitlines()[1:]]
-    used = {cells[2] for cells in pool if cells[-1] == "used"}
-    assert used
-    assert not whole & used
-    assert len(used) + len(whole) == len(read_probabilities(first.pool))
-    assert first.config().algorithm.name == "uda"
-    assert "consistency" in first.records()[0]["terms"]
-    # Round 2 believes all of them.
-    assert "none is left for consistency" in " ".join(capsys.readouterr().out.split())
-    assert second.config().algorithm.name == "supervised"
-    assert not second.unlabeled.is_file()
-    assert "consistency" not in second.records()[0]["terms"]
-
-
-@pytest.mark.usefixtures("no_plots")
-def test_a_warm_start_begins_with_the_weights_of_the_round_before(done: Run, drawn: Path, tmp_path: Path) -> None:
-    start = {"start_from": str(rounds_of(done)[0].path), "rounds": 1}
-    still = {"optim": {"lr": 1e-12}, "train": {"ema_decay": 0.0}}
-    warm, fresh = (
-        pseudo(series_config(drawn, tmp_path / n, pseudo={**start, "warm_start": w}, **still), quiet=True)
-        for n, w in (("warm", True), ("fresh", False))
-    )
-    before = weights_of(rounds_of(done)[0])
-    name = "backbone.conv_stem.weight"
-    assert torch.allclose(weights_of(rounds_of(warm)[1])[name], before[name], atol=1e-6)
-    assert not torch.allclose(weights_of(rounds_of(fresh)[1])[name], before[name], atol=1e-3)
-
-
-@pytest.mark.usefixtures("no_plots")
-def test_a_finished_run_serves_as_round_0(done: Run, drawn: Path, tmp_path: Path) -> None:
-    start = rounds_of(done)[0]
-    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in start.path.rglob("*") if p.is_file()}
-    run = pseudo(series_config(drawn, tmp_path, pseudo={"start_from": str(start.path), "rounds": 1}), quiet=True)
-    assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in start.path.rglob("*") if p.is_file()} == before
-    assert not rounds_of(run)[0].path.exists()
-    own, other = rounds_of(run)[1], rounds_of(done)[1]
-    assert own.pseudo_labels.read_bytes() == other.pseudo_labels.read_bytes()
-    assert same_weights(own, other)
-    assert run.status["rounds"][0]["run"] == start.path.as_posix()
-    assert run.status["best_round"] in {0, 1}
 
 
 def test_a_finished_series_is_not_done_again(done: Run, drawn: Path) -> None:
@@ -341,58 +179,3 @@ def test_a_finished_series_is_not_done_again(done: Run, drawn: Path) -> None:
 def test_the_api_door(done: Run) -> None:
     assert ssl_mask.pseudo is pseudo
     assert ssl_mask.load_run("pseudo-001", done.path.parent).scores == done.scores
-
-
-# ---- when to stop, and what to keep ----
-
-SCHEMA = LabelSchema((Factor("kind", ("cat", "dog", "owl")),))
-
-
-def handmade(folder: Path, wrong: list[set[int]]) -> SeriesDir:
-    """A series whose rounds got these of 60 validation images (of 20 groups) wrong."""
-    series = SeriesDir(folder)
-    rows = tuple(Row(f"{i}.jpg", f"g{i // 3}", "val", "t", (i % 3,), digest=str(i)) for i in range(60))
-    val = Manifest(folder, "table", SCHEMA, rows, True, Submission("image", ("kind",), "names"))
-    for number, missed in enumerate(wrong):
-        run = series.round(number)
-        predicted = [(i + 1) % 3 if i in missed else i % 3 for i in range(60)]
-        write_probabilities(run.validation, val, np.eye(3)[predicted])
-        run.metrics.write_text(json.dumps({"kind": "val", "step": 1, "cpu_seconds": 1.0}) + "\n")
-        counts = {"pool": 1, "selected": 1, "whole": 1, "flipped": 0, "agreement": None, "rule": "top_k", "heads": {}}
-        run.selection.write_text(json.dumps(counts))
-    return series
-
-
-@pytest.mark.parametrize(
-    ("wrong", "stops"),
-    [
-        ([set(range(3)), set(range(30))], True),  # half of the groups
-        ([set(range(3)), set(range(3, 7))], False),  # one image more, others than before
-        ([set(range(3)), set(range(3))], False),
-        ([set(range(30)), set(range(3))], False),
-        ([set(range(30)), set(range(3)), set(range(6, 40))], True),  # against the best so far, not the first
-        ([set(range(3)), set(range(20)), set(range(30))], True),
-    ],
-)
-def test_a_clear_fall_stops_and_noise_does_not(drawn: Path, tmp_path: Path, wrong: list[set[int]], stops: bool) -> None:
-    series = handmade(tmp_path, wrong)
-    assert stopped_early(series_config(drawn, tmp_path), series, len(wrong) - 1) == stops
-    assert not stopped_early(series_config(drawn, tmp_path), series, 0)
-
-
-def test_of_equal_rounds_the_first_is_kept() -> None:
-    rows = [{"round": n, "macro_f1": {"value": v}} for n, v in enumerate([0.5, 0.75, 0.75, 0.7])]
-    assert best_round(rows) == 1
-    assert best_round(rows[:1]) == 0
-
-
-@pytest.mark.usefixtures("no_plots")
-def test_a_series_that_falls_ends_and_keeps_the_best(
-    done: Run, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("ssl_mask.workflows.pseudo.stopped_early", lambda *_: _[-1] == 1)
-    start = {"start_from": str(rounds_of(done)[0].path), "rounds": 3}
-    run = pseudo(series_config(drawn, tmp_path, pseudo=start))
-    assert run.status["status"] == "finished"
-    assert not rounds_of(run)[2].path.exists()
-    assert "fell beyond its interval in round 1" in " ".join(capsys.readouterr().out.split())

@@ -27,14 +27,15 @@ SETTINGS = {
 UDA = {
     "algorithm": {"name": "uda", "threshold": 0.6, "masks": "joint", "tsa": "log", "mu": 2.0},
     "data": {"folds": 2, "unlabeled": ["extra"]},
+    "guard": {"mode": "off"},
 }
 
 
-def launch(processes: int, faces: Path, work: Path, **sections: Any) -> Path:
+def launch(processes: int, faces: Path, work: Path, verb: str = "train", **sections: Any) -> Path:
     (work / "config.yaml").write_text(yaml.safe_dump(SETTINGS | sections))
     words = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-        "-m", "ssl_mask", "uda" if sections else "train", "--config", "config.yaml", "--data", str(faces),
+        "-m", "ssl_mask", verb, "--config", "config.yaml", "--data", str(faces),
         "--name", f"p{processes}",
     ]  # fmt: skip
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
@@ -61,7 +62,7 @@ def test_two_processes_equal_one(drawn: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_equal_one_with_unlabeled_images(drawn: Path, tmp_path: Path) -> None:
     """Ranks with different numbers of survivors and of kept labels: the loss is the mean over all of all ranks."""
-    one, two = (launch(n, drawn, tmp_path, **UDA) for n in (1, 2))
+    one, two = (launch(n, drawn, tmp_path, "uda", **UDA) for n in (1, 2))
     records = [[json.loads(x) for x in (r / "metrics.jsonl").read_text().splitlines()] for r in (one, two)]
     steps = [[r for r in lines if r["kind"] == "train"] for lines in records]
     assert len(steps[0]) == 3
@@ -73,3 +74,33 @@ def test_two_processes_equal_one_with_unlabeled_images(drawn: Path, tmp_path: Pa
             assert alone["stats"][name] == pytest.approx(shared["stats"][name], abs=1e-3)
     probs = [pd.read_parquet(run / "validation.parquet").filter(like="p/").to_numpy() for run in (one, two)]
     np.testing.assert_allclose(probs[0], probs[1], atol=2e-3)
+
+
+PSEUDO = {
+    "data": {"folds": 2, "unlabeled": ["extra"]},
+    "pseudo": {"rounds": 1, "rule": "percentile"},
+    "guard": {"mode": "off"},
+}
+
+
+@pytest.mark.slow
+def test_two_processes_score_a_pool_in_shards_without_loss_or_duplicates(drawn: Path, tmp_path: Path) -> None:
+    """Round 0 is one and the same run, so that both score with the same weights."""
+    start = launch(1, drawn, tmp_path).rename(tmp_path / "start")
+    pseudo = {**PSEUDO["pseudo"], "start_from": str(start)}
+    one, two = (launch(n, drawn, tmp_path, "pseudo", **PSEUDO | {"pseudo": pseudo}) for n in (1, 2))
+    pools = [pd.read_parquet(run / "rounds/01/pool.parquet") for run in (one, two)]
+    assert pools[0]["path"].is_unique
+    assert len(pools[0]) == 52
+    exact = [c for c in pools[0].columns if not c.startswith("p/")]
+    pd.testing.assert_frame_equal(pools[0][exact], pools[1][exact])
+    np.testing.assert_allclose(*(p.filter(like="p/").to_numpy() for p in pools), atol=1e-5)
+    tables = [pd.read_csv(run / "rounds/01/pseudo_labels.csv") for run in (one, two)]
+    pd.testing.assert_frame_equal(*tables, check_exact=False, atol=2e-5)
+    status = [json.loads((run / "run.json").read_text()) for run in (one, two)]
+    assert [s["status"] for s in status] == ["finished", "finished"]
+    losses = [
+        [json.loads(x)["loss"] for x in (run / "rounds/01/metrics.jsonl").read_text().splitlines() if '"train"' in x]
+        for run in (one, two)
+    ]
+    np.testing.assert_allclose(*losses, atol=1e-3)

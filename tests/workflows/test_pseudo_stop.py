@@ -1,0 +1,70 @@
+"""When a series stops early, and which round it keeps: on hand-made validation tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from series import rounds_of, series_config
+
+from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.reports.tables import write_probabilities
+from ssl_mask.runs import Run
+from ssl_mask.studies import SeriesDir
+from ssl_mask.workflows.pseudo import pseudo
+from ssl_mask.workflows.pseudo_report import best_round, stopped_early
+
+SCHEMA = LabelSchema((Factor("kind", ("cat", "dog", "owl")),))
+
+
+def handmade(folder: Path, wrong: list[set[int]]) -> SeriesDir:
+    """A series whose rounds got these of 60 validation images (of 20 groups) wrong."""
+    series = SeriesDir(folder)
+    rows = tuple(Row(f"{i}.jpg", f"g{i // 3}", "val", "t", (i % 3,), digest=str(i)) for i in range(60))
+    val = Manifest(folder, "table", SCHEMA, rows, True, Submission("image", ("kind",), "names"))
+    for number, missed in enumerate(wrong):
+        run = series.round(number)
+        predicted = [(i + 1) % 3 if i in missed else i % 3 for i in range(60)]
+        write_probabilities(run.validation, val, np.eye(3)[predicted])
+        run.metrics.write_text(json.dumps({"kind": "val", "step": 1, "cpu_seconds": 1.0}) + "\n")
+        counts = {"pool": 1, "selected": 1, "whole": 1, "flipped": 0, "agreement": None, "rule": "top_k", "heads": {}}
+        run.selection.write_text(json.dumps(counts))
+    return series
+
+
+@pytest.mark.parametrize(
+    ("wrong", "stops"),
+    [
+        ([set(range(3)), set(range(30))], True),  # half of the groups
+        ([set(range(3)), set(range(3, 7))], False),  # one image more, others than before
+        ([set(range(3)), set(range(3))], False),
+        ([set(range(30)), set(range(3))], False),
+        ([set(range(30)), set(range(3)), set(range(6, 40))], True),  # against the best so far, not the first
+        ([set(range(3)), set(range(20)), set(range(30))], True),
+    ],
+)
+def test_a_clear_fall_stops_and_noise_does_not(drawn: Path, tmp_path: Path, wrong: list[set[int]], stops: bool) -> None:
+    series = handmade(tmp_path, wrong)
+    assert stopped_early(series_config(drawn, tmp_path), series, len(wrong) - 1) == stops
+    assert not stopped_early(series_config(drawn, tmp_path), series, 0)
+
+
+def test_of_equal_rounds_the_first_is_kept() -> None:
+    rows = [{"round": n, "macro_f1": {"value": v}} for n, v in enumerate([0.5, 0.75, 0.75, 0.7])]
+    assert best_round(rows) == 1
+    assert best_round(rows[:1]) == 0
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_series_that_falls_ends_and_keeps_the_best(
+    done: Run, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ssl_mask.workflows.pseudo.stopped_early", lambda *_: _[-1] == 1)
+    start = {"start_from": str(rounds_of(done)[0].path), "rounds": 3}
+    run = pseudo(series_config(drawn, tmp_path, pseudo=start))
+    assert run.status["status"] == "finished"
+    assert not rounds_of(run)[2].path.exists()
+    assert "fell beyond its interval in round 1" in " ".join(capsys.readouterr().out.split())
