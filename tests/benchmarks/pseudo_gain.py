@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -77,6 +78,7 @@ def child(options: argparse.Namespace) -> Entry:
         "train": {"steps": job["steps"], "batch_size": job["batch"], "eval_every": job["steps"] // 4},
         "guard": {"mode": "off"},  # what is measured here is the gain; leak_gain.py measures leaks
     }
+    shutil.rmtree(runs / name, ignore_errors=True)  # of a run that was killed
     if job["kind"] not in ("labels only", "raw"):
         layers["data"]["unlabeled"] = [str(options.data / "extra")]
     if job["kind"] == "raw":
@@ -95,7 +97,7 @@ def child(options: argparse.Namespace) -> Entry:
         "run": str(run.path),
         "cpu": max(r["cpu_seconds"] for r in records if r["kind"] == "val"),
         "val": {k: run.scores[k] for k in ("macro_f1", "accuracy", "step")},
-        "rounds": [{k: r[k] for k in ("round", "selected", "pool", "heads", "audit")} for r in rounds],
+        "believed": [{k: r[k] for k in ("round", "selected", "pool", "heads", "audit")} for r in rounds],
         "raw": raw_selection(run, options) if job["kind"] == "raw" else None,
         "names": [PurePosixPath(r.path).name for r in predictions.manifest.rows],
         "predicted": predictions.probs.argmax(axis=1).tolist(),
@@ -184,7 +186,7 @@ def selections(screen: Console, by_kind: dict[str, list[Entry]]) -> None:
     table = Table("what", "seed", "round", "labels believed", "right on extra/", "by factor", "recall")
     for kind in ("precision", "soft", "precision uda"):
         for entry in by_kind[kind]:
-            for row in entry["rounds"]:
+            for row in entry["believed"]:
                 labels, factors = row["audit"]["labels"], row["audit"]["factors"]
                 parts = ", ".join(f"{n} {_share(f['precision'])} of {f['believed']}" for n, f in factors.items())
                 cells = [str(labels["believed"]), _share(labels["precision"]), parts, _share(labels["recall"])]
