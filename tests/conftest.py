@@ -9,19 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_runs import TINY
 
 from ssl_mask.config import merge, resolve
 from ssl_mask.data.adapters.demo import draw_demo
 from ssl_mask.sections import RunConfig
-
-TINY: dict[str, Any] = {
-    "preset": "none",
-    "model": {"backbone": "test_efficientnet", "weights": "none", "image_size": 32, "embedding_size": 16},
-    "train": {"steps": 6, "batch_size": 8, "eval_every": 3, "log_every": 1, "workers": 0},
-    "data": {"folds": 2},
-    "guard": {"mode": "off"},
-}
-"""Settings for runs that take seconds. The guard has tests of its own."""
 
 
 @pytest.fixture(scope="session", autouse=True)

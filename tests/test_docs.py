@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TINY
+from tiny_runs import TINY
 
 from ssl_mask.cli.app import app, main
 

@@ -77,6 +77,7 @@ def test_a_hidden_flipped_and_reencoded_copy_is_caught(clean_extra: Path, tiny: 
     assert sum("left out" in use for use in used.values()) == 1
 
 
+@pytest.mark.slow
 def test_the_mark_of_declared_test_photos_reaches_every_file_and_score(drawn: Path, tiny: Tiny, tmp_path: Path) -> None:
     """Pool, two pseudo rounds, a run from their weights, an ensemble with a clean run, and a later prediction."""
     asked: dict[str, Any] = {"data": {"root": str(drawn), "unlabeled": ["eval/images"]}, "guard": DECLARED}
