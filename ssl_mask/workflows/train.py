@@ -64,6 +64,7 @@ def train(
     accelerator = setup.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     job = build(config, accelerator, console)
+    job.batches(workers=0)  # refuses what is wrong with the augmentation before there is a run
     if dry_run:
         estimate(job)
         return None

@@ -250,7 +250,7 @@ def test_an_empty_pool(cli: Cli, faces: Path) -> None:
 def test_a_pool_with_unreadable_files(cli: Cli, faces: Path) -> None:
     (faces / "extra/broken.jpg").write_bytes(b"\xff\xd8 cut")
     refused_pool(cli, faces, "1 of", "cannot be read", "broken.jpg", "--on-bad skip")
-    code, _ = cli("uda", "--data", str(faces), "--unlabeled", "extra", "--on-bad", "skip", *SMALL)
+    code, _ = cli("uda", "--data", str(faces), "--unlabeled", "extra", "--on-bad", "skip", "--drop-overlap", *SMALL)
     assert code == 0
     assert "broken.jpg" in Path("runs/uda-001/unlabeled.csv").read_text()
 
