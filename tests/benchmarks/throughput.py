@@ -172,7 +172,7 @@ def build_job(root: Path, *, cache: Path, min_groups: int) -> Job:
     from ssl_mask.workflows.train import build
 
     section = {"root": str(root), "cache": str(cache), "min_groups": min_groups}
-    config = load_config({"data": section, "train": {"steps": 1_000_000}})
+    config = load_config({"data": section, "train": {"steps": 1_000_000}, "guard": {"mode": "off"}})
     return build(config, setup.make_accelerator(config.train.precision), Console(quiet=True))
 
 

@@ -115,6 +115,7 @@ def child(options: argparse.Namespace) -> Entry:
         "model": {"image_size": job["size"]},
         "train": {"steps": job["steps"], "batch_size": job["batch"], "eval_every": job["steps"] // 4},
         "algorithm": algorithm,
+        "guard": {"mode": "off"},
     }
     if algorithm["name"] == "uda":
         layers["data"]["unlabeled"] = [str(options.data / "extra")]
