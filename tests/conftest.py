@@ -45,7 +45,8 @@ def tiny(drawn: Path, tmp_path: Path) -> Callable[..., RunConfig]:
     """Make a configuration that trains in seconds; keyword arguments are sections to change."""
 
     def make(**sections: Any) -> RunConfig:
-        base = merge(TINY, {"runs": str(tmp_path / "runs"), "data": {"root": str(drawn)}})
+        places = {"runs": str(tmp_path / "runs"), "guard": {"cards": str(tmp_path / "data_cards")}}
+        base = merge(TINY, {**places, "data": {"root": str(drawn)}})
         return resolve([base, sections], has_gpu=lambda: False)
 
     return make

@@ -65,7 +65,7 @@ def write_rounds(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Validation scores with their intervals, and how much was believed and how right it was, by round."""
     numbers = [r["round"] for r in rows]
     later = [r for r in rows if r["round"] > 0]
-    with figure(path, 1, 2, (11, 4.2)) as axes:
+    with figure(path, 1, 2, (12.5, 4.2)) as axes:
         for i, key in enumerate(("macro_f1", "accuracy")):
             values = np.asarray([[r[key][k] for k in ("value", "low", "high")] for r in rows])
             spread = np.abs(values[:, 1:] - values[:, :1]).T
@@ -86,7 +86,7 @@ def write_rounds(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 axes[0, 1].plot(rounds, _gaps(true), f"C{i}s-", label=f"{name}: really right (audit)")
         axes[0, 1].set(title="What was believed", xlabel="round", xticks=rounds, ylim=(0, 1.02))
         if later:
-            axes[0, 1].legend(fontsize=7)
+            axes[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _gaps(values: Sequence[float | None]) -> list[float]:

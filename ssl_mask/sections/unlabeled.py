@@ -68,6 +68,8 @@ class GuardConfig(Section):
     """Who declares it, and why. Needed for `transductive`."""
     rule: str | None = None
     """The rule (of the competition, of the task) that allows it. Needed for `transductive`."""
+    cards: Path = Path("data_cards")
+    """Folder for a data card a pool, beside those in the run; of the working folder."""
     allow: Path | None = None
     """CSV of pairs that may stand on both sides: `first`, `second`, `reason`."""
 

@@ -42,7 +42,12 @@ def demo(
         return summary, None, None
     layers: list[dict[str, Any]] = [
         parse_assignments(SETTINGS),
-        {"seed": seed, "runs": str(into / "runs"), "data": {"root": str(into), "layout": "mask18"}},
+        {
+            "seed": seed,
+            "runs": str(into / "runs"),
+            "data": {"root": str(into), "layout": "mask18"},
+            "guard": {"cards": str(into / "data_cards")},
+        },
     ]
     run = train(resolve(layers, has_gpu=setup.has_gpu), quiet=quiet)
     assert run is not None  # only a dry run returns none

@@ -81,8 +81,9 @@ def publish(config: RunConfig, series: SeriesDir, last: int) -> None:
     """Make the best round so far the series' own: its weights, its validation, its data; and write the card."""
     rows = summaries(config, series, last)
     best = run_of(config, series, best_round(rows))
-    copied = [best.best, best.validation, best.manifest, best.environment, *best.best.parent.glob("seen-*.npz")]
-    for source in copied:
+    copied = [best.best, best.validation, best.manifest, best.environment, best.findings]
+    copied += best.best.parent.glob("seen-*.npz")
+    for source in (s for s in copied if s.is_file()):  # there are no findings where the guard was off
         with atomic_path(series.path / source.relative_to(best.path)) as partial:
             shutil.copyfile(source, partial)
     status = best.status()

@@ -196,7 +196,7 @@ def start_run(job: Job) -> RunDir:
     write_text(run.manifest, job.manifest.to_csv())
     if job.unlabeled is not None:
         write_text(run.unlabeled, job.unlabeled.to_csv())
-    write_cards(run, job.guarded, job.config.runs.parent / "data_cards")
+    write_cards(run, job.guarded, job.config.guard.cards)
     run.update(steps=job.training.steps, data=data_record(job), **leakage_record(job.guarded, job.ancestors, run))
     job.console.say(f"Run    {run.path}")
     return run

@@ -197,7 +197,7 @@ def test_an_unreadable_test_image_makes_the_check_incomplete(faces: Path, tiny: 
 
 
 def test_cards_stand_in_the_run_and_in_the_working_folder(drawn: Path, tiny: Tiny, tmp_path: Path) -> None:
-    run = run_of(tiny(guard=ON, data={"root": str(drawn)}))
+    run = run_of(tiny(guard=ON, data={"root": str(drawn)}, runs=str(tmp_path / "deep/down/runs")))
     for folder in (run.path / "data_cards", tmp_path / "data_cards"):
         assert {p.name for p in folder.glob("*.md")} == {"train.md", "val.md", "test.md"}
     found = json.loads((run.path / "data_cards/findings.json").read_text())

@@ -27,7 +27,7 @@ SETTINGS = {
 UDA = {
     "algorithm": {"name": "uda", "threshold": 0.6, "masks": "joint", "tsa": "log", "mu": 2.0},
     "data": {"folds": 2, "unlabeled": ["extra"]},
-    "guard": {"mode": "off"},
+    "guard": {"drop_overlap": True},
 }
 
 
@@ -79,7 +79,7 @@ def test_two_processes_equal_one_with_unlabeled_images(drawn: Path, tmp_path: Pa
 PSEUDO = {
     "data": {"folds": 2, "unlabeled": ["extra"]},
     "pseudo": {"rounds": 1, "rule": "percentile"},
-    "guard": {"mode": "off"},
+    "guard": {"drop_overlap": True},
 }
 
 
