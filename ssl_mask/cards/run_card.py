@@ -79,7 +79,9 @@ def _leakage(run: RunDir, status: dict[str, Any]) -> list[str]:
         parts += [f"- {text}" for text in found["verdict"]["warnings"]]
         parts.append("What was compared, and how: `data_cards/`.")
     if not status.get("seen"):
-        parts.append("The guard was off, for this run or for one that it builds on.")
+        unknown = "unknown" in status.get("ancestors", [])
+        why = "nobody knows which run made its pseudo-labels" if unknown else "this run or one that it builds on"
+        parts.append(f"What it has seen is not kept: {why}" + ("." if unknown else " was trained with the guard off."))
     return parts
 
 

@@ -1,6 +1,6 @@
 """Pseudo-labels on disk and in memory: a CSV that a person can read and edit, a row an image that is believed.
 
-    image,sha256,label,<factor>…,confidence,margin,confidence/<factor>…,first_round,flips[,p/<joint class>…]
+    image,sha256,group,label,<factor>…,confidence,margin,confidence/<factor>…,first_round,flips[,p/<joint class>…]
 
 A factor that is not believed is an empty cell. `label` is for the eye; the factors' own columns count.
 """
@@ -107,7 +107,7 @@ def to_csv(labels: PseudoLabels) -> str:
     names = [f.name for f in schema.factors]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    header = ["image", "sha256", "label", *names, "confidence", "margin", *(f"confidence/{n}" for n in names)]
+    header = ["image", "sha256", "group", "label", *names, "confidence", "margin", *(f"confidence/{n}" for n in names)]
     probs = [] if labels.probs is None else [f"p/{c}" for c in schema.joint_classes]
     writer.writerow([*header, "first_round", "flips", *probs])
     for i, row in enumerate(labels.manifest.rows):
@@ -117,8 +117,8 @@ def to_csv(labels: PseudoLabels) -> str:
         soft = [] if labels.probs is None else [f"{p:.6f}" for p in labels.probs[i].tolist()]
         confidence = [f"{c:.6f}" for c in labels.confidence[i].tolist()]
         writer.writerow([
-            (labels.manifest.root / row.path).as_posix(), row.digest, "/".join(c or "?" for c in chosen), *chosen,
-            confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:], labels.first_round[i], labels.flips[i], *soft,
+            (labels.manifest.root / row.path).as_posix(), row.digest, row.group, "/".join(c or "?" for c in chosen),
+            *chosen, confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:], labels.first_round[i], labels.flips[i], *soft,
         ])  # fmt: skip
     return out.getvalue()
 
@@ -145,7 +145,17 @@ def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:
         if seen.setdefault(digest, where) != where or not digest:
             what = f"stands already at {seen[digest]}" if digest else "has no sha256"
             raise DataError(f"{where}: {cells['image']} {what}.", hint="Keep one row an image, with its SHA-256.")
-        rows.append(Row(cells["image"], "", "unlabeled", where, None, id=Path(cells["image"]).name, digest=digest))
+        rows.append(
+            Row(
+                cells["image"],
+                cells.get("group", ""),
+                "unlabeled",
+                where,
+                None,
+                id=Path(cells["image"]).name,
+                digest=digest,
+            )
+        )
         records.append(_record(cells, schema, where))
     if not rows:
         raise DataError(f"{table} has no rows.", hint="Select anew with a lower bar, or train without it.")

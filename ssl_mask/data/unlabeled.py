@@ -53,8 +53,9 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
         for p, where in found.items()
     ]
     return Manifest(
-        root, "unlabeled", manifest.schema, tuple(rows), False, manifest.submission, f"{len(rows)} unlabeled images"
-    )
+        root, "unlabeled", manifest.schema, tuple(rows), any(r.group for r in rows), manifest.submission,
+        f"{len(rows)} unlabeled images",
+    )  # fmt: skip
 
 
 def _images_of(source: str, manifest: Manifest) -> Iterator[tuple[Path, str]]:

@@ -83,10 +83,8 @@ def choose(asked: PseudoConfig, number: int, pool: Scored, judged: Scored, label
     }
     top = [believe(p) for p in parts.values()]
     if asked.masks == "joint":
-        labels, known = (
-            schema.part(believe(pool.probs).predicted),
-            heads["joint"].selected[:, None] | np.zeros_like(lent),
-        )
+        labels = schema.part(believe(pool.probs).predicted)
+        known = heads["joint"].selected[:, None] | np.zeros_like(lent)
     else:
         labels = np.stack([b.predicted for b in top], axis=1)
         known = np.stack([h.selected for h in heads.values()], axis=1) | lent

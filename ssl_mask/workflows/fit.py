@@ -62,8 +62,8 @@ class Job:
     training: Training
     workers: int
     guarded: Guarded
-    ancestors: tuple[RunDir, ...]
-    """The runs whose weights or predictions this one builds on."""
+    ancestors: tuple[RunDir | None, ...]
+    """The runs whose weights or predictions this one builds on; None: one that is not known."""
     run: RunDir | None = None
     progress: Progress = field(default_factory=Progress)
     collapsed: set[str] = field(default_factory=set)

@@ -60,8 +60,8 @@ def union(*parts: Fingerprints) -> Fingerprints:
 # ---- at training time ----
 
 
-def seen_of(guarded: Guarded, ancestors: Iterable[RunDir]) -> Seen | None:
-    """What a run and the runs it came from have seen; None where one of them did not keep it."""
+def seen_of(guarded: Guarded, ancestors: Iterable[RunDir | None]) -> Seen | None:
+    """What a run and the runs it came from have seen; None where one of them is not known or did not keep it."""
     if guarded.findings is None:
         return None
     parts: dict[Role, list[Fingerprints]] = {role: [] for role in SEEN_ROLES}
@@ -71,7 +71,7 @@ def seen_of(guarded: Guarded, ancestors: Iterable[RunDir]) -> Seen | None:
             prints = guarded.prints[pool.name]
             parts[pool.role].append(prints.at([i for i, d in enumerate(prints.digests) if d and d not in dropped]))
     for run in ancestors:
-        before = read_seen(run, load_about(run))
+        before = read_seen(run, load_about(run)) if run is not None else None
         if before is None:
             return None
         for role, prints in before.items():
@@ -98,7 +98,7 @@ def load_about(run: RunDir) -> dict[str, Any]:
     return load_checkpoint(run.best).about
 
 
-def inherited(guarded: Guarded, ancestors: Iterable[RunDir]) -> dict[str, Status]:
+def inherited(guarded: Guarded, ancestors: Iterable[RunDir | None]) -> dict[str, Status]:
     """Marks of a run: its own, and those of the runs it came from; worst wins.
 
     A pool that only an ancestor knew keeps its mark; a pool that only this run knows has this run's: the ancestor's
@@ -106,15 +106,15 @@ def inherited(guarded: Guarded, ancestors: Iterable[RunDir]) -> dict[str, Status
     """
     marks = dict(guarded.marks)
     for run in ancestors:
-        about = load_about(run)
+        about = load_about(run) if run is not None else {}
         for digest, status in (about.get("marks") or {}).items():
             marks[digest] = worst(marks.get(digest, "clean"), status)
-        if about.get("seen") is None:  # its guard was off: nobody knows what it has seen
+        if about.get("seen") is None:  # its guard was off, or it is not known: nobody knows what it has seen
             marks = {digest: worst(status, "not-checked") for digest, status in marks.items()}
     return marks
 
 
-def leakage_record(guarded: Guarded, ancestors: Sequence[RunDir], run: RunDir) -> dict[str, Any]:
+def leakage_record(guarded: Guarded, ancestors: Sequence[RunDir | None], run: RunDir) -> dict[str, Any]:
     """What a run's status and its checkpoint say of the guard; keeps what was seen beside the checkpoint."""
     marks = inherited(guarded, ancestors) if guarded.findings is not None else {}
     return {
@@ -122,7 +122,7 @@ def leakage_record(guarded: Guarded, ancestors: Sequence[RunDir], run: RunDir) -
         "marks": marks,
         "declaration": vars(guarded.declared) if guarded.declared is not None else None,
         "seen": keep_seen(run, seen_of(guarded, ancestors)),
-        "ancestors": [str(r.path) for r in ancestors],
+        "ancestors": ["unknown" if r is None else str(r.path) for r in ancestors],
     }
 
 
@@ -173,7 +173,12 @@ def _standing(carrier: Carrier, pool: Manifest, test: Pool, console: Console) ->
     run, about = carrier
     config, seen = run.config(), read_seen(run, about)
     if seen is None:
-        return Standing("not-checked", "", {}, (f"{run.name}, or a run it came from, was trained with the guard off",))
+        return Standing(
+            "not-checked",
+            "",
+            {},
+            (f"nobody knows all that {run.name} has seen: its guard was off, or that of a run it came from",),
+        )
     pools = [test]
     known: dict[str, Fingerprints] = {}
     for role, prints in seen.items():

@@ -122,11 +122,8 @@ def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
     if guarded.drops:
         train_side, val_side = (s.without(guarded.dropped(n)) for n, s in (("train", train_side), ("val", val_side)))
         pseudo = None if pseudo is None else pseudo.without(guarded.dropped("pseudo-labeled"))
-        unlabeled = (
-            None
-            if unlabeled is None
-            else unlabeled.without(guarded.dropped("unlabeled"), "overlaps test or validation")
-        )
+        if unlabeled is not None:
+            unlabeled = unlabeled.without(guarded.dropped("unlabeled"), "overlaps validation or test images")
         rows = manifest.with_rows(train_side.manifest.rows + val_side.manifest.rows)
     if unlabeled is not None and not len(unlabeled.manifest):
         console.warn("Every image of the pool has a pseudo-label: none is left for consistency, which is off.")
@@ -172,12 +169,12 @@ def read_by(
     return pools
 
 
-def ancestors_of(config: RunConfig) -> list[RunDir]:
-    """The runs whose weights or predictions a run builds on."""
-    found = [find_run(config.init_from, config.runs)] if config.init_from is not None else []
+def ancestors_of(config: RunConfig) -> list[RunDir | None]:
+    """The runs whose weights or predictions a run builds on; None for pseudo-labels that nobody knows the origin of."""
+    found: list[RunDir | None] = [find_run(config.init_from, config.runs)] if config.init_from is not None else []
     if config.data.pseudo_labels is not None:
         teacher = RunDir(config.data.pseudo_labels.parent).teacher()
-        found += [RunDir(teacher)] if teacher is not None else []
+        found.append(RunDir(teacher) if teacher is not None else None)
     return found
 
 

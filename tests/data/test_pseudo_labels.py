@@ -20,7 +20,7 @@ from ssl_mask.errors import DataError
 from ssl_mask.sections import DataConfig, PseudoConfig
 
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half, worn", "none")), Factor("kind", ("cat", "dog"))))
-HEADER = "image,sha256,label,cover,kind,confidence,margin,confidence/cover,confidence/kind,first_round,flips"
+HEADER = "image,sha256,group,label,cover,kind,confidence,margin,confidence/cover,confidence/kind,first_round,flips"
 Edit = Callable[[list[str]], list[str]]
 
 

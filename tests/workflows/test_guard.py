@@ -165,11 +165,27 @@ def test_off_means_not_checked_downstream(drawn: Path, tiny: Tiny, tmp_path: Pat
     run_of(tiny(name="off", train={"steps": 3}))
     heir = run_of(tiny(name="heir", guard=ON, init_from="off", train={"steps": 3}))
     assert set(heir.status["marks"].values()) == {"not-checked"}
-    assert "The guard was off" in (heir.path / "run_card.md").read_text()
+    assert "trained with the guard off" in (heir.path / "run_card.md").read_text()
     made = predict(["heir"], runs_folder=tmp_path / "runs", quiet=True)
     scores = evaluate(drawn / "eval_answers.csv", made.path, load_schema(heir.dir))
     assert scores.leakage.status == "not-checked"
-    assert "guard off" in " ".join(scores.leakage.why)
+    assert "its guard was off" in " ".join(scores.leakage.why)
+
+
+def test_pseudo_labels_of_unknown_origin_are_never_clean(clean_extra: Path, tiny: Tiny, tmp_path: Path) -> None:
+    """Whoever made them may have seen the test photos: a copied table must not wash that away."""
+    (clean_extra / "eval/info.csv").unlink()  # without test photos, whose persons are not named, marks can be clean
+    data = {"root": str(clean_extra), "labeled_groups": 4, "min_groups": 1}
+    asked: dict[str, Any] = {"data": data, "guard": ON}
+    series = pseudo(tiny(**asked, pseudo={"rounds": 1, "rule": "threshold", "threshold": 0.0}), quiet=True)
+    made = series.path / "rounds/01"
+    shutil.copy(made / "pseudo_labels.csv", tmp_path / "found.csv")
+    marks = [set(json.loads((made / "run.json").read_text())["marks"].values())]
+    copied = run_of(tiny(guard=ON, data={**data, "pseudo_labels": str(tmp_path / "found.csv")}))
+    marks.append(set(copied.status["marks"].values()))
+    assert marks == [{"clean"}, {"not-checked"}]
+    assert copied.status["ancestors"] == ["unknown"] and copied.status["seen"] is None
+    assert "nobody knows which run made its pseudo-labels" in (copied.path / "run_card.md").read_text()
 
 
 def test_a_training_photo_among_the_protected_ones_is_refused(faces: Path, tiny: Tiny) -> None:

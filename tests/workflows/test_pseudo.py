@@ -23,7 +23,7 @@ from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
 
 HEADER = [
-    "image", "sha256", "label", "mask", "gender", "age", "confidence", "margin", "confidence/mask",
+    "image", "sha256", "group", "label", "mask", "gender", "age", "confidence", "margin", "confidence/mask",
     "confidence/gender", "confidence/age", "first_round", "flips",
 ]  # fmt: skip
 
