@@ -118,7 +118,8 @@ def to_csv(labels: PseudoLabels) -> str:
         confidence = [f"{c:.6f}" for c in labels.confidence[i].tolist()]
         writer.writerow([
             (labels.manifest.root / row.path).as_posix(), row.digest, row.group, "/".join(c or "?" for c in chosen),
-            *chosen, confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:], labels.first_round[i], labels.flips[i], *soft,
+            *chosen, confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:],
+            labels.first_round[i], labels.flips[i], *soft,
         ])  # fmt: skip
     return out.getvalue()
 
@@ -145,17 +146,8 @@ def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:
         if seen.setdefault(digest, where) != where or not digest:
             what = f"stands already at {seen[digest]}" if digest else "has no sha256"
             raise DataError(f"{where}: {cells['image']} {what}.", hint="Keep one row an image, with its SHA-256.")
-        rows.append(
-            Row(
-                cells["image"],
-                cells.get("group", ""),
-                "unlabeled",
-                where,
-                None,
-                id=Path(cells["image"]).name,
-                digest=digest,
-            )
-        )
+        name, group = cells["image"], cells.get("group", "")
+        rows.append(Row(name, group, "unlabeled", where, None, id=Path(name).name, digest=digest))
         records.append(_record(cells, schema, where))
     if not rows:
         raise DataError(f"{table} has no rows.", hint="Select anew with a lower bar, or train without it.")
