@@ -85,13 +85,15 @@ PSEUDO = {
 
 @pytest.mark.slow
 def test_two_processes_score_a_pool_in_shards_without_loss_or_duplicates(drawn: Path, tmp_path: Path) -> None:
-    """Round 0 is one and the same run, so that both score with the same weights."""
+    """Round 0 is one and the same run, so both score with the same weights; the guard drops the planted copies."""
     start = launch(1, drawn, tmp_path).rename(tmp_path / "start")
     pseudo = {**PSEUDO["pseudo"], "start_from": str(start)}
     one, two = (launch(n, drawn, tmp_path, "pseudo", **PSEUDO | {"pseudo": pseudo}) for n in (1, 2))
     pools = [pd.read_parquet(run / "rounds/01/pool.parquet") for run in (one, two)]
+    planted = {c["extra"] for c in json.loads((drawn / "truth.json").read_text())["leaked_extra"]}
+    assert planted
     assert pools[0]["path"].is_unique
-    assert len(pools[0]) == 52
+    assert set(pools[0]["id"]) == {p.name for p in (drawn / "extra").iterdir()} - planted
     exact = [c for c in pools[0].columns if not c.startswith("p/")]
     pd.testing.assert_frame_equal(pools[0][exact], pools[1][exact])
     np.testing.assert_allclose(*(p.filter(like="p/").to_numpy() for p in pools), atol=1e-5)
