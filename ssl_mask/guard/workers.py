@@ -10,17 +10,24 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 import cv2
+
+from ssl_mask.errors import IncompleteError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int) -> Iterator[Result]:
-    """`work` of each task, in order. At most four tasks a process are under way, so that results do not pile up."""
+    """`work` of each task, in order. At most four tasks a process are under way, so that results do not pile up.
+
+    Raises:
+        IncompleteError: a worker was killed, by want of memory or by a crash of a decoder.
+    """
     if processes <= 1:
         yield from map(work, tasks)
         return
@@ -33,6 +40,12 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise IncompleteError(
+            "The leakage check is not complete: one of its worker processes was killed.",
+            hint="Mostly the machine ran out of memory. What was read is kept, so close other programs and run again, "
+            "or run `sslmask audit --processes 1` first.",
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
