@@ -140,23 +140,26 @@ class ImageCache:
         self._remove_leftovers()
         todo = self.missing(digests)
         source = DecodedImages(paths, self.size, self.resize, max_pixels)
-        results = enumerate(_decode_ahead(todo, source, digests, threads), start=1)
-        done = 0
-        while done < len(todo):
-            with _Segment(self.folder, self.size) as segment:
-                for done, (position, future) in results:
-                    result = future.result()
-                    if not isinstance(result, ImageError):
-                        segment.add(digests[position], result)
-                    elif on_bad:
-                        on_bad(position, result)
-                    else:
-                        raise result
-                    if on_progress:
-                        on_progress(done, len(todo))
-                    if len(segment.digests) == _IMAGES_PER_SEGMENT:
-                        break
-            self._find_segments()
+        # Not the generator's own: one that is left after an error would end its threads when the garbage is collected,
+        # in whatever thread that is, and a thread that waits for itself waits for ever.
+        with ThreadPoolExecutor(threads) as pool:
+            results = enumerate(_decode_ahead(pool, todo, source, digests, at_most=2 * threads), start=1)
+            done = 0
+            while done < len(todo):
+                with _Segment(self.folder, self.size) as segment:
+                    for done, (position, future) in results:
+                        result = future.result()
+                        if not isinstance(result, ImageError):
+                            segment.add(digests[position], result)
+                        elif on_bad:
+                            on_bad(position, result)
+                        else:
+                            raise result
+                        if on_progress:
+                            on_progress(done, len(todo))
+                        if len(segment.digests) == _IMAGES_PER_SEGMENT:
+                            break
+                self._find_segments()
 
     def _find_segments(self) -> None:
         """Adds the segments that appeared since the last look. One that does not fit its index is ignored."""
@@ -179,9 +182,9 @@ class ImageCache:
 
 
 def _decode_ahead(
-    todo: Sequence[int], source: DecodedImages, digests: Sequence[str], threads: int
+    pool: ThreadPoolExecutor, todo: Sequence[int], source: DecodedImages, digests: Sequence[str], *, at_most: int
 ) -> Iterator[tuple[int, Future[Pixels | ImageError]]]:
-    """Each position with its picture or what is wrong with it, in order; at most two a thread are in memory."""
+    """Each position with its picture or what is wrong with it, in order, `at_most` so many in memory."""
 
     def decoded(position: int) -> Pixels | ImageError:
         try:
@@ -193,13 +196,12 @@ def _decode_ahead(
             return error
         return pixels
 
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[int, Future[Pixels | ImageError]]] = deque()
-        for position in todo:
-            waiting.append((position, pool.submit(decoded, position)))
-            if len(waiting) == 2 * threads:
-                yield waiting.popleft()
-        yield from waiting
+    waiting: deque[tuple[int, Future[Pixels | ImageError]]] = deque()
+    for position in todo:
+        waiting.append((position, pool.submit(decoded, position)))
+        if len(waiting) == at_most:
+            yield waiting.popleft()
+    yield from waiting
 
 
 class _Segment:

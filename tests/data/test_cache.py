@@ -142,8 +142,10 @@ def test_a_bad_image_stops_the_fill_but_not_what_came_before(tmp_path: Path) -> 
     paths, digests = images(tmp_path / "i")
     paths[6].write_bytes(paths[6].read_bytes()[:100])
     digests[6] = digest_file(paths[6])
-    with pytest.raises(ImageError, match=paths[6].name):
+    threads = threading.active_count()
+    with pytest.raises(ImageError, match=paths[6].name) as held:
         filled(tmp_path / "c", paths, digests)
+    assert threading.active_count() == threads, f"threads left to the garbage collector by {held.value}"
     assert ImageCache(tmp_path / "c", SIZE, "crop").missing(digests) == [6, 7, 8, 9]
 
 

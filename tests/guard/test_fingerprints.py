@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from multiprocessing import active_children
 from pathlib import Path
 
 import cv2
@@ -106,14 +107,16 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
-def test_what_was_decoded_before_an_interruption_is_kept(files: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_was_decoded_before_an_interruption_is_kept(files: list[Path], tmp_path: Path, processes: int) -> None:
     def stop(done: int, _: int) -> None:
         if done == 40:
             raise KeyboardInterrupt
 
     cache = tmp_path / "cache"
-    with pytest.raises(KeyboardInterrupt):
-        fingerprint(files, cache=cache, on_progress=stop)
+    with pytest.raises(KeyboardInterrupt) as held:
+        fingerprint(files, cache=cache, processes=processes, on_progress=stop)
+    assert active_children() == [], f"processes left to the garbage collector by {held.value!r}"
     totals: set[int] = set()
     fingerprint(files, cache=cache, on_progress=lambda _, total: totals.add(total))
     assert totals == {6}  # two tasks of 32 were done
