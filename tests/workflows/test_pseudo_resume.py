@@ -71,14 +71,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     whole: SeriesDir, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int
 ) -> None:
     module, name, when = MOMENTS[moment]
-    before = signal.signal(signal.SIGTERM, terminated)
+    # As in a terminal: a job that a script puts into the background is born with SIGINT ignored.
+    handlers = {signal.SIGTERM: terminated, signal.SIGINT: signal.default_int_handler}
+    before = {n: signal.signal(n, handler) for n, handler in handlers.items()}
     try:
         with monkeypatch.context() as patch:
             patch.setattr(module, name, after(getattr(module, name), when, number))
             with pytest.raises(Interrupted) as stopped:
                 pseudo(series_config(drawn, tmp_path), quiet=True)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for n, handler in before.items():
+            signal.signal(n, handler)
     series = SeriesDir(tmp_path / "pseudo-001")
     assert stopped.value.exit_code == 128 + number
     assert stopped.value.hint == f"Continue with: sslmask pseudo --resume {series.path}"
