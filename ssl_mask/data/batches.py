@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,17 +51,10 @@ class Stream:
         return [Draw(p, int(_order(self.seed, p // self.rows, self.rows)[p % self.rows])) for p in places]
 
 
-_orders: dict[tuple[int, int, int], NDArray[np.int64]] = {}
-
-
+@lru_cache(maxsize=8)  # a batch can straddle two epochs, and a step draws from three streams
 def _order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
-    """The permutation of one epoch; the last two are kept, since a batch can straddle two epochs."""
-    key = (seed, epoch, rows)
-    if key not in _orders:
-        while len(_orders) > 1:
-            _orders.pop(next(iter(_orders)))
-        _orders[key] = np.random.default_rng((seed, 0, epoch)).permutation(rows)
-    return _orders[key]
+    """The permutation of one epoch."""
+    return np.random.default_rng((seed, 0, epoch)).permutation(rows)
 
 
 def draw_weights(joint: NDArray[np.int64], sampler: str) -> NDArray[np.float64] | None:

@@ -5,16 +5,20 @@
 60 labeled persons; the pool is extra/ and the other training photos; every round has the same number of steps.
 
 - labels only: round 0
+- uda: the `uda_laptop` preset, no pseudo-labels
 - precision: the `pseudo_laptop` preset (a factor is believed where its like are right in 95 of 100 cases)
 - soft: the `pseudo_soft_laptop` preset (every image teaches, with soft labels)
-- uda: the `uda_laptop` preset, no pseudo-labels
+- soft groups: soft, and photos of one person agree on gender and age (`group_consistency`; extra/ names no persons,
+  the other training photos do)
 - precision uda: the `pseudo_uda_laptop` preset, whose rounds also train for consistency on what is not believed whole
+- soft after uda: soft, with the uda run as round 0
+- soft groups after uda: both
 - raw: what uncalibrated confidence >= 0.95 of ArcFace with scale 30 would believe of extra/, selected only
 
 Each result is of the best round by validation. Seed s trains with seed s on split s. Settings were chosen on validation
 persons; the answers of eval/ and extra/ are read here and nowhere else. Intervals are paired and by image, for the
 answers name no persons: they are too narrow. All at `--size` px and `--steps` steps of `--batch` labeled images a
-round. About 30 minutes on 2 idle cores. Every run is a process of one thread; what stands in `--out`/pseudo_gain.jsonl
+round. About 50 minutes on 2 idle cores. Every run is a process of one thread; what stands in `--out`/pseudo_gain.jsonl
 is not redone. After a change of the code, choose a new `--out`.
 """
 
@@ -38,12 +42,17 @@ from ssl_mask.metrics import accuracy, macro_f1, paired_bootstrap
 CLASSES, PERSONS = 18, 60
 PRESETS = {
     "labels only": "laptop",
+    "uda": "uda_laptop",
     "precision": "pseudo_laptop",
     "soft": "pseudo_soft_laptop",
-    "uda": "uda_laptop",
+    "soft groups": "pseudo_soft_laptop",
     "precision uda": "pseudo_uda_laptop",
+    "soft after uda": "pseudo_soft_laptop",
+    "soft groups after uda": "pseudo_soft_laptop",
     "raw": "laptop",
 }
+FIRST = ("labels only", "uda")
+"""What other kinds start from."""
 
 
 def main() -> None:
@@ -52,9 +61,8 @@ def main() -> None:
         print(json.dumps(child(options)))
         return
     same = {"rounds": options.rounds, "size": options.size, "steps": options.steps, "batch": options.batch}
-    kinds = [k for k in PRESETS if k not in ("labels only",)]
-    waves = [[{"kind": "labels only", "seed": s, **same} for s in options.seeds]]
-    waves.append([{"kind": k, "seed": s, **same} for s in options.seeds for k in kinds])
+    later = [k for k in PRESETS if k not in FIRST]
+    waves = [[{"kind": k, "seed": s, **same} for k in kinds for s in options.seeds] for kinds in (FIRST, later)]
     words = ["--data", str(options.data.resolve()), "--out", str(options.out)]
     store = options.out / "pseudo_gain.jsonl"
     entries = [e for wave in waves for e in run_all(__file__, store, wave, words, options.jobs)]
@@ -87,7 +95,9 @@ def child(options: argparse.Namespace) -> Entry:
         run: Any = ssl_mask.train(ssl_mask.load_config(layers, preset=PRESETS[job["kind"]]), quiet=True)
         rounds: list[Entry] = []
     else:
-        layers["pseudo"] = {"rounds": job["rounds"], "start_from": str(runs / f"labels-only-{job['seed']}")}
+        start = "uda" if job["kind"].endswith("after uda") else "labels-only"
+        layers["pseudo"] = {"rounds": job["rounds"], "start_from": str(runs / f"{start}-{job['seed']}")}
+        layers["pseudo"]["group_consistency"] = "groups" in job["kind"]
         config = ssl_mask.load_config(layers, preset=PRESETS[job["kind"]])
         run = ssl_mask.pseudo(config, audit_answers=options.data / "extra_answers.csv", quiet=True)
         rounds = run.status["rounds"][1:]
@@ -143,7 +153,7 @@ def show(entries: Sequence[Entry], data: Path) -> None:
         table.add_row(entry["kind"], str(entry["seed"]), *(f"{x:.3f}" for x in scores), f"{entry['cpu']:.0f}")
     screen.print(table)
     base = np.stack([e["predicted"] for e in by_kind["labels only"]])
-    for kind in ("precision", "soft", "uda", "precision uda"):
+    for kind in [k for k in PRESETS if k not in ("labels only", "raw")]:
         ours = np.stack([e["predicted"] for e in by_kind[kind]])
         found = paired_bootstrap(true, base, ours, np.arange(len(true)), CLASSES)
         low = statistics.mean(macro_f1(true, p, CLASSES) for p in base)
@@ -184,7 +194,7 @@ def groups_agree(screen: Console, entry: Entry, data: Path) -> None:
 def selections(screen: Console, by_kind: dict[str, list[Entry]]) -> None:
     """How right what was believed really is, on the images of extra/."""
     table = Table("what", "seed", "round", "labels believed", "right on extra/", "by factor", "recall")
-    for kind in ("precision", "soft", "precision uda"):
+    for kind in [k for k in PRESETS if k not in (*FIRST, "raw")]:
         for entry in by_kind[kind]:
             for row in entry["believed"]:
                 labels, factors = row["audit"]["labels"], row["audit"]["factors"]
