@@ -40,10 +40,7 @@ def choose_stored(asked: PseudoConfig, folder: Path, judged: Scored, barred: Man
     rule = make_rule(asked)
     limits: Any = None
     bars, source = np.zeros(len(classes)), tuple(str(rule.name) for _ in classes)
-    if rule.name in RANKED:
-        share = curriculum_share(1, rule.percentile_step)
-        limits = rule.top_k if rule.name == "top_k" else quotas(count_predicted(folder, classes), share)
-    else:
+    if rule.name not in RANKED:
         seen = Judged(judged.probs, judged.manifest.joint, judged.manifest.groups)
         nothing = Beliefs(np.empty(0, np.int64), np.empty(0), np.empty(0))
         bars, source = bars_of(nothing, np.empty(0, np.str_), seen, rule, 1)
@@ -52,6 +49,10 @@ def choose_stored(asked: PseudoConfig, folder: Path, judged: Scored, barred: Man
     def decide(probs: Probs, keys: NDArray[np.bytes_]) -> NDArray[np.bool_]:
         return above(believe(probs), bars) & ~np.isin(keys, given)
 
+    if rule.name == "top_k":
+        limits = rule.top_k
+    elif rule.name == "percentile":
+        limits = quotas(count_predicted(folder, classes, decide=decide), curriculum_share(1, rule.percentile_step))
     found = select_stored(folder, classes, decide=decide, limits=limits)
     if rule.cap is not None and found.digests:
         beliefs = believe(found.probs)

@@ -100,15 +100,20 @@ def select_stored(
     return Selected(kept.path.tolist(), [d.decode() for d in kept.digest.tolist()], kept.probs)
 
 
-def count_predicted(folder: Path, classes: Sequence[str]) -> NDArray[np.int64]:
-    """(classes,) how many rows are predicted of each class; a photo that is stored twice counts twice.
+def count_predicted(folder: Path, classes: Sequence[str], *, decide: Decide | None = None) -> NDArray[np.int64]:
+    """(classes,) how many of the rows that may be selected are predicted of each class.
+
+    A photo that is stored twice counts twice. `decide`: as in `select_stored`.
 
     Raises:
         DataError: as `read_shards`.
     """
     counts = np.zeros(len(classes), dtype=np.int64)
     for probs, digest, _ in _batches(folder, classes):
-        counts += class_counts(_readable(probs, digest), len(classes))
+        beliefs = _readable(probs, digest)
+        if decide is not None:
+            beliefs = beliefs._replace(predicted=np.where(decide(probs, digest), beliefs.predicted, -1))
+        counts += class_counts(beliefs, len(classes))
     return counts
 
 

@@ -141,9 +141,11 @@ def test_shards_count_from_0() -> None:
 # ---- selecting from them ----
 
 
-def chosen(teacher: RunDir, data: Path, into: Path, **settings: Any) -> RunDir:
+def chosen(
+    teacher: RunDir, data: Path, into: Path, *, unlabeled: tuple[str, ...] = ("extra",), **settings: Any
+) -> RunDir:
     asked = {"rounds": 1, "masks": "joint", "start_from": str(teacher.path), **settings}
-    config = series_config(data, into, pseudo=asked)
+    config = series_config(data, into, data={"unlabeled": unlabeled}, pseudo=asked)
     accelerator = setup.make_accelerator("fp32")
     select_round(config, 1, teacher, None, RunDir(into / "01"), accelerator, Console(quiet=True))
     return RunDir(into / "01")
@@ -216,6 +218,11 @@ def test_labeled_photos_and_those_of_validation_groups_are_left_out(drawn: Path,
     rule = {"rule": "threshold", "threshold": 0.0, "from_predictions": str(tmp_path / "shards")}
     own = chosen(made.dir, data, tmp_path / "stored", **rule)
     assert {Path(r["image"]).name for r in table_of(own)} == {"u-t0.jpg", "u-t1.jpg", "u-new.jpg"}
+    half = {"rule": "percentile", "percentile_step": 0.5}  # of these three, not of all that is stored
+    stored = chosen(made.dir, data, tmp_path / "half", **half, from_predictions=str(tmp_path / "shards"))
+    memory = chosen(made.dir, data, tmp_path / "memory", unlabeled=(), **half)
+    assert [r["sha256"] for r in table_of(stored)] == [r["sha256"] for r in table_of(memory)]
+    assert len(table_of(memory)) < 3
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,14 @@ def test_counts_are_of_readable_rows(tmp_path: Path) -> None:
     assert sum(expected) < len(pool.paths)
 
 
+def test_counts_leave_out_what_may_not_be_selected(tmp_path: Path) -> None:
+    pool = draw()
+    barred = pool.digests[::3]
+    counts = count_predicted(write(tmp_path, pool), CLASSES, decide=lambda _, keys: ~np.isin(keys.astype(str), barred))
+    free = [c for c, digest in zip(pool.beliefs.predicted, pool.digests, strict=True) if digest not in set(barred)]
+    assert counts.tolist() == [free.count(c) for c in range(len(CLASSES))]
+
+
 def test_missing_values_are_no_prediction(tmp_path: Path) -> None:
     rows = table(draw(20).take(np.arange(4)))
     rows = rows.set_column(1, "sha256", pa.array([None, "1", "2", "3"]))
