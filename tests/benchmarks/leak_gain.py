@@ -36,7 +36,7 @@ KINDS = ("labels only", "extra", "test photos")
 
 
 def main() -> None:
-    options = arguments(__doc__ or "")
+    options = arguments(__doc__ or "", rounds=2)
     if options.child:
         print(json.dumps(child(options)))
         return

@@ -56,7 +56,7 @@ FIRST = ("labels only", "uda")
 
 
 def main() -> None:
-    options = arguments(__doc__ or "")
+    options = arguments(__doc__ or "", rounds=3)
     if options.child:
         print(json.dumps(child(options)))
         return

@@ -47,13 +47,14 @@ def run_all(script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str
         return list(pool.map(one, jobs))
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The command line of a benchmark that trains rounds on the faces."""
+def arguments(description: str, *, rounds: int | None = None) -> argparse.Namespace:
+    """The command line of a benchmark that trains on the faces; `rounds`: the default of one that trains in rounds."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, of one thread each")
-    parser.add_argument("--rounds", type=int, default=2)
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--size", type=int, default=80)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=24)

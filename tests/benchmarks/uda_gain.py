@@ -21,34 +21,27 @@ stands there for the same run is not redone. After a change of the code alone, c
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from threading import Lock
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from resumable import Entry, arguments, read_truth, run_all
 from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.metrics import accuracy, macro_f1, paired_bootstrap
 
-ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("labels only", "uda", "raw cosines", "plain raw", "all labels")
 PLAIN = {"masks": "joint", "teacher": "live", "weight": 1.0, "sharpen": 0.4, "threshold": 0.8}
 CLASSES = 18
-Entry = dict[str, Any]
 
 
 def main() -> None:
-    options = arguments()
+    options = arguments(__doc__ or "")
     if options.child:
         print(json.dumps(child(options)))
         return
@@ -58,49 +51,14 @@ def main() -> None:
         jobs += [{"kind": k, "persons": persons, "seed": options.seeds[0]} for k in ("labels only", "uda")]
     jobs += [{"kind": "raw cosines", "persons": 60, "seed": s} for s in options.seeds]
     jobs.append({"kind": "plain raw", "persons": 60, "seed": options.seeds[0]})
-    lock = Lock()
-    with ThreadPoolExecutor(options.jobs) as pool:
-        entries = list(pool.map(lambda job: once(options, job, lock), jobs))
-    show(entries, answers(options.data))
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = ROOT.parent / "shared" / "data" / "mask18"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", beside)))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, of one thread each")
-    parser.add_argument("--size", type=int, default=80)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch", type=int, default=24)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks-out"))
-    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    same = {"size": options.size, "steps": options.steps, "batch": options.batch}
+    words = ["--data", str(options.data.resolve()), "--out", str(options.out)]
+    store = options.out / "uda_gain.jsonl"
+    entries = run_all(__file__, store, [{**job, **same} for job in jobs], words, options.jobs)
+    show(entries, read_truth(options.data / "eval_answers.csv"))
 
 
 # ---- one run ----
-
-
-def once(options: argparse.Namespace, job: Entry, lock: Lock) -> Entry:
-    """The stored result of this run, or a new one from a process of its own, which is stored."""
-    store = options.out / "uda_gain.jsonl"
-    key: Entry = {**job, "size": options.size, "steps": options.steps, "batch": options.batch}
-    with lock:
-        for entry in map(json.loads, store.read_text().splitlines() if store.exists() else []):
-            if entry.items() >= key.items():
-                return dict(entry)
-    words = [sys.executable, __file__, "--data", str(options.data.resolve()), "--out", str(options.out)]
-    words += ["--child", json.dumps(key)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    entry = {**key, **json.loads(ran.stdout.splitlines()[-1])}
-    with lock:
-        options.out.mkdir(parents=True, exist_ok=True)
-        with store.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
-        name = f"{job['kind']}, {job['persons'] or 'all'} persons, seed {job['seed']}"
-        print(f"{name}: {entry['cpu']:.0f} CPU s", flush=True)
-    return entry
 
 
 def child(options: argparse.Namespace) -> Entry:
@@ -138,11 +96,6 @@ def child(options: argparse.Namespace) -> Entry:
 
 
 # ---- the tables ----
-
-
-def answers(data: Path) -> dict[str, int]:
-    with (data / "eval_answers.csv").open(newline="") as file:
-        return {row["ImageID"]: int(row["ans"]) for row in csv.DictReader(file)}
 
 
 def show(entries: Sequence[Entry], truth: dict[str, int]) -> None:
