@@ -18,7 +18,7 @@
 Each result is of the best round by validation. Seed s trains with seed s on split s. Settings were chosen on validation
 persons; the answers of eval/ and extra/ are read here and nowhere else. Intervals are paired and by image, for the
 answers name no persons: they are too narrow. All at `--size` px and `--steps` steps of `--batch` labeled images a
-round. About 50 minutes on 2 idle cores. Every run is a process of one thread; what stands in `--out`/pseudo_gain.jsonl
+round. About 55 minutes on 2 cores. Every run is a process of one thread; what stands in `--out`/pseudo_gain.jsonl
 is not redone. After a change of the code, choose a new `--out`.
 """
 
