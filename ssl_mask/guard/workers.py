@@ -11,10 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache, partial
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 import cv2
+from threadpoolctl import ThreadpoolController
 
 from ssl_mask.errors import IncompleteError
 
@@ -23,11 +25,13 @@ Result = TypeVar("Result")
 
 
 def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int) -> Iterator[Result]:
-    """`work` of each task, in order. At most four tasks a process are under way, so that results do not pile up.
+    """`work` of each task, in order, on one core each. At most four tasks a process are under way, so that results do
+    not pile up.
 
     Raises:
         IncompleteError: a worker was killed, by want of memory or by a crash of a decoder.
     """
+    work = partial(_on_one_core, work)
     if processes <= 1:
         yield from map(work, tasks)
         return
@@ -48,6 +52,18 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _on_one_core(work: Callable[[Task], Result], task: Task) -> Result:
+    # BLAS would cut even small matrices up for threads that wait in a loop: on two cores half of all time was that, and
+    # two processes were slower than one.
+    with _libraries().limit(limits=1, user_api="blas"):
+        return work(task)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _started(processes: int) -> ProcessPoolExecutor:

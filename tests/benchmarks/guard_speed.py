@@ -93,7 +93,11 @@ def index(data: Path, folder: Path, side: int, blocks: int) -> list[Line]:
         Line(f"index at {side} px, images/s of CPU time", f"{statistics.median(ours):.0f}", f">= {GOALS[side]}"),
         Line(f"decode alone at {side} px, images/s", f"{statistics.median(floor):.0f}"),
         Line(f"index / decode at {side} px", f"{ratio:.2f}"),
-        Line(f"index at {side} px, two processes, images/s of wall time", f"{statistics.median(two):.0f}"),
+        Line(
+            f"index at {side} px, two processes, images/s of wall time",
+            f"{statistics.median(two):.0f}",
+            f">= {GOALS[side]}",
+        ),
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ssl_mask.errors import IncompleteError
 from ssl_mask.guard.workers import spread
@@ -36,6 +37,19 @@ def enlarged(number: int) -> int:
 def die(number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def blas_threads(_: int) -> set[int]:
+    np.ones((300, 300)) @ np.ones((300, 300))
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_blas_does_not_compete_with_the_other_processes(processes: int) -> None:
+    with threadpool_limits(2, user_api="blas"):
+        assert blas_threads(0) == {2}
+        assert list(spread(blas_threads, range(4), processes)) == [{1}] * 4
+        assert blas_threads(0) == {2}
 
 
 @pytest.mark.parametrize("processes", [0, 1, 2, 3])
