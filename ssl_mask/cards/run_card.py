@@ -89,11 +89,11 @@ def _rounds(status: dict[str, Any]) -> list[str]:
     """What pseudo-labels did, round by round."""
     if not status.get("rounds"):
         return []
-    best = status["best_round"]
+    best, first = status["best_round"], status["rounds"][0]["taught_by"]
     verdict = (
-        "**No round of pseudo-labels beat labels only** on validation."
+        f"**No round of pseudo-labels beat round 0** ({first}) on validation."
         if best == 0
-        else f"These are the weights of round {best}, the best on validation; round 0 knew labels only."
+        else f"These are the weights of round {best}, the best on validation; round 0 knew {first}."
     )
     return ["## Rounds of pseudo-labels", verdict, round_markdown(status["rounds"])]
 

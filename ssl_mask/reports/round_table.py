@@ -29,7 +29,7 @@ def _block(row: Row) -> list[str]:
     score = [f"{f1['value']:.3f}\n{f1['low']:.3f}-{f1['high']:.3f}", f"{row['accuracy']['value']:.3f}"]
     score.append(f"{row['cpu_seconds']:.0f}")
     if first:
-        return ["0", "labels only", "", "", "", "", "", *score]
+        return ["0", row["taught_by"], "", "", "", "", "", *score]
     heads = row["heads"]
     counts = [f"{row['selected']} of {row['pool']}", *(f"{n} {h['selected']}" for n, h in heads.items())]
     live = ["", *(_share(h["val_precision"]) for h in heads.values())]
@@ -71,7 +71,7 @@ def _cells(row: Row) -> list[str]:
         f"{row['cpu_seconds']:.0f}",
     ]
     if row["round"] == 0:
-        return ["0", "labels only", "", "", "", "", "", *score]
+        return ["0", row["taught_by"], "", "", "", "", "", *score]
     heads = row["heads"].items()
     live = ", ".join(f"{n} {_share(h['val_precision'])}" for n, h in heads)
     counts = f"{row['selected']} of {row['pool']} (" + ", ".join(f"{n} {h['selected']}" for n, h in heads) + ")"

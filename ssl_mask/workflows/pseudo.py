@@ -85,7 +85,8 @@ def do_rounds(
 ) -> None:
     """Every round that is not done, its report, and the best round so far as the series' own."""
     config = series.config()
-    console.say(f"Series {series.path}: round 0 on labels only, then {config.pseudo.rounds} of pseudo-labels")
+    first = f"is {config.pseudo.start_from}" if config.pseudo.start_from else "on labels only"
+    console.say(f"Series {series.path}: round 0 {first}, then {config.pseudo.rounds} of pseudo-labels")
     for number in range(config.pseudo.rounds + 1):
         do_round(config, series, number, accelerator, console, quiet=quiet)
         if accelerator.is_main_process:

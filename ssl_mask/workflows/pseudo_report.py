@@ -61,7 +61,9 @@ def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[dict[str,
         row: dict[str, Any] = {"round": number, "run": run.path.as_posix()}
         row |= {key: interval._asdict() for key, interval in scores.items()}
         row["cpu_seconds"] = max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
-        if number > 0:
+        if number == 0:
+            row["taught_by"] = taught_by(run)
+        else:
             record = json.loads(run.selection.read_text(encoding="utf-8"))
             kept = ("pool", "selected", "whole", "flipped", "agreement", "rule")
             row |= {k: record[k] for k in kept}
@@ -70,6 +72,13 @@ def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[dict[str,
                 row["audit"] = json.loads(run.audit.read_text(encoding="utf-8"))
         rows.append(row)
     return rows
+
+
+def taught_by(run: RunDir) -> str:
+    """What a round 0 learned from: it may be a run of before, with unlabeled images or pseudo-labels of its own."""
+    data = run.status()["data"]
+    more = [words for key, words in (("unlabeled", "unlabeled images"), ("pseudo", "pseudo-labels")) if data[key]]
+    return " and ".join(["labels", *more]) if more else "labels only"
 
 
 def best_round(rows: list[dict[str, Any]]) -> int:

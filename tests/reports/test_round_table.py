@@ -24,7 +24,7 @@ def rounds(heads: dict[str, float], *, audited: bool) -> list[dict[str, Any]]:
         "round": 1, "selected": 22600, "pool": 22600, "agreement": 0.773, "flipped": 12220,
         "heads": {n: {"val_precision": p, "selected": 22000} for n, p in heads.items()}, **SCORE,
     }  # fmt: skip
-    return [{"round": 0, **SCORE}, {**later, "audit": told if audited else None}]
+    return [{"round": 0, "taught_by": "labels only", **SCORE}, {**later, "audit": told if audited else None}]
 
 
 @pytest.mark.parametrize("audited", [False, True])

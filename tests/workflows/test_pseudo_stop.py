@@ -32,6 +32,7 @@ def handmade(folder: Path, wrong: list[set[int]]) -> SeriesDir:
         run.metrics.write_text(json.dumps({"kind": "val", "step": 1, "cpu_seconds": 1.0}) + "\n")
         counts = {"pool": 1, "selected": 1, "whole": 1, "flipped": 0, "agreement": None, "rule": "top_k", "heads": {}}
         run.selection.write_text(json.dumps(counts))
+        run.update(data={"unlabeled": None, "pseudo": None})
     return series
 
 

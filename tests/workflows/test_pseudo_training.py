@@ -15,6 +15,7 @@ from ssl_mask.runs import Run
 from ssl_mask.types import Batch
 from ssl_mask.workflows import setup
 from ssl_mask.workflows.pseudo import pseudo
+from ssl_mask.workflows.pseudo_report import taught_by
 from ssl_mask.workflows.train import build, train
 
 
@@ -114,6 +115,8 @@ def test_consistency_is_for_what_has_no_whole_pseudo_label(
     assert second.config().algorithm.name == "supervised"
     assert not second.unlabeled.is_file()
     assert "consistency" not in second.records()[0]["terms"]
+    told = [taught_by(each) for each in (rounds_of(done)[0], first, second)]
+    assert told == ["labels only", "labels and unlabeled images and pseudo-labels", "labels and pseudo-labels"]
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -142,3 +145,12 @@ def test_a_finished_run_serves_as_round_0(done: Run, drawn: Path, tmp_path: Path
     assert same_weights(own, other)
     assert run.status["rounds"][0]["run"] == start.path.as_posix()
     assert run.status["best_round"] in {0, 1}
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_the_card_says_what_round_0_knew(done: Run, drawn: Path, tmp_path: Path) -> None:
+    start = {"start_from": str(rounds_of(done)[1].path), "rounds": 1}
+    run = pseudo(series_config(drawn, tmp_path, pseudo=start), quiet=True)
+    card = run.dir.card.read_text()
+    assert "| 0 | labels and pseudo-labels |" in card
+    assert "round 0 knew labels and pseudo-labels" in card or "round 0** (labels and pseudo-labels)" in card
