@@ -16,7 +16,6 @@ from ssl_mask.guard.findings import KINDS, Pair, shown
 
 SIDE, GAP, LINE, COLUMNS = 160, 8, 17, 3
 CELL = (2 * SIDE + 2 * GAP, SIDE + 3 * LINE + 2 * GAP)
-LETTERS = 44
 FONT = ImageFont.load_default(13)
 
 
@@ -61,15 +60,16 @@ def _caption(pair: Pair) -> tuple[str, str, str]:
     first, second = pair.first_pool, pair.second_pool
     if pair.is_conflict:
         first, second = f"{first}, {pair.first_label}", f"{second}, {pair.second_label}"
-    named = (
-        f"{where}: {_end(path, LETTERS - len(where))}" for where, path in ((first, pair.first), (second, pair.second))
-    )
-    return shown(what)[:LETTERS], shown(next(named)), shown(next(named))
+    return _ending("", what), _ending(f"{first}: ", pair.first), _ending(f"{second}: ", pair.second)
 
 
-def _end(path: str, most: int) -> str:
-    """The end of a path says more than its beginning."""
-    return shown(path) if len(path) <= most else f"…{shown(path)[-max(most - 1, 1) :]}"
+def _ending(head: str, text: str) -> str:
+    """As much of the end of `text` as fits above two pictures; the end of a path says more than its beginning."""
+    whole, text = f"{head}{shown(text)}", shown(text)[-2 * SIDE :]
+    while FONT.getlength(whole) > 2 * SIDE + 2 and len(text) > 1:
+        text = text[1:]
+        whole = f"{head}…{text}"
+    return whole
 
 
 def _picture(path: Path, max_pixels: int) -> NDArray[np.uint8]:

@@ -34,3 +34,13 @@ def test_both_pictures_stand_side_by_side_and_a_lost_one_is_grey(tmp_path: Path)
     left, right = GAP + SIDE // 2, GAP + SIDE + 2 + SIDE // 2
     assert sheet[row, left].tolist() == [255, 0, 0] and sheet[row, right].tolist() == [0, 0, 255]
     assert sheet[row, right + CELL[0]].tolist() == [128, 128, 128]
+
+
+def test_names_do_not_run_into_the_next_pair(tmp_path: Path) -> None:
+    for letter in "Wi":
+        pairs = [pair("near", 0.95, first=letter * 300, second=letter * 40)] * 2
+        sheet = np.asarray(Image.open(pair_sheet(pairs, {"test": tmp_path, "train": tmp_path}, tmp_path / "s.png")))
+        captions = sheet[2 * LINE : 5 * LINE]
+        between = captions[:, GAP + 2 * SIDE + 3 : CELL[0] + 4]
+        assert (between == 255).all()
+        assert (captions[:, GAP : GAP + 2 * SIDE] < 128).any(axis=(1, 2)).sum() > LINE
