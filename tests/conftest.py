@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tiny_runs import TINY
 from ssl_mask.config import merge, resolve
 from ssl_mask.data.adapters.demo import draw_demo
 from ssl_mask.sections import RunConfig
+
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,6 +29,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["SSLMASK_CACHE"]
     else:
         os.environ["SSLMASK_CACHE"] = before
+
+
+@pytest.fixture(autouse=True)
+def same_signal_handlers() -> Iterator[None]:
+    """A handler left behind is inherited by the process pools of later tests, and has hung them."""
+    yield
+    assert {number: signal.getsignal(number) for number in HANDLERS} == HANDLERS, "a signal handler was left behind"
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def top(version: bool = typer.Option(False, "--version", help="Print the version
 
 def main() -> None:
     """Entry point of `sslmask` and `python -m ssl_mask`."""
-    signal.signal(signal.SIGTERM, _terminated)
+    before = signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
     except SslMaskError as error:
@@ -52,6 +52,10 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(_report(SslMaskError(f"{where}{error.strerror or error}"), code=3))
+    finally:
+        # For those who call this from Python. A process pool of theirs would inherit a handler that raises, and such a
+        # pool now and then never ends: the worker that is told to go raises inside of a lock.
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
