@@ -18,8 +18,8 @@
 Each result is of the best round by validation. Seed s trains with seed s on split s. Settings were chosen on validation
 persons; the answers of eval/ and extra/ are read here and nowhere else. Intervals are paired and by image, for the
 answers name no persons: they are too narrow. All at `--size` px and `--steps` steps of `--batch` labeled images a
-round. About 55 minutes on 2 cores. Every run is a process of one thread; what stands in `--out`/pseudo_gain.jsonl
-is not redone. After a change of the code, choose a new `--out`.
+round. About 55 minutes on 2 cores; `--kinds` runs only some. Every run is a process of one thread; what stands in
+`--out`/pseudo_gain.jsonl is not redone. After a change of the code, choose a new `--out`.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ FIRST = ("labels only", "uda")
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", rounds=3)
+    options = arguments(__doc__ or "", rounds=3, kinds=list(PRESETS))
     if options.child:
         print(json.dumps(child(options)))
         return
     same = {"rounds": options.rounds, "size": options.size, "steps": options.steps, "batch": options.batch}
-    later = [k for k in PRESETS if k not in FIRST]
+    later = [k for k in options.kinds if k not in FIRST]
     waves = [[{"kind": k, "seed": s, **same} for k in kinds for s in options.seeds] for kinds in (FIRST, later)]
     words = ["--data", str(options.data.resolve()), "--out", str(options.out)]
     store = options.out / "pseudo_gain.jsonl"
@@ -153,7 +153,7 @@ def show(entries: Sequence[Entry], data: Path) -> None:
         table.add_row(entry["kind"], str(entry["seed"]), *(f"{x:.3f}" for x in scores), f"{entry['cpu']:.0f}")
     screen.print(table)
     base = np.stack([e["predicted"] for e in by_kind["labels only"]])
-    for kind in [k for k in PRESETS if k not in ("labels only", "raw")]:
+    for kind in [k for k in PRESETS if by_kind[k] and k not in ("labels only", "raw")]:
         ours = np.stack([e["predicted"] for e in by_kind[kind]])
         found = paired_bootstrap(true, base, ours, np.arange(len(true)), CLASSES)
         low = statistics.mean(macro_f1(true, p, CLASSES) for p in base)

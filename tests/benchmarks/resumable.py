@@ -47,14 +47,21 @@ def run_all(script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str
         return list(pool.map(one, jobs))
 
 
-def arguments(description: str, *, rounds: int | None = None) -> argparse.Namespace:
-    """The command line of a benchmark that trains on the faces; `rounds`: the default of one that trains in rounds."""
+def arguments(description: str, *, rounds: int | None = None, kinds: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line of a benchmark that trains on the faces.
+
+    Args:
+        rounds: the default of one that trains in rounds.
+        kinds: what it compares, if some may be left out.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, of one thread each")
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds)
+    if kinds is not None:
+        parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, metavar="KIND", help=", ".join(kinds))
     parser.add_argument("--size", type=int, default=80)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=24)
