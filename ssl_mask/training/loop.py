@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,9 @@ class Training:
     seed: int
 
 
-def train_steps(training: Training, batches: Iterable[Batch], *, start: int) -> Iterator[tuple[int, Losses]]:
+def train_steps(
+    training: Training, batches: Iterable[Batch], *, start: int
+) -> Generator[tuple[int, Losses], None, None]:
     """Train on each batch and yield (steps done, its losses), losses detached and averaged over the parts.
 
     Everything random in step k comes from (seed, k, rank), so a run that starts at k continues bitwise.

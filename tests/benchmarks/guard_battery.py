@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -147,7 +147,7 @@ def chain(photo: Photo, rng: Generator, *, changes: Sequence[Change]) -> Photo:
     return photo
 
 
-def uint8(values: NDArray[np.generic]) -> Photo:
+def uint8(values: NDArray[Any]) -> Photo:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 

@@ -114,7 +114,7 @@ def random_pool(n: int, seed: int, file: Path) -> Fingerprints:
 
 
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 # ---- the table ----

@@ -33,7 +33,7 @@ from rich.table import Table
 from ssl_mask.data.images import decode
 from ssl_mask.guard.fingerprints import fingerprint
 from ssl_mask.guard.matching import match
-from ssl_mask.guard.verify import similarity, view
+from ssl_mask.guard.verify import View, similarity, view
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("index", "verify", "again")
@@ -116,16 +116,20 @@ def wall(work: Callable[[], object]) -> float:
 # ---- the verifier ----
 
 
+def compare(views: Sequence[View], others: Sequence[int]) -> list[float]:
+    return [similarity(views[n], views[j]) for n, j in enumerate(others)]
+
+
 def verifier(data: Path, folder: Path) -> list[Line]:
     """Views are made once an image, so they are counted apart."""
     some = photos(data)[::15][:200]
     copies = write_copies(some, folder, ["crop 10 %"])
     thumbs = fingerprint([*some, *(copy.path for copy in copies)], cache=None).thumbs
     views = [view(thumb) for thumb in thumbs]
-    pairs = {"a copy": range(200, 400), "another face": [(n + 7) % 200 for n in range(200)]}
+    pairs: dict[str, Sequence[int]] = {"a copy": range(200, 400), "another face": [(n + 7) % 200 for n in range(200)]}
     lines = [Line("view of a thumb, ms", f"{cpu(lambda: [view(thumb) for thumb in thumbs]) / len(thumbs) * 1e3:.1f}")]
     for name, others in pairs.items():
-        seconds = cpu(lambda others=others: [similarity(views[n], views[j]) for n, j in enumerate(others)])
+        seconds = cpu(partial(compare, views, others))
         lines.append(Line(f"verifier, a pair with {name}, ms", f"{seconds / 200 * 1e3:.1f}", "<= 9"))
     return lines
 

@@ -142,7 +142,7 @@ def joint_class(models: Sequence[Any], x: NDArray[Any]) -> NDArray[np.int64]:
     joint = np.ones((len(x), 1))
     for model in models:
         joint = (joint[:, :, None] * model.predict_proba(x)[:, None, :]).reshape(len(x), -1)
-    return joint.argmax(axis=1)
+    return np.asarray(joint.argmax(axis=1))
 
 
 @cache

@@ -72,9 +72,9 @@ def persons_of(options: argparse.Namespace) -> dict[str, int]:
 
 def upper_features(photo: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Places (n, 2) and unit descriptors (n, 128) above the mask."""
-    grey = cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE)
+    grey = np.asarray(cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE))
     upper = cv2.resize(grey[: round(0.425 * len(grey))], None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
-    points, found = cv2.SIFT_create(contrastThreshold=0.01).detectAndCompute(upper, None)
+    points, found = cv2.SIFT.create(contrastThreshold=0.01).detectAndCompute(upper, None)
     places = np.asarray([p.pt for p in points], np.float32).reshape(-1, 2)
     descriptors = np.zeros((0, 128), np.float32) if found is None else found
     return places, descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-6)

@@ -21,14 +21,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # at run time torch comes late: see peak_memory
-    from ssl_mask.workflows.train import Job
+    from ssl_mask.types import Batch
+    from ssl_mask.workflows.fit import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("start", "memory", "speed")
@@ -176,20 +177,17 @@ def build_job(root: Path, *, cache: Path, min_groups: int) -> Job:
     return build(config, setup.make_accelerator(config.train.precision), Console(quiet=True))
 
 
-def our_steps(job: Job, workers: int) -> Iterator[object]:
+def our_steps(job: Job, workers: int) -> Generator[object, None, None]:
     """The whole loop on the warm cache: read, augment, forward, backward, clip, step, average."""
     from ssl_mask.data.batches import train_batches
     from ssl_mask.training.loop import train_steps
-    from ssl_mask.workflows import setup
 
-    images = setup.make_training_images(job.config, job.train, job.size)
-    stream = setup.make_stream(job.config, job.train.manifest.joint, job.config.train.batch_size, job.accelerator)
-    batches = train_batches(images, stream, start=0, stop=job.training.steps, workers=workers)
+    batches = train_batches(job.batches(workers=workers), start=0, stop=job.training.steps, workers=workers)
     with closing(batches):
         yield from train_steps(job.training, batches, start=0)
 
 
-def raw_steps(job: Job) -> Iterator[object]:
+def raw_steps(job: Job) -> Generator[object, None, None]:
     """The floor: the same network, loss, optimizer and precision on batches that are in memory already."""
     training = job.training
     batches = some_batches(job, 4)
@@ -198,19 +196,16 @@ def raw_steps(job: Job) -> Iterator[object]:
         for batch in batches:
             with training.accelerator.autocast():
                 loss = training.algorithm.losses(training.model, batch, 0.0).total
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             yield loss
 
 
-def some_batches(job: Job, count: int) -> list:
+def some_batches(job: Job, count: int) -> list[Batch]:
     from ssl_mask.data.batches import train_batches
-    from ssl_mask.workflows import setup
 
-    images = setup.make_training_images(job.config, job.train, job.size)
-    stream = setup.make_stream(job.config, job.train.manifest.joint, job.config.train.batch_size, job.accelerator)
-    return list(train_batches(images, stream, start=0, stop=count, workers=0))
+    return list(train_batches(job.batches(workers=0), start=0, stop=count, workers=0))
 
 
 def train_ratio(job: Job, workers: int, blocks: int, steps: int) -> list[Line]:
@@ -306,28 +301,23 @@ def step_parts(job: Job) -> list[Line]:
     """What each part that the floor lacks costs a step when it runs alone in this process, in CPU milliseconds."""
     import torch
 
-    from ssl_mask.data.batches import _collate_labeled
     from ssl_mask.training.loop import seed_step
-    from ssl_mask.workflows import setup
 
-    training, size = job.training, job.config.train.batch_size
-    images = setup.make_training_images(job.config, job.train, job.size)
-    stream = setup.make_stream(job.config, job.train.manifest.joint, job.config.train.batch_size, job.accelerator)
-    draws = stream.batch(0)
+    training, images = job.training, job.batches(workers=0).labeled
+    key, draws = images.stream.seed, images.stream.batch(0)
     pixels = [images.source.read(d.row) for d in draws]
-    samples = [images[d] for d in draws]
     parts: dict[str, Callable[[], object]] = {
-        "draw the batch": lambda: stream.batch(1),
-        f"read {size} from the cache": lambda: [images.source.read(d.row) for d in draws],
-        f"augment {size}": lambda: [
-            images.augment(p, (0, d.place), images.class_names[d.row]) for p, d in zip(pixels, draws, strict=True)
+        "draw the batch": lambda: images.stream.batch(1),
+        f"read {len(draws)} from the cache": lambda: [images.source.read(d.row) for d in draws],
+        f"augment {len(draws)}": lambda: [
+            images.augment(p, (key, d.place), images.class_names[d.row]) for p, d in zip(pixels, draws, strict=True)
         ],
-        "collate": lambda: _collate_labeled(samples),
-        "seed and schedule": lambda: (seed_step(0, 1, 0), training.schedule.set(training.optimizer, 1)),
+        "seed": lambda: seed_step(0, 1, 0),
+        "schedule": lambda: training.schedule.set(training.optimizer, 1),
         "finite check": lambda: torch.isfinite(torch.zeros(())).item(),
     }
-    if training.ema is not None:
-        parts["average the weights (EMA)"] = lambda: training.ema.update(1)
+    if (ema := training.ema) is not None:
+        parts["average the weights (EMA)"] = lambda: ema.update(1)
     return [Line(f"part of a step: {name}", f"{1000 * usual_cpu(work):.2f} ms CPU") for name, work in parts.items()]
 
 

@@ -29,7 +29,7 @@ import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import repeat
@@ -159,7 +159,7 @@ class ShareRule(UdaRule):
         return Targets(made.probs, weights)
 
 
-def our_steps(network: str, mode: str, views: dict[str, Tensor], *, contiguous: bool) -> Iterator[object]:
+def our_steps(network: str, mode: str, views: dict[str, Tensor], *, contiguous: bool) -> Generator[object, None, None]:
     torch.manual_seed(0)
     model = Ours(make_network(network, num_classes=CLASSES), contiguous=contiguous)
     share = 1.0 if mode == "dense" else float(mode.removeprefix("rate "))
@@ -253,9 +253,9 @@ class NoEvent:
 def use_semilearn() -> None:
     """Take from torch what semilearn calls a GPU for."""
     for kind in (Tensor, nn.Module):
-        kind.cuda = lambda self, *_, **__: self  # type: ignore[method-assign,assignment]
+        kind.cuda = lambda self, *_, **__: self  # type: ignore[method-assign]
     torch.cuda.Event = NoEvent  # type: ignore[misc,assignment]
-    torch.cuda.synchronize = lambda *_: None  # type: ignore[assignment]
+    torch.cuda.synchronize = lambda *_: None
 
 
 # ---- the table ----

@@ -126,8 +126,8 @@ def tell(
     ours = scores[kind, persons]
     base = scores["labels only", persons][: len(ours)]
     full = scores["all labels", None][: len(base)]
-    sides = (np.stack(predicted[k, persons][: len(ours)]) for k in ("labels only", kind))
-    found = paired_bootstrap(true, *sides, np.arange(len(true)), CLASSES)
+    first, second = (np.stack(predicted[k, persons][: len(ours)]) for k in ("labels only", kind))
+    found = paired_bootstrap(true, first, second, np.arange(len(true)), CLASSES)
     f1, right = found["macro_f1"], found["accuracy"]
     low, high, most = (statistics.mean(s[0] for s in column) for column in (base, ours, full))
     cut, closed = (high - low) / (1 - low), (high - low) / (most - low)

@@ -52,7 +52,7 @@ OURS = {
     "labeled": "light", "weak": "light", "weak_training": False, "dense": False,
 }  # fmt: skip
 LABELS_ONLY = OURS | {"mu": 0, "steps": 900}
-SETTINGS = {"semilearn": THEIRS, "ours": OURS, "labels only": LABELS_ONLY}
+SETTINGS: dict[str, dict[str, Any]] = {"semilearn": THEIRS, "ours": OURS, "labels only": LABELS_ONLY}
 POINTS = 15
 Entry = dict[str, Any]
 
