@@ -55,7 +55,7 @@ def main() -> None:
     finally:
         # For those who call this from Python. A process pool of theirs would inherit a handler that raises, and such a
         # pool now and then never ends: the worker that is told to go raises inside of a lock.
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: it was not set from Python
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

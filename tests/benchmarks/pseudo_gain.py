@@ -201,7 +201,8 @@ def selections(screen: Console, by_kind: dict[str, list[Entry]]) -> None:
                 parts = ", ".join(f"{n} {_share(f['precision'])} of {f['believed']}" for n, f in factors.items())
                 cells = [str(labels["believed"]), _share(labels["precision"]), parts, _share(labels["recall"])]
                 table.add_row(kind, str(entry["seed"]), str(row["round"]), *cells)
-    screen.print(table)
+    if table.row_count:
+        screen.print(table)
     for entry in by_kind["raw"]:
         for name, found in entry["raw"].items():
             screen.print(
