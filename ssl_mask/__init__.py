@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ssl_mask.config import RunConfig as RunConfig
     from ssl_mask.config import load_config as load_config
-    from ssl_mask.runs import Run as Run
-    from ssl_mask.runs import load_run as load_run
-    from ssl_mask.sections import RunConfig as RunConfig
+    from ssl_mask.runs.run import Run as Run
+    from ssl_mask.runs.run import load_run as load_run
     from ssl_mask.workflows.audit import audit as audit
     from ssl_mask.workflows.compare import compare as compare
     from ssl_mask.workflows.demo import demo as demo
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.train import uda as uda
 
 _HOME = {
-    "RunConfig": "ssl_mask.sections",
+    "RunConfig": "ssl_mask.config",
     "load_config": "ssl_mask.config",
-    "Run": "ssl_mask.runs",
-    "load_run": "ssl_mask.runs",
+    "Run": "ssl_mask.runs.run",
+    "load_run": "ssl_mask.runs.run",
     "pseudo": "ssl_mask.workflows.pseudo",
     "train": "ssl_mask.workflows.train",
     "uda": "ssl_mask.workflows.train",

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_rounds import series_config, write_answers
 from tiny_runs import TINY
 
-from ssl_mask.config import merge, resolve
-from ssl_mask.data.adapters.demo import draw_demo
-from ssl_mask.sections import RunConfig
+from ssl_mask.config import RunConfig, merge, resolve
+from ssl_mask.demo.draw import draw_demo
+from ssl_mask.files import write_text
+from ssl_mask.reports import plots, round_plots
+from ssl_mask.runs.run import Run
+from ssl_mask.workflows.pseudo import pseudo
 
 HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -70,3 +74,23 @@ def mask18() -> Path:
         if place and (Path(place) / "train" / "train.csv").is_file():
             return Path(place)
     pytest.skip("the mask18 faces are not here (set SSLMASK_MASK18 to their folder)")
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the plots empty: they take more than half of a small series."""
+
+    def leave_empty(path: Path, *_: Any) -> None:
+        write_text(path, "")
+
+    for module, names in ((plots, ("curves", "confusion", "consistency")), (round_plots, ("selection", "rounds"))):
+        for name in names:
+            monkeypatch.setattr(module, f"write_{name}", leave_empty)
+
+
+@pytest.fixture(scope="session")
+def done(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished series of two rounds, with plots and an audit. Read only."""
+    work = tmp_path_factory.mktemp("series")
+    answers = write_answers(drawn, work / "answers.csv")
+    return pseudo(series_config(drawn, work / "runs"), audit_answers=answers, quiet=True)

@@ -22,7 +22,6 @@ TENSORS_ONLY = {
     "yaml",
     "typer",
     "ssl_mask.config",
-    "ssl_mask.sections",
     "ssl_mask.cli",
     "ssl_mask.workflows",
 }

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 
 from ssl_mask.config import (
-    configs_folder,
+    RunConfig,
     load_config,
     merge,
     nest,
@@ -23,8 +23,8 @@ from ssl_mask.config import (
     to_yaml,
     validate,
 )
+from ssl_mask.config.load import configs_folder
 from ssl_mask.errors import ConfigError
-from ssl_mask.sections import RunConfig
 
 SHIPPED = sorted(configs_folder().glob("*.yaml"))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ssl_mask.algorithms.running import Alignment, Running
 from ssl_mask.algorithms.supervised import Supervised, share_right
-from ssl_mask.losses.consistency import annealing_bar, kl_divergence
+from ssl_mask.losses.consistency import annealing_threshold, kl_divergence
 from ssl_mask.models.joint import calibrated, joint_log_probs
 from ssl_mask.types import Algorithm, Averaging, Batch, HeadTensors, Labeled, Losses, Unlabeled, one_process
 
@@ -169,7 +169,7 @@ class Consistency(Algorithm):
         stats = {"train_accuracy": share_right(logits, labeled.labels)}
         if self.tsa == "off":
             return {name: each.mean() for name, each in losses.items()}, stats
-        kept = self._below_the_bar(logits, labeled.labels, progress)
+        kept = self._below_annealing(logits, labeled.labels, progress)
         terms: dict[str, Tensor] = {}
         for name, each in losses.items():
             share = kept[name].float()
@@ -179,7 +179,7 @@ class Consistency(Algorithm):
             stats[f"tsa_kept/{name}"] = share.mean()
         return terms, stats
 
-    def _below_the_bar(self, logits: HeadTensors, labels: Tensor, progress: float) -> dict[str, Tensor]:
+    def _below_annealing(self, logits: HeadTensors, labels: Tensor, progress: float) -> dict[str, Tensor]:
         """(n,) a head: whether the calibrated, margin-free p of the true class is below the annealing bar."""
         with torch.no_grad():
             divided = calibrated(logits, self.temperatures)
@@ -191,10 +191,13 @@ class Consistency(Algorithm):
                 classes = 1
                 for z in divided.values():
                     classes *= z.shape[1]
-                below = torch.stack(list(log_p.values())).sum(dim=0).exp() < annealing_bar(self.tsa, progress, classes)
+                below = torch.stack(list(log_p.values())).sum(dim=0).exp() < annealing_threshold(
+                    self.tsa, progress, classes
+                )
                 return dict.fromkeys(log_p, below)
             return {
-                name: p.exp() < annealing_bar(self.tsa, progress, divided[name].shape[1]) for name, p in log_p.items()
+                name: p.exp() < annealing_threshold(self.tsa, progress, divided[name].shape[1])
+                for name, p in log_p.items()
             }
 
 

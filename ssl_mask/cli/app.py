@@ -34,7 +34,7 @@ app.add_typer(card, name="card")
 @app.callback(invoke_without_command=True)
 def top(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
     if version:
-        from ssl_mask.environment import code_version
+        from ssl_mask.runs.environment import code_version
 
         typer.echo(f"sslmask {code_version()}")
         raise typer.Exit

@@ -75,8 +75,8 @@ def show(result: Audit) -> None:
     """Print what was found as a table, then what follows and where everything is."""
     from rich.table import Column, Table
 
+    from ssl_mask.console import Console
     from ssl_mask.guard.findings import KINDS, compared, shown
-    from ssl_mask.reports.console import Console
 
     findings, verdict, console = result.findings, result.verdict, Console()
     unchecked = {(u.first_pool, u.second_pool) for u in findings.not_checked}

@@ -25,7 +25,7 @@ def augment(
 
     flags = {"data.root": str(data) if data is not None else None, "seed": seed}
     layers = gather(config, assignments, flags)
-    from ssl_mask.workflows.contact_sheet import contact_sheet
+    from ssl_mask.reports.augment_sheet import contact_sheet
 
     settings = resolve(layers, has_gpu=lambda: False)
     written = contact_sheet(settings, out, preset=preset, photos=photos, views=views)

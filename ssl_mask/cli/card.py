@@ -14,8 +14,8 @@ CardFile = Annotated[Path, typer.Argument(help="A card that sslmask audit wrote:
 @card.command()
 def show(file: CardFile) -> None:
     """Print a data card as Markdown."""
-    from ssl_mask.cards.pool_page import pool_page
-    from ssl_mask.cards.verify import read_card
+    from ssl_mask.reports.data_page import pool_page
+    from ssl_mask.reports.verify_card import read_card
 
     typer.echo(pool_page(read_card(file)), nl=False)
 
@@ -28,8 +28,8 @@ def verify(
     ] = None,
 ) -> None:
     """Read every image of a card again and compare. Exit code 5 when the card or an image has changed."""
-    from ssl_mask.cards.verify import verify_card
     from ssl_mask.errors import MismatchError
+    from ssl_mask.reports.verify_card import verify_card
 
     problems = verify_card(file, root)
     if problems:

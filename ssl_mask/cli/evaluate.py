@@ -25,9 +25,9 @@ def evaluate(
     runs: RunsFolder = Path("runs"),
 ) -> None:
     """Score predictions: macro-F1, accuracy, per factor, per class, with bootstrap intervals by group."""
-    from ssl_mask.runs import find_run
+    from ssl_mask.inference.predictor import load_schema
+    from ssl_mask.runs.run import find_run
     from ssl_mask.workflows.evaluate import evaluate as score
-    from ssl_mask.workflows.member import load_schema
 
     made_by = find_run(run, runs)
     show(

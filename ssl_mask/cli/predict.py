@@ -63,7 +63,7 @@ def predict_part(shard: str, run: list[str], on_bad: str, cache: str, **options:
         InputError: not a shard, several runs, or `--on-bad fallback`.
     """
     from ssl_mask.errors import InputError
-    from ssl_mask.workflows.predict_shard import parse_shard, predict_shard
+    from ssl_mask.inference.shards import parse_shard, predict_shard
 
     if len(run) > 1:
         raise InputError("--shard takes one --run.", hint="Pseudo-labels are calibrated on one run's validation.")

@@ -99,10 +99,10 @@ def pseudo(
     }
     flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, because, allowed_by)
     layers = gather(config, assignments, flags)
-    from ssl_mask.workflows import setup
+    from ssl_mask import devices
     from ssl_mask.workflows.pseudo import pseudo as run_rounds
 
-    settings = resolve(layers, has_gpu=setup.has_gpu, recipe="pseudo_")
+    settings = resolve(layers, has_gpu=devices.has_gpu, recipe="pseudo_")
     run_rounds(settings, resume=resume, audit_answers=audit_answers, quiet=quiet)
 
 
@@ -110,7 +110,7 @@ def split_rules(given: list[str], *, transductive: bool) -> tuple[str | None, st
     """What `--rule` means here: the name of a selection rule, and with `--transductive` the words of a task's rule."""
     from typing import get_args
 
-    from ssl_mask.sections import PseudoConfig
+    from ssl_mask.config import PseudoConfig
 
     names = get_args(PseudoConfig.model_fields["rule"].annotation)
     words = [text for text in given if transductive and text not in names]

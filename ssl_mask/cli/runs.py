@@ -16,7 +16,7 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """List the runs with their scores."""
-    from ssl_mask.runs import list_runs
+    from ssl_mask.runs.run import list_runs
 
     found = [{**r.status(), "name": r.path.relative_to(runs).as_posix(), "path": str(r.path)} for r in list_runs(runs)]
     if as_json:

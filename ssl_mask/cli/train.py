@@ -50,8 +50,8 @@ def train(
     flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
     flags |= guard_flags(guard, protect, drop_overlap, allow)
     layers = gather(config, assignments, flags)
-    from ssl_mask.workflows import setup
+    from ssl_mask import devices
     from ssl_mask.workflows.train import train as run_training
 
-    settings = resolve(layers, has_gpu=setup.has_gpu)
+    settings = resolve(layers, has_gpu=devices.has_gpu)
     run_training(settings, resume=resume, length=length_of(steps, epochs), dry_run=dry_run, quiet=quiet)

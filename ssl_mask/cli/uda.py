@@ -71,12 +71,12 @@ def uda(
     flags |= {"data.unlabeled": unlabeled or None, "algorithm.name": algorithm, "data.on_bad": on_bad}
     flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, because, rule)
     layers = [{"algorithm": {"name": "uda"}}, *gather(config, assignments, flags)]
-    from ssl_mask.studies import find_study
-    from ssl_mask.workflows import setup
+    from ssl_mask import devices
+    from ssl_mask.runs.study import find_study
     from ssl_mask.workflows.compare import compare, parse_seeds
     from ssl_mask.workflows.train import train
 
-    settings = resolve(layers, has_gpu=setup.has_gpu)
+    settings = resolve(layers, has_gpu=devices.has_gpu)
     if twin or seeds is not None or (resume is not None and find_study(resume, settings.runs) is not None):
         compare(settings, seeds=parse_seeds(seeds, settings.seed), twin=twin, resume=resume, quiet=quiet)
     else:

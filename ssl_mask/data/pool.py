@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_mask.config import DataConfig
 from ssl_mask.data.cache import CachedImages, DecodedImages, ImageCache, ImageSource, default_cache_folder
 from ssl_mask.data.digests import digest_file, digest_files
 from ssl_mask.data.images import decode
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ImageError
-from ssl_mask.sections import DataConfig
 
 Progress = Callable[[int, int], None]
 

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.adapters.paths import read_csv
+from ssl_mask.config import DataConfig, PseudoConfig
 from ssl_mask.data.cache import ChosenImages, ImageSource
+from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.pool import Progress, open_pool
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
-from ssl_mask.sections import DataConfig, PseudoConfig
 
 
 @dataclass(frozen=True)

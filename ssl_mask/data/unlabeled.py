@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ssl_mask.data.adapters.images import read_images
 from ssl_mask.data.cache import ChosenImages, ImageSource
 from ssl_mask.data.images import is_image_name
+from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.pool import Pool
 from ssl_mask.errors import DataError

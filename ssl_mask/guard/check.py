@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.errors import DataError
+from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
+from ssl_mask.guard.copies.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match
 from ssl_mask.guard.findings import KINDS, ROLES, File, Findings, Kind, Pair, Pool, PoolRecord, Unchecked, compared
-from ssl_mask.guard.fingerprints import Fingerprints, fingerprint
-from ssl_mask.guard.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match
 
 Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows the progress of a named piece of work; yields what is told (done, total)."""

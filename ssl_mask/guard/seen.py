@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ssl_mask.errors import ModelError
 from ssl_mask.files import atomic_path
-from ssl_mask.guard.fingerprints import Fingerprints
-from ssl_mask.guard.hog import hogs
-from ssl_mask.guard.verify import SIDE
+from ssl_mask.guard.copies.fingerprints import Fingerprints
+from ssl_mask.guard.copies.hog import hogs
+from ssl_mask.guard.copies.verification import SIDE
 
 _FORMAT = "sslmask-seen-v1"
 _QUALITY = 90

@@ -23,7 +23,7 @@ def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:
     return (torch.xlogy(target, target) - target * log_p).sum(dim=1)
 
 
-def annealing_bar(kind: str, progress: float, classes: int) -> float:
+def annealing_threshold(kind: str, progress: float, classes: int) -> float:
     """η(t) = α(t)·(1 − 1/K) + 1/K: a labeled image counts only while its p_correct is below (UDA, section 2.3).
 
     Args:

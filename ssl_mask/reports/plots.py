@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ssl_mask.data.predictions import read_predictions
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.evaluation.metrics import confusion
 from ssl_mask.files import atomic_path
-from ssl_mask.metrics import confusion
-from ssl_mask.reports.tables import read_probabilities
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _write_shares(above: Any, below: Any, name: str, names: Sequence[str], train
 
 def write_confusion(path: Path, validation: Path, schema: LabelSchema) -> None:
     """Rows are true classes (shares of each row in colour, counts in the cells), columns predicted."""
-    frame = read_probabilities(validation, schema)
+    frame = read_predictions(validation, schema)
     known = frame[frame["true"] >= 0]
     names = schema.joint_classes
     counts = confusion(known["true"].to_numpy(), known["predicted"].to_numpy(), len(names))

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.selection.rules import Beliefs, running_count
+from ssl_mask.selection.rules import TopPrediction, running_count
 
 Z = 1.6449
 """One-sided 95 % of the normal distribution."""
@@ -48,7 +48,7 @@ def wilson_lower(right: NDArray[Any] | float, count: NDArray[Any] | float, z: fl
 
 
 def precision_thresholds(
-    beliefs: Beliefs, true: NDArray[np.int64], classes: int, target: float, groups: NDArray[Any] | None = None
+    tops: TopPrediction, true: NDArray[np.int64], classes: int, target: float, groups: NDArray[Any] | None = None
 ) -> PrecisionThresholds:
     """Per class the smallest confidence at which validation vouches for the target precision.
 
@@ -73,8 +73,8 @@ def precision_thresholds(
         target: wanted precision, in (0, 1).
         groups: (n,) str; an empty one is a group of its own. None: all photos are independent.
     """
-    rows = beliefs.predicted >= 0
-    predicted, confidence = beliefs.predicted[rows], beliefs.confidence[rows]
+    rows = tops.predicted >= 0
+    predicted, confidence = tops.predicted[rows], tops.confidence[rows]
     right = predicted == true[rows]
     codes = np.arange(len(right)) if groups is None else _codes(groups[rows])
     correlation = _correlation(right, codes)

@@ -14,7 +14,7 @@ Chosen = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 
 
-class Beliefs(NamedTuple):
+class TopPrediction(NamedTuple):
     """Of one head, or of the joint distribution."""
 
     predicted: NDArray[np.int64]
@@ -25,39 +25,39 @@ class Beliefs(NamedTuple):
     """(n,) how far it is ahead of the next class, in [0, 1]."""
 
 
-def believe(probs: NDArray[Any]) -> Beliefs:
+def top_prediction(probs: NDArray[Any]) -> TopPrediction:
     """What (n, classes ≥ 2) probabilities say; of equal ones the lowest class wins. A row with NaN says nothing."""
     missing = np.isnan(probs).any(axis=1)
     # In float64, so that float32 confidences meet one threshold and an array of them in the same way.
     second, first = np.partition(np.where(missing[:, None], 0, probs), -2, axis=1)[:, -2:].astype(np.float64).T
-    return Beliefs(np.where(missing, -1, probs.argmax(axis=1)), first, first - second)
+    return TopPrediction(np.where(missing, -1, probs.argmax(axis=1)), first, first - second)
 
 
-def above(beliefs: Beliefs, threshold: float | NDArray[Any]) -> Chosen:
+def above(tops: TopPrediction, threshold: float | NDArray[Any]) -> Chosen:
     """(n,) confidence ≥ threshold, which is one number or (classes,) by predicted class; inf is never met."""
     limits = np.asarray(threshold, dtype=np.float64)
-    limit = limits if limits.ndim == 0 else limits[beliefs.predicted]
-    chosen: Chosen = (beliefs.predicted >= 0) & (beliefs.confidence >= limit)
+    limit = limits if limits.ndim == 0 else limits[tops.predicted]
+    chosen: Chosen = (tops.predicted >= 0) & (tops.confidence >= limit)
     return chosen
 
 
-def top_k(beliefs: Beliefs, k: int | Counts, keys: NDArray[Any]) -> Chosen:
+def top_k(tops: TopPrediction, k: int | Counts, keys: NDArray[Any]) -> Chosen:
     """(n,) the k most confident of each predicted class.
 
     Args:
         k: one number, or (classes,) by predicted class.
         keys: (n,) str or bytes, each one once.
     """
-    order = np.lexsort((keys, -beliefs.confidence))
+    order = np.lexsort((keys, -tops.confidence))
     rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = running_count(beliefs.predicted[order])
+    rank[order] = running_count(tops.predicted[order])
     limits = np.asarray(k)
-    limit = limits if limits.ndim == 0 else limits[beliefs.predicted]
-    chosen: Chosen = (beliefs.predicted >= 0) & (rank < limit)
+    limit = limits if limits.ndim == 0 else limits[tops.predicted]
+    chosen: Chosen = (tops.predicted >= 0) & (rank < limit)
     return chosen
 
 
-def percentile(beliefs: Beliefs, share: float, keys: NDArray[Any]) -> Chosen:
+def percentile(tops: TopPrediction, share: float, keys: NDArray[Any]) -> Chosen:
     """(n,) the most confident share of each predicted class, rounded up: curriculum labeling.
 
     Cascante-Bonilla et al. 2021, arXiv 2001.06001.
@@ -66,7 +66,7 @@ def percentile(beliefs: Beliefs, share: float, keys: NDArray[Any]) -> Chosen:
         share: in [0, 1].
         keys: (n,) str or bytes, each one once.
     """
-    return top_k(beliefs, quotas(class_counts(beliefs), share), keys)
+    return top_k(tops, quotas(class_counts(tops), share), keys)
 
 
 def curriculum_share(round_: int, step: float = 0.2) -> float:
@@ -80,24 +80,24 @@ def quotas(counts: Counts, share: float) -> Counts:
     return np.ceil(np.round(share * counts, 6)).astype(np.int64)
 
 
-def capped(selected: Chosen, beliefs: Beliefs, limit: int, keys: NDArray[Any]) -> Chosen:
+def capped(selected: Chosen, tops: TopPrediction, limit: int, keys: NDArray[Any]) -> Chosen:
     """(n,) of what is selected, at most `limit` of each predicted class: the most confident.
 
     Args:
         keys: (n,) str or bytes, each one once.
     """
-    return top_k(_only(selected, beliefs), limit, keys)
+    return top_k(_only(selected, tops), limit, keys)
 
 
-def balanced_limit(selected: Chosen, beliefs: Beliefs, classes: int, ratio: float) -> int:
+def balanced_limit(selected: Chosen, tops: TopPrediction, classes: int, ratio: float) -> int:
     """A cap that balances classes: ratio × the median count of the classes that are selected at all; at least 1."""
-    counts = class_counts(_only(selected, beliefs), classes)
+    counts = class_counts(_only(selected, tops), classes)
     return max(1, int(ratio * np.median(counts[counts > 0]))) if counts.any() else 1
 
 
-def class_counts(beliefs: Beliefs, classes: int = 1) -> Counts:
+def class_counts(tops: TopPrediction, classes: int = 1) -> Counts:
     """How many rows are predicted of each class; at least `classes` numbers."""
-    return np.bincount(beliefs.predicted[beliefs.predicted >= 0], minlength=classes)
+    return np.bincount(tops.predicted[tops.predicted >= 0], minlength=classes)
 
 
 def running_count(codes: NDArray[np.int64]) -> Counts:
@@ -109,5 +109,5 @@ def running_count(codes: NDArray[np.int64]) -> Counts:
     return counts
 
 
-def _only(selected: Chosen, beliefs: Beliefs) -> Beliefs:
-    return beliefs._replace(predicted=np.where(selected, beliefs.predicted, -1))
+def _only(selected: Chosen, tops: TopPrediction) -> TopPrediction:
+    return tops._replace(predicted=np.where(selected, tops.predicted, -1))

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from ssl_mask.selection.precision import precision_thresholds
 from ssl_mask.selection.rules import (
-    Beliefs,
+    TopPrediction,
     above,
     balanced_limit,
-    believe,
     capped,
     curriculum_share,
     percentile,
     top_k,
+    top_prediction,
 )
 
 RuleName = Literal["precision", "threshold", "top_k", "percentile"]
@@ -33,7 +33,7 @@ class Rule(NamedTuple):
     cap: float | None
 
 
-class Judged(NamedTuple):
+class ValidationPredictions(NamedTuple):
     """Validation of the same network, in the same views as the pool."""
 
     probs: NDArray[np.floating]
@@ -58,7 +58,7 @@ class HeadSelection(NamedTuple):
 
 
 def select_head(
-    probs: NDArray[np.floating], keys: NDArray[np.str_], judged: Judged, rule: Rule, round_number: int
+    probs: NDArray[np.floating], keys: NDArray[np.str_], judged: ValidationPredictions, rule: Rule, round_number: int
 ) -> HeadSelection:
     """Apply a rule to one head (or the joint distribution).
 
@@ -68,31 +68,31 @@ def select_head(
         judged: validation.
         round_number: from 1; `percentile` believes more in later rounds.
     """
-    pool, classes = believe(probs), probs.shape[1]
-    bars, source = bars_of(pool, keys, judged, rule, round_number)
-    selected = _ranked(pool, keys, rule, round_number) if rule.name in RANKED else above(pool, bars)
+    pool, classes = top_prediction(probs), probs.shape[1]
+    thresholds, source = thresholds_of(pool, keys, judged, rule, round_number)
+    selected = _ranked(pool, keys, rule, round_number) if rule.name in RANKED else above(pool, thresholds)
     if rule.cap is not None:
         selected = capped(selected, pool, balanced_limit(selected, pool, classes, rule.cap), keys)
-        bars = lowest_selected(selected, pool, classes)
-    seen = believe(judged.probs)
-    kept = above(seen, bars)
+        thresholds = lowest_selected(selected, pool, classes)
+    seen = top_prediction(judged.probs)
+    kept = above(seen, thresholds)
     right = (seen.predicted == judged.true) & kept
     precision = float(right.sum() / kept.sum()) if kept.any() else float("nan")
-    return HeadSelection(selected, bars, source, float(kept.mean()), precision)
+    return HeadSelection(selected, thresholds, source, float(kept.mean()), precision)
 
 
 RANKED = {"top_k", "percentile"}
 """Rules that rank the pool; the others look at each image by itself."""
 
 
-def bars_of(
-    pool: Beliefs, keys: NDArray[np.str_], judged: Judged, rule: Rule, round_number: int
+def thresholds_of(
+    pool: TopPrediction, keys: NDArray[np.str_], judged: ValidationPredictions, rule: Rule, round_number: int
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """(classes,) lowest confidence that the rule believes, and where each comes from."""
     classes = judged.probs.shape[1]
     if rule.name == "precision":
         found = precision_thresholds(
-            believe(judged.probs), judged.true, classes, rule.target_precision, groups=judged.groups
+            top_prediction(judged.probs), judged.true, classes, rule.target_precision, groups=judged.groups
         )
         return found.thresholds, found.source
     if rule.name == "threshold":
@@ -100,14 +100,14 @@ def bars_of(
     return lowest_selected(_ranked(pool, keys, rule, round_number), pool, classes), (rule.name,) * classes
 
 
-def _ranked(pool: Beliefs, keys: NDArray[np.str_], rule: Rule, round_number: int) -> NDArray[np.bool_]:
+def _ranked(pool: TopPrediction, keys: NDArray[np.str_], rule: Rule, round_number: int) -> NDArray[np.bool_]:
     if rule.name == "top_k":
         return top_k(pool, rule.top_k, keys)
     return percentile(pool, curriculum_share(round_number, rule.percentile_step), keys)
 
 
-def lowest_selected(selected: NDArray[np.bool_], pool: Beliefs, classes: int) -> NDArray[np.float64]:
+def lowest_selected(selected: NDArray[np.bool_], pool: TopPrediction, classes: int) -> NDArray[np.float64]:
     """(classes,) lowest confidence that is selected of each predicted class; infinite where none is."""
-    bars = np.full(classes, np.inf)
-    np.minimum.at(bars, pool.predicted[selected], pool.confidence[selected])
-    return bars
+    thresholds = np.full(classes, np.inf)
+    np.minimum.at(thresholds, pool.predicted[selected], pool.confidence[selected])
+    return thresholds

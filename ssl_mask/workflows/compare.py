@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 from accelerate.utils import broadcast_object_list
 
-from ssl_mask.cards.comparison import comparison_card
-from ssl_mask.cards.run_card import run_card
-from ssl_mask.config import validate
+from ssl_mask import devices
+from ssl_mask.config import RunConfig, validate
+from ssl_mask.console import Console
+from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import InputError, Interrupted
+from ssl_mask.evaluation.metrics import paired_bootstrap
 from ssl_mask.files import write_json, write_text
-from ssl_mask.metrics import paired_bootstrap
-from ssl_mask.reports.console import Console
-from ssl_mask.reports.tables import read_probabilities
-from ssl_mask.runs import RunDir
-from ssl_mask.sections import RunConfig
-from ssl_mask.studies import StudyDir, create_study, find_study
-from ssl_mask.workflows import setup
+from ssl_mask.reports.comparison import comparison_card
+from ssl_mask.reports.run_card import run_card
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.study import StudyDir, create_study, find_study
 from ssl_mask.workflows.train import train
 
 
@@ -69,7 +68,7 @@ def compare(
     Raises:
         SslMaskError: any bad input. Interrupted: everything is saved, the message says how to go on.
     """
-    accelerator = setup.make_accelerator(config.train.precision)
+    accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     plan: list[Any] = [None]
     if accelerator.is_main_process:
@@ -106,7 +105,7 @@ def _plan(config: RunConfig, seeds: Sequence[int], twin: bool, resume: str | Pat
     members: list[dict[str, Any]] = []
     for seed in seeds:
         tree = config.model_dump(mode="json") | {"seed": seed, "runs": str(study.path), "name": f"seed-{seed}"}
-        labels_only = {**tree, "name": twin_of(seed), "algorithm": {**tree["algorithm"], "name": "supervised"}}
+        labels_only = {**tree, "name": baseline_name(seed), "algorithm": {**tree["algorithm"], "name": "supervised"}}
         members += [labels_only, tree] if twin else [tree]
     return {
         "path": str(study.path),
@@ -116,7 +115,7 @@ def _plan(config: RunConfig, seeds: Sequence[int], twin: bool, resume: str | Pat
     }
 
 
-def twin_of(seed: int) -> str:
+def baseline_name(seed: int) -> str:
     return f"seed-{seed}-labels-only"
 
 
@@ -154,7 +153,7 @@ def _row(study: StudyDir, seed: int, *, twin: bool) -> dict[str, Any]:
     run = study.run(f"seed-{seed}")
     row: dict[str, Any] = {"seed": seed, "ours": _scores(run)}
     if twin:
-        row["labels_only"] = _scores(study.run(twin_of(seed)))
+        row["labels_only"] = _scores(study.run(baseline_name(seed)))
         limit = row["labels_only"]["cpu_seconds"]
         reached = [r for r in run.records() if r["kind"] == "val" and r["cpu_seconds"] <= limit]
         best = max(reached, key=lambda r: float(r["macro_f1"]), default=None)
@@ -170,8 +169,8 @@ def _scores(run: RunDir) -> dict[str, Any]:
 
 def _difference(study: StudyDir, seeds: Sequence[int]) -> dict[str, Any]:
     """Ours less labels-only on validation, averaged over seeds, with a 95 % interval by group."""
-    ours = [read_probabilities(study.run(f"seed-{s}").validation) for s in seeds]
-    twins = [read_probabilities(study.run(twin_of(s)).validation) for s in seeds]
+    ours = [read_predictions(study.run(f"seed-{s}").validation) for s in seeds]
+    twins = [read_predictions(study.run(baseline_name(s)).validation) for s in seeds]
     first = ours[0]
     classes = sum(c.startswith("p/") for c in first.columns)
     intervals = paired_bootstrap(

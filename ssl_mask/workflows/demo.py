@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ssl_mask import devices
 from ssl_mask.config import parse_assignments, resolve
-from ssl_mask.data.adapters.demo import DemoSummary, draw_demo
-from ssl_mask.reports.console import Console
-from ssl_mask.runs import Run
-from ssl_mask.workflows import setup
+from ssl_mask.console import Console
+from ssl_mask.demo.draw import DemoSummary, draw_demo
+from ssl_mask.inference.predictor import load_schema
+from ssl_mask.runs.run import Run
 from ssl_mask.workflows.evaluate import Evaluation, evaluate
-from ssl_mask.workflows.member import load_schema
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train
 
@@ -49,7 +49,7 @@ def demo(
             "guard": {"cards": str(into / "data_cards")},
         },
     ]
-    run = train(resolve(layers, has_gpu=setup.has_gpu), quiet=quiet)
+    run = train(resolve(layers, has_gpu=devices.has_gpu), quiet=quiet)
     assert run is not None  # only a dry run returns none
     predictions = predict([run.path], runs_folder=into / "runs", quiet=quiet)
     scores = evaluate(into / "eval_answers.csv", predictions.path, load_schema(run.dir))

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.adapters.paths import read_csv
+from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
+from ssl_mask.evaluation.metrics import Interval, accuracy, bootstrap, confusion, f1_per_class
 from ssl_mask.files import write_json
-from ssl_mask.metrics import Interval, accuracy, bootstrap, confusion, f1_per_class
-from ssl_mask.workflows.provenance import Standing
-from ssl_mask.workflows.score_standing import standing_of
+from ssl_mask.guard.predictions import provenance_of_predictions
+from ssl_mask.guard.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Evaluation:
     """F1 and number of images of each joint class."""
     empty: int
     """Predictions without an answer; they count as wrong."""
-    leakage: Standing
+    leakage: Provenance
     """Whether these images were seen in training, and how far the scores can be trusted."""
     new_images: tuple[int, Interval, Interval] | None
     """Where some were seen: how many were not, and macro-F1 and accuracy on those alone."""
@@ -57,7 +57,7 @@ def evaluate(
         DataError: an image without answer or prediction, an unknown class; names the file and row.
         MismatchError: the predictions, a checkpoint or an image has changed since they were made.
     """
-    leakage, seen = standing_of(predictions)
+    leakage, seen = provenance_of_predictions(predictions)
     true, group_of = read_answers(answers, schema)
     given, _ = read_answers(predictions, schema, allow_empty=True)
     if groups is not None:

@@ -10,17 +10,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.adapters import read_dataset
-from ssl_mask.data.adapters.images import read_images
+from ssl_mask import devices
+from ssl_mask.console import Console
 from ssl_mask.data.checks import refuse_escapes
+from ssl_mask.data.layouts import read_dataset
+from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest, Submission
 from ssl_mask.errors import DataError, ImageError, ModelError
-from ssl_mask.reports.console import Console
-from ssl_mask.runs import find_run
-from ssl_mask.workflows import setup
-from ssl_mask.workflows.member import Member, load_member, member_probs, open_images
-from ssl_mask.workflows.provenance import Carrier, standing
-from ssl_mask.workflows.submission import named, write_predictions
+from ssl_mask.guard.provenance import SourceRun, provenance_of
+from ssl_mask.inference.predictor import Member, load_member, member_probs, open_images
+from ssl_mask.inference.submission import named, write_submission
+from ssl_mask.runs.run import find_run
 
 OnBad = Literal["fail", "skip", "fallback"]
 
@@ -67,7 +67,7 @@ def predict(
     Raises:
         SslMaskError: no run, no images, an unreadable image, runs of different schemas, no room to write.
     """
-    accelerator = setup.make_accelerator("auto")
+    accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
     members = [load_member(find_run(r, runs_folder), accelerator) for r in runs]
     _same_schema(members)
@@ -86,7 +86,7 @@ def predict(
             )
             manifest, bad = pool.manifest, pool.bad
             if pool.good:
-                settled = setup.settle_workers(workers, accelerator) if cache == "off" else 0
+                settled = devices.settle_workers(workers, accelerator) if cache == "off" else 0
                 total[pool.good] += member_probs(member, pool.images, accelerator, batch_size, settled, tta, console)
     except ImageError as error:
         hint = "Mend it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (commonest class)."
@@ -96,8 +96,8 @@ def predict(
 
     path = folder / "predictions.csv"
     if accelerator.is_main_process:
-        stands = standing([Carrier(m.run, m.checkpoint.about) for m in members], manifest, console, mode=guard)
-        write_predictions(path, members, manifest, probs, bad, stands, tta=tta, on_bad=on_bad, pool=pool_name)
+        stands = provenance_of([SourceRun(m.run, m.checkpoint.about) for m in members], manifest, console, mode=guard)
+        write_submission(path, members, manifest, probs, bad, stands, tta=tta, on_bad=on_bad, pool=pool_name)
         _tell_bad(manifest, bad, on_bad, console)
         if stands.overlap:
             console.warn(f"{stands.why[0]}: a score on them does not measure new images.")

@@ -15,18 +15,18 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from ssl_mask.config import validate
+from ssl_mask import devices
+from ssl_mask.config import RunConfig, validate
+from ssl_mask.console import Console
 from ssl_mask.data.checks import refuse_other_validation
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import DataError, InputError, Interrupted
 from ssl_mask.files import storage
-from ssl_mask.reports.console import Console
-from ssl_mask.runs import Run, RunDir, find_run
-from ssl_mask.sections import RunConfig
-from ssl_mask.studies import SeriesDir, create_series, find_series
-from ssl_mask.workflows import setup
-from ssl_mask.workflows.pseudo_report import publish, report_round, stopped_early
-from ssl_mask.workflows.pseudo_round import guard_pool, select_round
+from ssl_mask.pseudo.report import publish, report_round, stopped_early
+from ssl_mask.pseudo.round import guard_pool, select_round
+from ssl_mask.runs.run import Run, RunDir, find_run
+from ssl_mask.runs.study import SeriesDir, create_series, find_series
+from ssl_mask.training import session as setup
 from ssl_mask.workflows.train import train
 
 
@@ -47,7 +47,7 @@ def pseudo(
     Raises:
         SslMaskError: any bad input; finished rounds are kept. Interrupted: the message says how to go on.
     """
-    accelerator = setup.make_accelerator(config.train.precision)
+    accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     found = find(config, resume)
     check_first(config if found is None else found.config(), audit_answers)

@@ -13,28 +13,30 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ssl_mask import environment
-from ssl_mask.cards.run_card import run_card
-from ssl_mask.config import to_yaml, validate
+from ssl_mask import devices
+from ssl_mask.config import RunConfig, to_yaml, validate
+from ssl_mask.console import Console
 from ssl_mask.data.batches import train_batches
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pseudo_labels import PseudoSide
 from ssl_mask.data.unlabeled import Unlabeled
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
+from ssl_mask.guard.gate import run_gate
+from ssl_mask.guard.provenance import leakage_record
 from ssl_mask.reports import plots
-from ssl_mask.reports.console import Console
-from ssl_mask.runs import Run, RunDir, create_run, find_run
-from ssl_mask.sections import RunConfig
-from ssl_mask.training.checkpoints import init_from, load_checkpoint, load_state
+from ssl_mask.reports.data_card import write_cards
+from ssl_mask.reports.run_card import run_card
+from ssl_mask.runs import environment
+from ssl_mask.runs.checkpoint import init_from, load_checkpoint
+from ssl_mask.runs.run import Run, RunDir, create_run, find_run
+from ssl_mask.training import session as setup
+from ssl_mask.training.algorithm import make_algorithm, target_classes
 from ssl_mask.training.ema import make_ema
+from ssl_mask.training.fit import Job, Progress, data_record, fit
 from ssl_mask.training.loop import Training, train_steps
 from ssl_mask.training.optim import Schedule, build_optimizer, clipper
-from ssl_mask.workflows import setup
-from ssl_mask.workflows.algorithm import believed_classes, make_algorithm
-from ssl_mask.workflows.fit import Job, Progress, data_record, fit
-from ssl_mask.workflows.guarding import guard_data, write_cards
-from ssl_mask.workflows.provenance import leakage_record
+from ssl_mask.training.state import load_state
 
 
 def train(
@@ -61,7 +63,7 @@ def train(
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:
         config = resumed_config(run, length or {})
-    accelerator = setup.make_accelerator(config.train.precision)
+    accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     job = build(config, accelerator, console)
     job.batches(workers=0)  # refuses what is wrong with the augmentation before there is a run
@@ -118,7 +120,7 @@ def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
         unlabeled = setup.load_unlabeled(manifest, rows, config.data, size, accelerator, console)
         if pseudo is not None:
             unlabeled = setup.without_labeled(unlabeled, pseudo)
-    guarded = guard_data(config, manifest, read_by(train_side, val_side, pseudo, unlabeled), accelerator, console)
+    guarded = run_gate(config, manifest, read_by(train_side, val_side, pseudo, unlabeled), accelerator, console)
     if guarded.drops:
         train_side, val_side = (s.without(guarded.dropped(n)) for n, s in (("train", train_side), ("val", val_side)))
         pseudo = None if pseudo is None else pseudo.without(guarded.dropped("pseudo-labeled"))
@@ -152,7 +154,7 @@ def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
         accumulate=config.train.accumulate,
         seed=config.seed,
     )
-    workers = setup.settle_workers(config.train.workers, accelerator)
+    workers = devices.settle_workers(config.train.workers, accelerator)
     return Job(config, accelerator, console, rows, train_side, val_side, pseudo, unlabeled, size, training, workers,
                guarded, tuple(ancestors))  # fmt: skip
 
@@ -233,7 +235,7 @@ def finish(job: Job, run: RunDir) -> None:
     plots.write_curves(run.plots / "curves.svg", run.records())
     if job.unlabeled is not None:
         plots.write_consistency(
-            run.plots / "consistency.svg", run.records(), believed_classes(job.config, job.manifest.schema)
+            run.plots / "consistency.svg", run.records(), target_classes(job.config, job.manifest.schema)
         )
     plots.write_confusion(run.plots / "confusion.svg", run.validation, job.manifest.schema)
     write_text(run.card, run_card(run))

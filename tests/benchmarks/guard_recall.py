@@ -40,9 +40,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.data.images import decode
-from ssl_mask.guard.fingerprints import Fingerprints, fingerprint
-from ssl_mask.guard.matching import METHOD_VERSION, NEAR, match
-from ssl_mask.guard.verify import similarity, view
+from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
+from ssl_mask.guard.copies.matching import METHOD_VERSION, NEAR, match
+from ssl_mask.guard.copies.verification import similarity, view
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS, EVAL, PEERS = "ours", "ours, all of eval", ("imagededup PHash", "cleanvision")

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from ssl_mask.guard.fingerprints import Fingerprints
-from ssl_mask.guard.matching import match
+from ssl_mask.guard.copies.fingerprints import Fingerprints
+from ssl_mask.guard.copies.matching import match
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 

@@ -31,9 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.data.images import decode
-from ssl_mask.guard.fingerprints import fingerprint
-from ssl_mask.guard.matching import match
-from ssl_mask.guard.verify import View, similarity, view
+from ssl_mask.guard.copies.fingerprints import fingerprint
+from ssl_mask.guard.copies.matching import match
+from ssl_mask.guard.copies.verification import View, similarity, view
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("index", "verify", "again")

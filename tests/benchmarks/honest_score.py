@@ -37,16 +37,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import ssl_mask
-from ssl_mask import metrics
-from ssl_mask.config import to_yaml
-from ssl_mask.data.adapters import read_dataset
+from ssl_mask.config import RunConfig, to_yaml
+from ssl_mask.console import Console
 from ssl_mask.data.batches import image_batches
+from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pool import open_pool
+from ssl_mask.evaluation import metrics
 from ssl_mask.models.classifier import build_classifier
-from ssl_mask.reports.console import Console
-from ssl_mask.sections import RunConfig
-from ssl_mask.workflows.setup import read_manifest
+from ssl_mask.training.session import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_SIZE = 112

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse.csgraph import connected_components
 
-from ssl_mask.metrics import macro_f1, paired_bootstrap
+from ssl_mask.evaluation.metrics import macro_f1, paired_bootstrap
 
 CLASSES = 18
 KINDS = ("labels only", "extra", "test photos")

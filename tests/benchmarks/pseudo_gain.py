@@ -37,7 +37,7 @@ from resumable import Entry, arguments, read_truth, run_all
 from rich.console import Console
 from rich.table import Table
 
-from ssl_mask.metrics import accuracy, macro_f1, paired_bootstrap
+from ssl_mask.evaluation.metrics import accuracy, macro_f1, paired_bootstrap
 
 CLASSES, PERSONS = 18, 60
 PRESETS = {
@@ -117,11 +117,12 @@ def child(options: argparse.Namespace) -> Entry:
 def raw_selection(run: Any, options: argparse.Namespace) -> Entry:
     """What confidence >= 0.95 without calibration believes of extra/ as a whole, and how right that is."""
     import ssl_mask
-    from ssl_mask.reports.console import Console as Quiet
-    from ssl_mask.training.evaluation import mean_probs, predict_logits
-    from ssl_mask.workflows.member import load_member, open_images
+    from ssl_mask.console import Console as Quiet
+    from ssl_mask.devices import make_accelerator
+    from ssl_mask.evaluation.scores import mean_probs
+    from ssl_mask.inference.logits import predict_logits
+    from ssl_mask.inference.predictor import load_member, open_images
     from ssl_mask.workflows.predict import find_pool
-    from ssl_mask.workflows.setup import make_accelerator
 
     accelerator, quiet = make_accelerator("auto"), Quiet(quiet=True)
     member = load_member(ssl_mask.load_run(run.path).dir, accelerator)
@@ -170,13 +171,13 @@ def show(entries: Sequence[Entry], data: Path) -> None:
 
 def groups_agree(screen: Console, entry: Entry, data: Path) -> None:
     """What `group_consistency` is worth: how right a factor of the hidden training photos is, alone and by group."""
-    from ssl_mask.data.adapters import read_dataset
-    from ssl_mask.reports.tables import read_probabilities
+    from ssl_mask.data.layouts import read_dataset
+    from ssl_mask.data.predictions import read_predictions
     from ssl_mask.selection.groups import constant_factors, pool_groups
 
     manifest = read_dataset(data)
     known = {r.path: r.labels for r in manifest.rows}
-    pool = read_probabilities(Path(entry["run"]) / "rounds/01/pool.parquet", manifest.schema)
+    pool = read_predictions(Path(entry["run"]) / "rounds/01/pool.parquet", manifest.schema)
     own = pool[pool["path"].isin([p for p, labels in known.items() if labels is not None])]
     true = np.asarray([known[p] for p in own["path"]])
     parts = manifest.schema.marginals(own[[c for c in own if c.startswith("p/")]].to_numpy())

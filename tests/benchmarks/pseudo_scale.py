@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from ssl_mask.pseudo.streaming import count_predicted, select_stored, shard_name
 from ssl_mask.selection.precision import precision_thresholds
-from ssl_mask.selection.rules import above, believe, quotas
-from ssl_mask.workflows.stored_predictions import count_predicted, select_stored, shard_name
+from ssl_mask.selection.rules import above, quotas, top_prediction
 
 CLASSES = tuple(f"class {i}" for i in range(18))
 CONTEXT = multiprocessing.get_context("spawn")
@@ -75,15 +75,15 @@ def nothing(folder: Path) -> int:  # noqa: ARG001 - the floor of the others
 
 
 def threshold(folder: Path) -> int:
-    return len(select_stored(folder, CLASSES, decide=lambda probs, _: above(believe(probs), 0.95)).paths)
+    return len(select_stored(folder, CLASSES, decide=lambda probs, _: above(top_prediction(probs), 0.95)).paths)
 
 
 def precision(folder: Path) -> int:
     rng = np.random.default_rng(0)
     probs = draw(rng, 4000)
     true = np.minimum((probs.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1), len(CLASSES) - 1)  # calibrated
-    bars = precision_thresholds(believe(probs), true, len(CLASSES), 0.95).thresholds
-    return len(select_stored(folder, CLASSES, decide=lambda probs, _: above(believe(probs), bars)).paths)
+    thresholds = precision_thresholds(top_prediction(probs), true, len(CLASSES), 0.95).thresholds
+    return len(select_stored(folder, CLASSES, decide=lambda probs, _: above(top_prediction(probs), thresholds)).paths)
 
 
 def top_k(folder: Path) -> int:

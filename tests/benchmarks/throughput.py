@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # at run time torch comes late: see peak_memory
+    from ssl_mask.training.fit import Job
     from ssl_mask.types import Batch
-    from ssl_mask.workflows.fit import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("start", "memory", "speed")
@@ -167,14 +167,14 @@ def speed(options: argparse.Namespace, folder: Path) -> list[Line]:
 
 def build_job(root: Path, *, cache: Path, min_groups: int) -> Job:
     """The default recipe, ready to train, as `sslmask train` builds it."""
+    from ssl_mask import devices
     from ssl_mask.config import load_config
-    from ssl_mask.reports.console import Console
-    from ssl_mask.workflows import setup
+    from ssl_mask.console import Console
     from ssl_mask.workflows.train import build
 
     section = {"root": str(root), "cache": str(cache), "min_groups": min_groups}
     config = load_config({"data": section, "train": {"steps": 1_000_000}, "guard": {"mode": "off"}})
-    return build(config, setup.make_accelerator(config.train.precision), Console(quiet=True))
+    return build(config, devices.make_accelerator(config.train.precision), Console(quiet=True))
 
 
 def our_steps(job: Job, workers: int) -> Generator[object, None, None]:
@@ -233,7 +233,7 @@ def predict_ratio(job: Job, workers: int, blocks: int, images: int) -> list[Line
 
     from ssl_mask.data.batches import image_batches
     from ssl_mask.data.cache import CachedImages
-    from ssl_mask.training.evaluation import predict_logits
+    from ssl_mask.inference.logits import predict_logits
 
     size = 64
     images -= images % size

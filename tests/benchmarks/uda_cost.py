@@ -45,11 +45,11 @@ from torch import Tensor, nn
 from ssl_mask.algorithms.consistency import Consistency, Targets
 from ssl_mask.algorithms.supervised import Supervised
 from ssl_mask.algorithms.uda import UdaRule
+from ssl_mask.devices import make_accelerator
 from ssl_mask.training.ema import WarmEma
 from ssl_mask.training.loop import Training, train_steps
 from ssl_mask.training.optim import Schedule, build_optimizer
 from ssl_mask.types import Batch, HeadTensors, Labeled, Unlabeled
-from ssl_mask.workflows.setup import make_accelerator
 
 LABELED, UNLABELED, SIZE, CLASSES = 16, 112, 32, 10
 GOALS = {"rate 0.5": 0.48, "rate 0.2": 0.36, "dense": 0.97}

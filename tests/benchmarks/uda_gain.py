@@ -33,7 +33,7 @@ from resumable import Entry, arguments, read_truth, run_all
 from rich.console import Console
 from rich.table import Table
 
-from ssl_mask.metrics import accuracy, macro_f1, paired_bootstrap
+from ssl_mask.evaluation.metrics import accuracy, macro_f1, paired_bootstrap
 
 KINDS = ("labels only", "uda", "raw cosines", "plain raw", "all labels")
 PLAIN = {"masks": "joint", "teacher": "live", "weight": 1.0, "sharpen": 0.4, "threshold": 0.8}

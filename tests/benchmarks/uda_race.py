@@ -187,12 +187,12 @@ def our_curve(data: Digits, seed: int, settings: Entry) -> list[Any]:
     from ssl_mask.algorithms.supervised import Supervised
     from ssl_mask.algorithms.uda import UdaRule
     from ssl_mask.data.batches import train_batches
+    from ssl_mask.devices import make_accelerator
     from ssl_mask.models.classifier import build_classifier
     from ssl_mask.training.ema import WarmEma
     from ssl_mask.training.loop import Training, train_steps
     from ssl_mask.training.optim import Schedule, build_optimizer
     from ssl_mask.types import Algorithm
-    from ssl_mask.workflows.setup import make_accelerator
 
     torch.manual_seed(seed)
     model, _ = build_classifier(

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ssl_mask.config import DataConfig, PseudoConfig
 from ssl_mask.data.cache import DecodedImages
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.pseudo_labels import PseudoLabels, PseudoSide, load_pseudo_side, read_pseudo_labels, to_csv
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
-from ssl_mask.sections import DataConfig, PseudoConfig
 
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half, worn", "none")), Factor("kind", ("cat", "dog"))))
 HEADER = "image,sha256,group,label,cover,kind,confidence,margin,confidence/cover,confidence/kind,first_round,flips"

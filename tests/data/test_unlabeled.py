@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_mask.data.adapters import read_dataset
+from ssl_mask.config import DataConfig
+from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pool import open_pool
 from ssl_mask.data.splits import keep_labels_of, split
 from ssl_mask.data.unlabeled import Unlabeled, read_unlabeled, usable
 from ssl_mask.errors import DataError
-from ssl_mask.sections import DataConfig
 
 
 @pytest.fixture

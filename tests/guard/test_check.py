@@ -16,8 +16,8 @@ from PIL import Image
 
 from ssl_mask.errors import DataError
 from ssl_mask.guard.check import check
+from ssl_mask.guard.copies.fingerprints import fingerprint
 from ssl_mask.guard.findings import Findings, Pair, Pool, Role, canonical
-from ssl_mask.guard.fingerprints import fingerprint
 
 
 def painting(seed: int) -> Image.Image:

@@ -11,8 +11,8 @@ import pytest
 from textures import texture, write
 
 from ssl_mask.errors import ModelError
-from ssl_mask.guard.fingerprints import fingerprint
-from ssl_mask.guard.matching import match
+from ssl_mask.guard.copies.fingerprints import fingerprint
+from ssl_mask.guard.copies.matching import match
 from ssl_mask.guard.seen import load_seen, save_seen
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_mask.losses.consistency import annealing_bar, kl_divergence
+from ssl_mask.losses.consistency import annealing_threshold, kl_divergence
 
 
 @pytest.fixture
@@ -94,10 +94,10 @@ def test_no_images_have_no_loss() -> None:
     ],
 )
 def test_annealing_bar_by_hand(kind: str, progress: float, bar: float) -> None:
-    assert annealing_bar(kind, progress, 18) == pytest.approx(bar, rel=1e-8)
+    assert annealing_threshold(kind, progress, 18) == pytest.approx(bar, rel=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["linear", "log", "exp"])
 def test_annealing_bar_only_rises(kind: str) -> None:
-    bars = [annealing_bar(kind, t / 20, 3) for t in range(21)]
-    assert bars == sorted(bars) and bars[0] >= 1 / 3 and bars[-1] <= 1.0
+    thresholds = [annealing_threshold(kind, t / 20, 3) for t in range(21)]
+    assert thresholds == sorted(thresholds) and thresholds[0] >= 1 / 3 and thresholds[-1] <= 1.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from scipy.stats import gmean
 
-from ssl_mask.data.adapters import read_dataset
+from ssl_mask.data.layouts import read_dataset
 from ssl_mask.selection.groups import constant_factors, lend, pool_groups
 
 SIZES = {"cover": 3, "kind": 2}

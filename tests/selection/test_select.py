@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from ssl_mask.selection.select import Judged, Rule, RuleName, select_head
+from ssl_mask.selection.select import Rule, RuleName, ValidationPredictions, select_head
 
 CLASSES = 3
 RULES = get_args(RuleName)
@@ -22,7 +22,7 @@ def rule(name: RuleName, cap: float | None = None) -> Rule:
     return Rule(name, threshold=0.7, target_precision=0.75, top_k=4, percentile_step=0.2, cap=cap)
 
 
-def draw(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.str_], Judged]:
+def draw(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.str_], ValidationPredictions]:
     """A pool, its keys, and validation that is right as often as it is confident. Class 2 is rare."""
     rng = np.random.default_rng(seed)
 
@@ -32,16 +32,18 @@ def draw(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.str_], Judg
     keys = np.asarray([hashlib.sha256(f"{seed}/{i}".encode()).hexdigest() for i in range(n)])
     seen = probs(200)
     true = np.asarray([rng.choice(CLASSES, p=p / p.sum()) for p in seen.astype(np.float64)])
-    return probs(n), keys, Judged(seen, true, np.asarray([str(i // 4) for i in range(200)]))
+    return probs(n), keys, ValidationPredictions(seen, true, np.asarray([str(i // 4) for i in range(200)]))
 
 
-def slow_choice(probs: NDArray[np.float32], keys: NDArray[np.str_], asked: Rule, bars: list[float], r: int) -> set[int]:
+def slow_choice(
+    probs: NDArray[np.float32], keys: NDArray[np.str_], asked: Rule, thresholds: list[float], r: int
+) -> set[int]:
     """Bars are those of the rule precision only: they have their own test."""
     found: dict[int, list[int]] = {c: [] for c in range(CLASSES)}
     for i in sorted(range(len(probs)), key=lambda i: (-float(probs[i].max()), keys[i])):
         found[int(probs[i].argmax())].append(i)
     if asked.name == "threshold":
-        bars = [asked.threshold] * CLASSES
+        thresholds = [asked.threshold] * CLASSES
     chosen: dict[int, list[int]] = {}
     for c, rows in found.items():
         if asked.name == "top_k":
@@ -49,7 +51,7 @@ def slow_choice(probs: NDArray[np.float32], keys: NDArray[np.str_], asked: Rule,
         elif asked.name == "percentile":
             chosen[c] = rows[: math.ceil(round(min(1.0, r * asked.percentile_step) * len(rows), 6))]
         else:
-            chosen[c] = [i for i in rows if float(probs[i].max()) >= bars[c]]
+            chosen[c] = [i for i in rows if float(probs[i].max()) >= thresholds[c]]
     if asked.cap is not None and any(chosen.values()):
         limit = max(1, int(asked.cap * statistics.median(len(rows) for rows in chosen.values() if rows)))
         chosen = {c: rows[:limit] for c, rows in chosen.items()}

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ssl_mask.cards.verify import verify_card
 from ssl_mask.cli.app import main
+from ssl_mask.reports.verify_card import verify_card
 
 Run = Callable[..., tuple[int, str, str]]
 SETTINGS = ("--set", "data.folds=2", "--processes", "1")

@@ -14,12 +14,11 @@ import cv2
 import pytest
 
 from ssl_mask.cli.app import main
-from ssl_mask.config import resolve
+from ssl_mask.config import RunConfig, resolve
 from ssl_mask.errors import ConfigError, IncompleteError, MismatchError, OverlapError, UndeclaredError
-from ssl_mask.runs import Run
-from ssl_mask.sections import RunConfig
+from ssl_mask.inference.predictor import load_schema
+from ssl_mask.runs.run import Run
 from ssl_mask.workflows.evaluate import evaluate
-from ssl_mask.workflows.member import load_schema
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train

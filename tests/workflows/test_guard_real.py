@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 import pytest
 
+from ssl_mask.config import RunConfig
 from ssl_mask.errors import UndeclaredError
-from ssl_mask.sections import RunConfig
 from ssl_mask.workflows.train import train
 
 pytestmark = pytest.mark.slow

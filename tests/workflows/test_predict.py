@@ -14,15 +14,15 @@ import pandas as pd
 import pytest
 import torch
 
+from ssl_mask.config import RunConfig
 from ssl_mask.data.images import decode, fit
+from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import DataError, ImageError, ModelError
+from ssl_mask.inference.predictor import load_member
 from ssl_mask.models.joint import joint_log_probs
-from ssl_mask.runs import Run
-from ssl_mask.sections import RunConfig
-from ssl_mask.training.checkpoints import load_checkpoint
-from ssl_mask.workflows.member import load_member
+from ssl_mask.runs.checkpoint import load_checkpoint
+from ssl_mask.runs.run import Run
 from ssl_mask.workflows.predict import predict
-from ssl_mask.workflows.setup import make_accelerator
 from ssl_mask.workflows.train import train
 
 Tiny = Callable[..., RunConfig]

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from series import files_of, read_json, rounds_of, series_config, table_of, write_table
+from small_rounds import files_of, read_json, rounds_of, series_config, table_of, write_table
 
 import ssl_mask
+from ssl_mask.console import Console
+from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import DataError
-from ssl_mask.reports.console import Console
-from ssl_mask.reports.tables import read_probabilities
-from ssl_mask.runs import Run, find_run, list_runs
-from ssl_mask.studies import SeriesDir
-from ssl_mask.workflows import setup
+from ssl_mask.runs.run import Run, find_run, list_runs
+from ssl_mask.runs.study import SeriesDir
+from ssl_mask.training import session as setup
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
@@ -88,7 +88,7 @@ def test_a_round_is_chosen_from_what_its_teacher_predicts(done: Run, drawn: Path
     for number, teacher in ((1, rounds_of(done)[0]), (2, rounds_of(done)[1])):
         seen = predict([teacher.path], images=drawn / "extra", tta=True, out=tmp_path / str(number), quiet=True)
         own = rounds_of(done)[number]
-        frame = read_probabilities(own.pool)
+        frame = read_predictions(own.pool)
         assert frame["path"].tolist() == [r.path for r in seen.manifest.rows]
         np.testing.assert_allclose(frame.filter(like="p/").to_numpy(), seen.probs, atol=1e-5)
         assert read_json(own.selection)["teacher"] == teacher.path.as_posix()
@@ -140,7 +140,7 @@ def test_labeled_photos_are_never_pseudo_labeled(faces: Path, tmp_path: Path) ->
     one = rounds_of(run)[1]
     names = {Path(r["image"]).name for r in table_of(one)}
     assert names == {p.name for p in (faces / "extra").iterdir() if not p.name.startswith(("train", "val"))}
-    zero, first = (read_probabilities(r.validation) for r in rounds_of(run))
+    zero, first = (read_predictions(r.validation) for r in rounds_of(run))
     assert zero[["path", "true"]].equals(first[["path", "true"]])
     assert rounds_of(run)[0].manifest.read_bytes() == one.manifest.read_bytes()
 

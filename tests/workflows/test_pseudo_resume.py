@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
-from series import SETTINGS, same_weights, series_config
+from small_rounds import SETTINGS, same_weights, series_config
 
 from ssl_mask.errors import DataError, Interrupted
-from ssl_mask.runs import Run, RunDir
-from ssl_mask.studies import SeriesDir
-from ssl_mask.workflows import fit, pseudo_round
+from ssl_mask.pseudo import round as pseudo_round
+from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.study import SeriesDir
+from ssl_mask.training import fit
 from ssl_mask.workflows import pseudo as workflow
 from ssl_mask.workflows.pseudo import pseudo
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from series import rounds_of, series_config
+from small_rounds import rounds_of, series_config
 
 from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.predictions import write_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.reports.tables import write_probabilities
-from ssl_mask.runs import Run
-from ssl_mask.studies import SeriesDir
+from ssl_mask.pseudo.report import best_round, stopped_early
+from ssl_mask.runs.run import Run
+from ssl_mask.runs.study import SeriesDir
 from ssl_mask.workflows.pseudo import pseudo
-from ssl_mask.workflows.pseudo_report import best_round, stopped_early
 
 SCHEMA = LabelSchema((Factor("kind", ("cat", "dog", "owl")),))
 
@@ -28,7 +28,7 @@ def handmade(folder: Path, wrong: list[set[int]]) -> SeriesDir:
     for number, missed in enumerate(wrong):
         run = series.round(number)
         predicted = [(i + 1) % 3 if i in missed else i % 3 for i in range(60)]
-        write_probabilities(run.validation, val, np.eye(3)[predicted])
+        write_predictions(run.validation, val, np.eye(3)[predicted])
         run.metrics.write_text(json.dumps({"kind": "val", "step": 1, "cpu_seconds": 1.0}) + "\n")
         counts = {"pool": 1, "selected": 1, "whole": 1, "flipped": 0, "agreement": None, "rule": "top_k", "heads": {}}
         run.selection.write_text(json.dumps(counts))

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from series import rounds_of, same_weights, series_config, table_of, weights_of
+from small_rounds import rounds_of, same_weights, series_config, table_of, weights_of
 
-from ssl_mask.reports.console import Console
-from ssl_mask.reports.tables import read_probabilities
-from ssl_mask.runs import Run
+from ssl_mask import devices
+from ssl_mask.console import Console
+from ssl_mask.data.predictions import read_predictions
+from ssl_mask.pseudo.report import taught_by
+from ssl_mask.runs.run import Run
 from ssl_mask.types import Batch
-from ssl_mask.workflows import setup
 from ssl_mask.workflows.pseudo import pseudo
-from ssl_mask.workflows.pseudo_report import taught_by
 from ssl_mask.workflows.train import build, train
 
 
 def batch_of(config: Any, step: int) -> Batch:
-    job = build(config, setup.make_accelerator("fp32"), Console(quiet=True))
+    job = build(config, devices.make_accelerator("fp32"), Console(quiet=True))
     return job.batches(workers=0)[step]
 
 
@@ -107,7 +107,7 @@ def test_consistency_is_for_what_has_no_whole_pseudo_label(
     used = {cells[2] for cells in pool if cells[-1] == "used"}
     assert used
     assert not whole & used
-    assert len(used) + len(whole) == len(read_probabilities(first.pool))
+    assert len(used) + len(whole) == len(read_predictions(first.pool))
     assert first.config().algorithm.name == "uda"
     assert "consistency" in first.records()[0]["terms"]
     # Round 2 believes all of them.

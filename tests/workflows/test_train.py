@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_mask.algorithms.supervised import Supervised
+from ssl_mask.config import RunConfig
 from ssl_mask.errors import DataError, Interrupted, TrainingError
-from ssl_mask.runs import find_run, list_runs
-from ssl_mask.sections import RunConfig
+from ssl_mask.runs.run import find_run, list_runs
+from ssl_mask.training import fit as workflow
 from ssl_mask.types import Losses
-from ssl_mask.workflows import fit as workflow
 from ssl_mask.workflows.train import train
 
 Tiny = Callable[..., RunConfig]

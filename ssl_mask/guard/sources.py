@@ -1,0 +1,89 @@
+"""Which images an audit compares: the data set's own, or what the command line names for a role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ssl_mask.config import DataConfig
+from ssl_mask.console import Console
+from ssl_mask.data.images import is_image_name
+from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.layouts.paths import read_csv
+from ssl_mask.data.layouts.table import GROUP_NAMES, LABEL_NAMES
+from ssl_mask.data.manifest import Manifest, Submission
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.unlabeled import read_unlabeled
+from ssl_mask.errors import DataError
+from ssl_mask.guard.findings import ROLES, Pool, Role
+from ssl_mask.guard.pools import pool_of
+
+Columns = dict[Path, tuple[str, str]]
+"""Image -> its group and its label, as a CSV names them."""
+
+
+def gather_pools(config: DataConfig, sources: Mapping[Role, Sequence[str]], console: Console) -> list[Pool]:
+    """One pool a role that has images.
+
+    The data set gives the roles that `sources` does not name. When `sources` names train and `config` names no data
+    set, none is read.
+
+    Raises:
+        DataError: no data set here, a source without images, a bad row.
+    """
+    base = config.root.absolute()
+    dataset = _nothing(base)
+    if "train" not in sources or config.root != Path():
+        from ssl_mask.training.session import read_manifest
+
+        dataset = read_manifest(config, console)
+    pools = [_pool(role, sources[role], dataset, base) for role in ROLES if role in sources]
+    for role in ROLES:
+        if role in sources:
+            continue
+        rows = dataset.where(role)
+        if role == "unlabeled" and config.unlabeled:
+            pools.append(_pool(role, config.unlabeled, dataset, base))
+        elif len(rows):
+            pools.append(pool_of(rows, role, base=base))
+    return pools
+
+
+def _nothing(root: Path) -> Manifest:
+    """A data set without images, for sources to be read relative to."""
+    return Manifest(root, "images", LabelSchema(()), (), False, Submission("", (), "names"))
+
+
+def _pool(role: Role, sources: Sequence[str], dataset: Manifest, base: Path) -> Pool:
+    """The images of some sources; for `unlabeled` the data set's own join."""
+    try:
+        rows = read_unlabeled(sources, dataset if role == "unlabeled" else _nothing(base))
+    except DataError as error:
+        hint = f"Give --{role} a folder, a quoted glob, or a CSV with an image column."
+        raise DataError(error.problem, hint=hint) from error
+    pool = pool_of(rows, role, base=base)
+    columns = {
+        Path(f): (r.group if dataset.grouped else "", "") for f, r in zip(dataset.files, dataset.rows, strict=True)
+    }
+    named = ["the data set"] if dataset.grouped and any(columns.get(f, ("",))[0] for f in rows.files) else []
+    for source in sources:
+        table = next((p for p in (Path(source), base / source) if p.is_file() and not is_image_name(p.name)), None)
+        if table is not None:
+            found = _columns(table)
+            columns |= found
+            named += [source] if any(group for group, _ in found.values()) else []
+    groups, labels = zip(*(columns.get(f, ("", "")) for f in rows.files), strict=True)
+    # Nobody reads a label of an unlabeled image, not even to check it.
+    labels = ("",) * len(groups) if role == "unlabeled" else labels
+    return replace(pool, groups=groups, labels=labels, group_source=", ".join(named))
+
+
+def _columns(table: Path) -> Columns:
+    """Groups and labels of a CSV, for the columns that have one of the usual names."""
+    images = read_images(table, LabelSchema(()), Submission("", (), "names"))
+    found: Columns = {}
+    for path, (_, cells) in zip(images.files, read_csv(table), strict=True):
+        group, label = (next((cells[n] for n in names if n in cells), "") for names in (GROUP_NAMES, LABEL_NAMES))
+        found[path] = group, label
+    return found

@@ -1,0 +1,60 @@
+"""Logits of a pool of images, on one or several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ssl_mask.data.batches import image_batches
+from ssl_mask.data.cache import ImageSource
+from ssl_mask.evaluation.scores import HeadLogits
+
+
+def predict_logits(
+    model: nn.Module,
+    source: ImageSource,
+    *,
+    accelerator: Accelerator,
+    batch_size: int,
+    workers: int,
+    flip: bool = False,
+    on_images: Callable[[int], None] | None = None,
+) -> list[HeadLogits]:
+    """Margin-free logits of every image, in order: one dict for the plain view and one for the mirrored if `flip`.
+
+    Each process takes every k-th image; all processes return the same full arrays, without the samples that an uneven
+    split would duplicate.
+
+    Args:
+        source: at least one image.
+        on_images: told how many more images are done (all processes together).
+    """
+    ranks, rank = accelerator.num_processes, accelerator.process_index
+    share = -(-len(source) // ranks)
+    rows = [min(i * ranks + rank, len(source) - 1) for i in range(share)]
+    model.eval()
+    views: list[list[dict[str, Tensor]]] = [[], []] if flip else [[]]
+    pin = accelerator.device.type == "cuda"
+    batches = image_batches(source, rows, batch_size=batch_size, workers=workers, pin=pin)
+    with torch.inference_mode(), accelerator.autocast(), closing(batches):
+        for images in batches:
+            moved = images.to(accelerator.device, non_blocking=True)
+            views[0].append(model(moved))
+            if flip:
+                views[1].append(model(moved.flip(2)))
+            if on_images is not None:
+                on_images(len(images) * ranks)
+    return [_gather(view, accelerator, len(source)) for view in views]
+
+
+def _gather(batches: list[dict[str, Tensor]], accelerator: Accelerator, count: int) -> HeadLogits:
+    gathered: HeadLogits = {}
+    for name in batches[0]:
+        own = torch.cat([b[name].float() for b in batches])
+        every = accelerator.gather(own).reshape(accelerator.num_processes, *own.shape)  # (ranks, share, classes)
+        gathered[name] = every.transpose(0, 1).flatten(0, 1)[:count].cpu().numpy()
+    return gathered

@@ -1,0 +1,105 @@
+"""A trained run, ready to predict: its weights, its classes, its way of reading images."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+
+from ssl_mask.config import DataConfig, ModelConfig
+from ssl_mask.console import Console
+from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.pool import Pool, open_pool
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import ModelError
+from ssl_mask.evaluation.scores import mean_probs
+from ssl_mask.inference.logits import predict_logits
+from ssl_mask.models.classifier import Classifier, build_classifier
+from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint
+from ssl_mask.runs.run import RunDir
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained run, ready to predict."""
+
+    run: RunDir
+    checkpoint: Checkpoint
+    model: Classifier
+    size: int
+    schema: LabelSchema
+
+    @property
+    def resize(self) -> str:
+        return str(self.checkpoint.about["resize"])
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the checkpoint's file."""
+        return hashlib.sha256(self.run.best.read_bytes()).hexdigest()
+
+
+def load_member(run: RunDir, accelerator: Accelerator) -> Member:
+    """A run's best weights in a classifier on the right device.
+
+    Raises:
+        ModelError: no checkpoint, or a damaged one.
+    """
+    checkpoint = load_checkpoint(run.best)
+    about = checkpoint.about
+    schema = LabelSchema.from_json(about["schema"])
+    settings = ModelConfig.model_validate(about["model"]).model_dump(exclude={"sync_norm"})
+    settings |= {"weights": "none", "image_size": about["image_size"]}
+    model, size = build_classifier(schema.heads(about["target"]), **settings)
+    _load_weights(model, checkpoint, run.best)
+    return Member(run, checkpoint, model.to(accelerator.device).eval(), size, schema)
+
+
+def load_schema(run: RunDir) -> LabelSchema:
+    """The label schema that a run was trained for."""
+    return LabelSchema.from_json(load_checkpoint(run.best).about["schema"])
+
+
+def _load_weights(model: Classifier, checkpoint: Checkpoint, where: Path) -> None:
+    try:
+        model.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise ModelError(f"{where} does not fit its own description: {str(error).splitlines()[0]}") from error
+
+
+def open_images(
+    member: Member, manifest: Manifest, cache: str, *, tolerant: bool, accelerator: Accelerator, console: Console
+) -> Pool:
+    """The images at the member's size, with digests."""
+    config = member.run.config().data
+    reading = DataConfig.model_validate(
+        {"cache": cache if cache != "auto" else config.cache, "max_pixels": config.max_pixels, "resize": member.resize}
+    )
+    with accelerator.main_process_first(), console.counting("Reading images") as tell:
+        return open_pool(manifest, reading, member.size, tolerant=tolerant, on_progress=tell)
+
+
+def member_probs(
+    member: Member, images: ImageSource, accelerator: Accelerator, batch_size: int, workers: int, tta: bool,
+    console: Console,
+) -> NDArray[np.float32]:  # fmt: skip
+    """(n, joint classes) calibrated probabilities, with `tta` averaged over the plain and the mirrored view."""
+    done = 0
+    with console.progress(f"Predicting with {member.run.name}", len(images)) as advance:
+
+        def tell(more: int) -> None:
+            nonlocal done
+            done = min(done + more, len(images))
+            advance(done, "")
+
+        views = predict_logits(
+            member.model, images, accelerator=accelerator, batch_size=batch_size, workers=workers, flip=tta,
+            on_images=tell,
+        )  # fmt: skip
+    return mean_probs(views, member.checkpoint.about["temperatures"])

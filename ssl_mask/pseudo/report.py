@@ -1,0 +1,118 @@
+"""What a series of rounds shows: a table and plots after every round, and the best round as the series' own run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssl_mask.config import RunConfig
+from ssl_mask.console import Console
+from ssl_mask.data.predictions import read_predictions
+from ssl_mask.evaluation.metrics import bootstrap, paired_bootstrap
+from ssl_mask.files import atomic_path, write_json, write_text
+from ssl_mask.inference.predictor import load_schema
+from ssl_mask.pseudo.audit import audit
+from ssl_mask.reports import round_plots
+from ssl_mask.reports.round_table import class_table, round_table
+from ssl_mask.reports.run_card import run_card
+from ssl_mask.runs.run import RunDir, find_run
+from ssl_mask.runs.study import SeriesDir
+from ssl_mask.workflows.evaluate import read_answers
+
+
+def run_of(config: RunConfig, series: SeriesDir, number: int) -> RunDir:
+    """The run of a round; that of round 0 may be one of before."""
+    if number == 0 and config.pseudo.start_from is not None:
+        return find_run(config.pseudo.start_from, config.runs)
+    return series.round(number)
+
+
+def report_round(config: RunConfig, series: SeriesDir, number: int, answers: Path | None, console: Console) -> None:
+    """Audit the round if answers are given, draw its plots, and print the rounds so far."""
+    run = run_of(config, series, number)
+    schema = load_schema(run)
+    if number > 0:
+        pool = read_predictions(run.pool, schema)
+        if answers is not None:
+            write_json(run.audit, audit(pool, read_answers(answers, schema)[0], schema))
+        record = json.loads(run.selection.read_text(encoding="utf-8"))
+        if not (plot := run.plots / "selection.svg").is_file():  # a finished round is left alone
+            round_plots.write_selection(plot, record, pool)
+        console.rich.print(class_table(record))
+    rows = summaries(config, series, number)
+    round_plots.write_rounds(series.plots / "rounds.svg", rows)
+    console.rich.print(round_table(rows))
+
+
+def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[dict[str, Any]]:
+    """A row a round: its scores with intervals, what it trained on, and how right that was."""
+    rows: list[dict[str, Any]] = []
+    for number in range(last + 1):
+        run = run_of(config, series, number)
+        frame = read_predictions(run.validation)
+        classes = sum(c.startswith("p/") for c in frame.columns)
+        scores = bootstrap(
+            frame["true"].to_numpy(), frame["predicted"].to_numpy(), frame["group"].to_numpy().astype(str), classes
+        )
+        row: dict[str, Any] = {"round": number, "run": run.path.as_posix()}
+        row |= {key: interval._asdict() for key, interval in scores.items()}
+        row["cpu_seconds"] = max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
+        if number == 0:
+            row["taught_by"] = taught_by(run)
+        else:
+            record = json.loads(run.selection.read_text(encoding="utf-8"))
+            kept = ("pool", "selected", "whole", "flipped", "agreement", "rule")
+            row |= {k: record[k] for k in kept}
+            row["heads"] = {n: {k: h[k] for k in ("selected", "val_precision")} for n, h in record["heads"].items()}
+            if run.audit.is_file():
+                row["audit"] = json.loads(run.audit.read_text(encoding="utf-8"))
+        rows.append(row)
+    return rows
+
+
+def taught_by(run: RunDir) -> str:
+    """What a round 0 learned from: it may be a run of before, with unlabeled images or pseudo-labels of its own."""
+    data = run.status()["data"]
+    more = [words for key, words in (("unlabeled", "unlabeled images"), ("pseudo", "pseudo-labels")) if data[key]]
+    return " and ".join(["labels", *more]) if more else "labels only"
+
+
+def best_round(rows: list[dict[str, Any]]) -> int:
+    """The round of the highest validation macro-F1; of equal ones the first."""
+    return int(max(rows, key=lambda r: float(r["macro_f1"]["value"]))["round"])
+
+
+def publish(config: RunConfig, series: SeriesDir, last: int) -> None:
+    """Make the best round so far the series' own: its weights, its validation, its data; and write the card."""
+    rows = summaries(config, series, last)
+    best = run_of(config, series, best_round(rows))
+    copied = [best.best, best.validation, best.manifest, best.environment, best.findings]
+    copied += best.best.parent.glob("seen-*.npz")
+    for source in (s for s in copied if s.is_file()):  # there are no findings where the guard was off
+        with atomic_path(series.path / source.relative_to(best.path)) as partial:
+            shutil.copyfile(source, partial)
+    status = best.status()
+    kept = ("best", "data", "step", "steps", "leakage", "marks", "declaration", "seen", "ancestors")
+    series.update(
+        best_round=best_round(rows), seconds=sum(r["cpu_seconds"] for r in rows), rounds=rows,
+        **{k: status.get(k) for k in kept},
+    )  # fmt: skip
+    write_text(series.card, run_card(series))
+
+
+def stopped_early(config: RunConfig, series: SeriesDir, number: int) -> bool:
+    """Whether this round's macro-F1 is below that of the best one before, beyond the 95 % interval by group."""
+    if number == 0:
+        return False
+    before = best_round(summaries(config, series, number - 1))
+    best, own = (read_predictions(run_of(config, series, n).validation) for n in (before, number))
+    classes = sum(c.startswith("p/") for c in own.columns)
+    difference = paired_bootstrap(
+        own["true"].to_numpy(), np.stack([best["predicted"].to_numpy()]), np.stack([own["predicted"].to_numpy()]),
+        own["group"].to_numpy().astype(str), classes,
+    )  # fmt: skip
+    return bool(difference["macro_f1"].high < 0)

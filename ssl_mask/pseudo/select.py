@@ -1,0 +1,143 @@
+"""From what a teacher says of a pool to what is believed of it. No files, no network: tables in, tables out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.config import PseudoConfig
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.pseudo_labels import PseudoLabels
+from ssl_mask.selection.groups import constant_factors, lend, pool_groups
+from ssl_mask.selection.rules import top_prediction
+from ssl_mask.selection.select import HeadSelection, Rule, ValidationPredictions, select_head
+
+Probs = NDArray[np.float32]
+
+
+class Scored(NamedTuple):
+    """Images and what the teacher says of them: (n, joint classes) calibrated probabilities, views averaged."""
+
+    manifest: Manifest
+    probs: Probs
+
+
+class Selection(NamedTuple):
+    """What is believed of a pool."""
+
+    pool: Scored
+    known: NDArray[np.bool_]
+    """(n, factors) which factors of which images."""
+    labels: NDArray[np.int64]
+    """(n, factors) their classes, believed or not."""
+    confidence: Probs
+    """(n, 1 + factors)."""
+    heads: dict[str, HeadSelection]
+    """Of each factor, or of `joint`."""
+    offered: int
+    """Images that it was chosen from; of stored predictions only what is believed is in `pool`."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Positions of the images of which anything is believed."""
+        return np.flatnonzero(self.known.any(axis=1))
+
+
+class History(NamedTuple):
+    """(n,) of each image of the pool, this round included."""
+
+    first_round: NDArray[np.int64]
+    """0: never selected so far."""
+    flips: NDArray[np.int64]
+    flipped: NDArray[np.bool_]
+    """Whether the predicted class has changed since the round before."""
+
+
+def make_rule(asked: PseudoConfig) -> Rule:
+    return Rule(asked.rule, asked.threshold, asked.target_precision, asked.top_k, asked.percentile_step, asked.cap)
+
+
+def select_pseudo_labels(
+    asked: PseudoConfig, number: int, pool: Scored, judged: Scored, labeled: Manifest
+) -> Selection:
+    """Apply the rule to the joint distribution, or to each factor.
+
+    Args:
+        judged: validation.
+        labeled: train and validation rows; their groups lend what never varies within a group, if asked.
+    """
+    schema, val = pool.manifest.schema, judged.manifest
+    parts, lent = schema.marginals(pool.probs), np.zeros((len(pool.probs), len(schema.factors)), dtype=bool)
+    if asked.group_consistency:
+        parts, lent = lend_known(parts, pool.manifest, labeled)
+        pool = Scored(pool.manifest, schema.product(parts))
+    keys = np.asarray([r.digest for r in pool.manifest.rows])
+    if asked.masks == "joint":
+        sides = {"joint": (pool.probs, judged.probs, val.joint)}
+    else:
+        seen = schema.marginals(judged.probs)
+        sides = {name: (parts[name], seen[name], val.labels[:, i]) for i, name in enumerate(parts)}
+    heads = {
+        name: select_head(probs, keys, ValidationPredictions(own, true, val.groups), make_rule(asked), number)
+        for name, (probs, own, true) in sides.items()
+    }
+    top = [top_prediction(p) for p in parts.values()]
+    if asked.masks == "joint":
+        labels = schema.part(top_prediction(pool.probs).predicted)
+        known = heads["joint"].selected[:, None] | np.zeros_like(lent)
+    else:
+        labels = np.stack([b.predicted for b in top], axis=1)
+        known = np.stack([h.selected for h in heads.values()], axis=1) | lent
+    confidence = np.stack([top_prediction(pool.probs).confidence, *(b.confidence for b in top)], axis=1).astype(
+        np.float32
+    )
+    return Selection(pool, known, labels, confidence, heads, len(pool.probs))
+
+
+def lend_known(
+    parts: dict[str, Probs], pool: Manifest, labeled: Manifest
+) -> tuple[dict[str, Probs], NDArray[np.bool_]]:
+    """The pool's factors with what groups tell, and (n, factors) what labeled training photos lend.
+
+    In factors that never vary within a labeled group, photos of a group agree; labels of the group settle them.
+    """
+    train = labeled.where("train")
+    constant = constant_factors(train.labels, train.groups)
+    known = {r.group: r.labels for r in train.rows if r.group and r.labels is not None}
+    lendable = {name: i for i, name in enumerate(parts) if constant[i]}
+    has = np.asarray([g in known for g in pool.groups.tolist()], dtype=bool)
+    agreed = pool_groups(parts, pool.groups, lendable.keys())
+    return lend(agreed, pool.groups, known, lendable), has[:, None] & constant[None, :]
+
+
+def follow(choice: Selection, before: Any | None, number: int) -> History:
+    """What has happened to each image of the pool over the rounds.
+
+    Args:
+        before: the `pool.parquet` of the round before as a frame.
+    """
+    count = len(choice.pool.probs)
+    first, flips, flipped = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, dtype=bool)
+    if before is not None:
+        own = before.set_index("sha256").reindex([r.digest for r in choice.pool.manifest.rows])
+        there = own["predicted"].notna().to_numpy()
+        flipped = there & (own["predicted"].fillna(-1).to_numpy() != top_prediction(choice.pool.probs).predicted)
+        first = own["first_round"].fillna(0).to_numpy().astype(np.int64)
+        flips = own["flips"].fillna(0).to_numpy().astype(np.int64) + flipped
+    return History(np.where((first == 0) & choice.known.any(axis=1), number, first), flips, flipped)
+
+
+def believed(choice: Selection, history: History, *, soft: bool) -> PseudoLabels:
+    """The rows of the CSV: images of which at least one factor is believed."""
+    rows, manifest = choice.rows, choice.pool.manifest
+    return PseudoLabels(
+        manifest=manifest.with_rows(manifest.rows[i] for i in rows.tolist()),
+        labels=np.where(choice.known, choice.labels, -1)[rows],
+        confidence=choice.confidence[rows],
+        margin=top_prediction(choice.pool.probs).margin[rows].astype(np.float32),
+        first_round=history.first_round[rows],
+        flips=history.flips[rows],
+        probs=choice.pool.probs[rows] if soft else None,
+    )

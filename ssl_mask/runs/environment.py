@@ -1,0 +1,57 @@
+"""What a result was made with: code version, packages, machine, command line."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "torch", "torchvision", "timm", "accelerate", "albumentations", "opencv-python-headless", "pillow", "numpy",
+    "pandas", "scikit-learn", "safetensors",
+)  # fmt: skip
+
+
+def code_version() -> str:
+    """The installed version, with the commit (and `+changes`) when it runs from a source checkout."""
+    version = metadata.version("sslmask")
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return version
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return f"{version} ({commit}{'+changes' if changed else ''})" if commit else version
+
+
+def _git(root: Path, *command: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *command], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def describe(device: str, processes: int, precision: str) -> dict[str, Any]:
+    """A JSON-able record of where and with what a run was made."""
+    import torch
+
+    return {
+        "sslmask": code_version(),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "device": device,
+        "gpu": torch.cuda.get_device_name(0) if device.startswith("cuda") else None,
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }

@@ -1,0 +1,290 @@
+"""The run folder: the only file that knows file names inside a run.
+
+runs/train-001/
+├── run.json             verb, status, steps done, best scores
+├── config.yaml          the whole resolved configuration
+├── environment.json     code version, packages, machine, command line
+├── manifest.csv         every image with its group, side, labels and SHA-256
+├── unlabeled.csv        uda: every unlabeled image with its SHA-256, and why one was left out
+├── data_cards/          a card a pool, and findings.json: what the leakage guard compared and found
+├── pseudo_labels.csv    a round: the pseudo-labels it trains on; pool.parquet, selection.json: where they come from
+├── metrics.jsonl        a line every few steps and every evaluation
+├── checkpoints/         best.safetensors (to predict), last.state (to continue), seen-*.npz (what was trained on)
+├── validation.parquet   what the best weights say of every validation image
+├── plots/               curves.svg, confusion.svg; uda: consistency.svg
+├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
+└── run_card.md          all of it in words
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_mask.config import RunConfig, read_config_file, to_yaml, validate
+from ssl_mask.errors import DataError, InputError, did_you_mean
+from ssl_mask.files import storage, write_json, write_text
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths inside one run."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.csv"
+
+    @property
+    def unlabeled(self) -> Path:
+        return self.path / "unlabeled.csv"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / "last.state"
+
+    def seen(self, role: str) -> Path:
+        return self.path / "checkpoints" / f"seen-{role}.npz"
+
+    @property
+    def data_cards(self) -> Path:
+        return self.path / "data_cards"
+
+    @property
+    def findings(self) -> Path:
+        return self.path / "data_cards" / "findings.json"
+
+    @property
+    def validation(self) -> Path:
+        return self.path / "validation.parquet"
+
+    @property
+    def pseudo_labels(self) -> Path:
+        return self.path / "pseudo_labels.csv"
+
+    @property
+    def pool(self) -> Path:
+        return self.path / "pool.parquet"
+
+    @property
+    def selection(self) -> Path:
+        return self.path / "selection.json"
+
+    @property
+    def audit(self) -> Path:
+        return self.path / "audit.json"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "run_card.md"
+
+    def teacher(self) -> Path | None:
+        """A round: the run that made its pseudo-labels; None where nothing says so."""
+        if not self.selection.is_file():
+            return None
+        return Path(json.loads(self.selection.read_text(encoding="utf-8"))["teacher"])
+
+    def predictions(self, pool: str) -> Path:
+        return self.path / "predictions" / pool
+
+    def status(self) -> dict[str, Any]:
+        """The content of run.json.
+
+        Raises:
+            DataError: missing or damaged.
+        """
+        try:
+            content = json.loads(self.status_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path} is not a run: {self.status_file.name} is missing or damaged.") from error
+        return dict(content)
+
+    def update(self, **changes: Any) -> None:
+        """Change run.json, atomically."""
+        old = self.status() if self.status_file.exists() else {}
+        write_json(self.status_file, {**old, **changes, "updated": time.time()})
+
+    def config(self) -> RunConfig:
+        return validate(read_config_file(self.config_file))
+
+    def log(self, **record: Any) -> None:
+        """Append a line to metrics.jsonl."""
+        with storage(self.metrics), self.metrics.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; one torn by a kill is left out."""
+        found: list[dict[str, Any]] = []
+        if self.metrics.exists():
+            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+                try:
+                    found.append(json.loads(line))
+                except ValueError:
+                    continue
+        return found
+
+    def forget_after(self, step: int) -> None:
+        """Drop records later than `step`: a resumed run will write them again."""
+        kept = [json.dumps(r) for r in self.records() if r["step"] <= step]
+        write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process. Raises DataError when another one works on it."""
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DataError(
+                    f"Another process is working on {self.path}.", hint="Wait for it, or stop it."
+                ) from error
+            yield
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or running experiment, as the API returns it."""
+
+    dir: RunDir
+
+    @property
+    def path(self) -> Path:
+        return self.dir.path
+
+    @property
+    def name(self) -> str:
+        return self.dir.name
+
+    @property
+    def config(self) -> RunConfig:
+        return self.dir.config()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.dir.status()
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Validation scores of the best weights: `macro_f1`, `accuracy`, `step`, `weights` (live or ema), …"""
+        return dict(self.status.get("best") or {})
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return self.dir.records()
+
+
+def create_run(config: RunConfig, verb: str) -> RunDir:
+    """A fresh run folder with its configuration in it.
+
+    Raises:
+        InputError: the name is taken.
+        StorageError: the folder cannot be made.
+    """
+    run = RunDir(new_folder(config, verb))
+    write_text(run.config_file, to_yaml(config))
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    run.update(verb=verb, name=run.name, status="running", started=now, step=0, best=None, leakage="not-checked")
+    return run
+
+
+def new_folder(config: RunConfig, verb: str) -> Path:
+    """A fresh folder for a run, or one that holds pseudo-labels and nothing else yet."""
+    with storage(config.runs):
+        config.runs.mkdir(parents=True, exist_ok=True)
+        if config.name is None:
+            return _next_free(config.runs, verb)
+        path = config.runs / config.name
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if is_prepared(path):
+                return path
+            hint = f"Choose another --name, or continue it: --resume {config.name}"
+            raise InputError(f"The run {path} exists.", hint=hint) from None
+        return path
+
+
+def is_prepared(path: Path) -> bool:
+    """Whether a round of pseudo-labels has been selected here, but its training has not begun."""
+    run = RunDir(path)
+    return run.pseudo_labels.is_file() and not run.status_file.exists()
+
+
+def _next_free(runs: Path, verb: str) -> Path:
+    number = 1 + sum(p.name.startswith(f"{verb}-") for p in runs.iterdir())
+    while True:
+        path = runs / f"{verb}-{number:03d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def find_run(reference: str | Path, runs: Path) -> RunDir:
+    """A run by path, by name, or `latest`.
+
+    Raises:
+        DataError: no such run.
+    """
+    if str(reference) == "latest":
+        scored = [r for r in list_runs(runs) if r.best.is_file()]
+        if not scored:
+            raise DataError(f"No run with a checkpoint in {runs.absolute()}.", hint="Train one first: sslmask train")
+        return max(scored, key=lambda r: float(r.status().get("updated", 0.0)))
+    for path in (Path(reference), runs / reference):
+        if (path / "run.json").is_file():
+            return RunDir(path)
+    names = [r.path.relative_to(runs).as_posix() for r in list_runs(runs)]
+    inside = [n for n in names if n.startswith(f"{reference}/")]
+    if inside:
+        raise DataError(f"{reference} is a study of several runs.", hint=f"Name one of them: {', '.join(inside)}.")
+    hint = did_you_mean(str(reference), names) if names else f"There are no runs in {runs.absolute()}."
+    raise DataError(f"No run {str(reference)!r}.", hint=hint)
+
+
+def list_runs(runs: Path) -> list[RunDir]:
+    """All runs in a folder and in its studies, by name."""
+    found = [*runs.glob("*/run.json"), *runs.glob("*/*/run.json")]
+    return [RunDir(p.parent) for p in sorted(found)]
+
+
+def load_run(reference: str | Path = "latest", runs: Path = Path("runs")) -> Run:
+    """A run for the API: by path, by name in `runs`, or `latest`."""
+    return Run(find_run(reference, runs))

@@ -1,0 +1,150 @@
+"""From configuration to the algorithm: loss weights, rules, thresholds as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ssl_mask.algorithms.consistency import Consistency, Rule
+from ssl_mask.algorithms.fixmatch import FixMatchRule
+from ssl_mask.algorithms.freematch import FreeMatchRule
+from ssl_mask.algorithms.running import Alignment
+from ssl_mask.algorithms.softmatch import SoftMatchRule
+from ssl_mask.algorithms.supervised import Supervised
+from ssl_mask.algorithms.uda import UdaRule
+from ssl_mask.config import AlgorithmConfig, RunConfig
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import ConfigError, did_you_mean
+from ssl_mask.losses.classification import balanced_weights, effective_weights
+from ssl_mask.training.ema import WarmEma
+from ssl_mask.types import Algorithm
+
+
+def make_algorithm(
+    config: RunConfig, train: Manifest, accelerator: Accelerator, *, live: nn.Module, ema: WarmEma | None
+) -> Algorithm:
+    """The algorithm that `algorithm.name` asks for.
+
+    Args:
+        live: the network itself, without its wrapper for several processes.
+        ema: its average, where one is kept.
+
+    Raises:
+        ConfigError: a class or head that the data does not have.
+    """
+    supervised = make_supervised(config, train, accelerator.device)
+    asked = config.algorithm
+    if asked.name == "supervised":
+        return supervised
+    return Consistency(
+        supervised=supervised,
+        teacher=ema.module if asked.teacher == "ema" and ema is not None else live,
+        rule=make_rule(asked, list(target_classes(config, train.schema)), processes=accelerator.num_processes),
+        weight=asked.weight,
+        start=asked.start,
+        ramp_up=asked.ramp_up,
+        joint=is_joint(config, train.schema),
+        tsa=asked.tsa,
+        temperatures={} if asked.temperature == "calibrated" else fixed_temperatures(config, train.schema),
+        calibrates=asked.temperature == "calibrated",
+        alignment=make_alignment(config, train, accelerator.device),
+        dense=asked.dense,
+        weak_training_mode=asked.weak_mode == "train",
+        mean=lambda value: accelerator.reduce(value.detach().clone(), reduction="mean"),
+    )
+
+
+def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 1) -> Rule:
+    """Raises ConfigError for thresholds that do not name exactly the heads."""
+    if isinstance(asked.threshold, dict):
+        for name in asked.threshold:
+            if name not in heads:
+                raise ConfigError(f"algorithm.threshold: no head {name!r}.", hint=did_you_mean(name, list(heads)))
+        for name in heads:
+            if name not in asked.threshold:
+                raise ConfigError(
+                    f"algorithm.threshold: none for {name!r}.", hint=f"Give one for each of {list(heads)}."
+                )
+    if asked.name == "fixmatch":
+        return FixMatchRule(asked.threshold)
+    if asked.name == "freematch":
+        return FreeMatchRule(asked.momentum, asked.fairness)
+    if asked.name == "softmatch":
+        return SoftMatchRule(asked.momentum, asked.sigmas, processes=processes)
+    return UdaRule(asked.threshold, asked.sharpen)
+
+
+def is_joint(config: RunConfig, schema: LabelSchema) -> bool:
+    """Whether several heads are folded into one distribution before anything is believed."""
+    return config.algorithm.masks == "joint" and len(schema.heads(config.data.target)) > 1
+
+
+def target_classes(config: RunConfig, schema: LabelSchema) -> dict[str, tuple[str, ...]]:
+    """The distributions that targets are chosen from, and their classes."""
+    return schema.head_classes("joint" if is_joint(config, schema) else config.data.target)
+
+
+def fixed_temperatures(config: RunConfig, schema: LabelSchema) -> dict[str, float]:
+    return dict.fromkeys(schema.heads(config.data.target), float(config.algorithm.temperature))
+
+
+def make_alignment(config: RunConfig, train: Manifest, device: torch.device) -> Alignment | None:
+    asked = config.algorithm
+    if asked.alignment == "none":
+        return None
+    if asked.alignment == "uniform":
+        return Alignment(None, asked.momentum)
+    schema, labels = train.schema, train.train_labels
+    sizes = schema.heads(config.data.target)
+    columns = dict(zip(sizes, schema.head_labels(labels, config.data.target).T, strict=True))
+    if is_joint(config, schema):
+        sizes, columns = {"joint": len(schema.joint_classes)}, {"joint": schema.join(labels)}
+    counts = {name: np.bincount(columns[name], minlength=size) for name, size in sizes.items()}
+    return Alignment({k: torch.from_numpy(c / c.sum()).float().to(device) for k, c in counts.items()}, asked.momentum)
+
+
+def make_supervised(config: RunConfig, train: Manifest, device: torch.device) -> Supervised:
+    """The labels-only algorithm with its class weights and smoothing as tensors."""
+    classes = train.schema.head_classes(config.data.target)
+    labels = train.schema.head_labels(train.train_labels, config.data.target)
+    loss = config.loss
+    train.schema.refuse_unknown(loss.smoothing_classes, "loss.smoothing_classes")
+    smoothing = {h: _smoothing(names, loss.label_smoothing, loss.smoothing_classes) for h, names in classes.items()}
+    weights: dict[str, Tensor] = {}
+    for i, (head, names) in enumerate(classes.items()):
+        found = class_weights(loss.class_weights, names, np.bincount(labels[:, i], minlength=len(names)))
+        if found is not None:
+            weights[head] = found.to(device)
+    if isinstance(loss.class_weights, dict):
+        train.schema.refuse_unknown(loss.class_weights, "loss.class_weights")
+    return Supervised(
+        scale=config.model.scale if config.model.head == "arcface" else None,
+        margin=loss.margin,
+        gamma=loss.focal_gamma if loss.criterion == "focal" else 0.0,
+        smoothing={h: s.to(device) for h, s in smoothing.items() if s.any()},
+        weights=weights,
+    )
+
+
+def class_weights(asked: str | Mapping[str, float], names: Sequence[str], counts: NDArray[np.int64]) -> Tensor | None:
+    """(classes,) loss weights of one head, or None for all equal."""
+    if asked == "balanced":
+        return balanced_weights(torch.from_numpy(counts))
+    if asked == "effective":
+        return effective_weights(torch.from_numpy(counts))
+    if isinstance(asked, str):
+        return None
+    named = [asked.get(n, 1.0) for n in names]
+    return torch.tensor(named) if any(n in asked for n in names) else None
+
+
+def _smoothing(names: Sequence[str], amount: float, only: Sequence[str]) -> Tensor:
+    """(classes,) amount of smoothing; a joint class is named by any of its parts."""
+    chosen = [not only or name in only or bool(set(name.split("/")) & set(only)) for name in names]
+    return torch.tensor([amount if c else 0.0 for c in chosen])
