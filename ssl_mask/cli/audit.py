@@ -33,10 +33,10 @@ def audit(
         bool,
         typer.Option("--transductive", help="Declare that unlabeled images of the test or validation set are used."),
     ] = False,
-    because: Annotated[str, typer.Option(help="With --transductive: why.")] = "",
-    rule: Annotated[str, typer.Option(help="With --transductive: which rule allows it.")] = "",
+    reason: Annotated[str, typer.Option(help="With --transductive: who declares it, and why.")] = "",
+    allowed_by: Annotated[str, typer.Option(help="With --transductive: which rule allows it.")] = "",
     out: Annotated[Path, typer.Option(help="Folder for audit.json, cards and the contact sheet.")] = Path("data_cards"),
-    fix: Annotated[
+    drop_list: Annotated[
         Path | None, typer.Option(help="Write a CSV of the images to leave out. Nothing is ever deleted.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print audit.json instead of a table.")] = False,
@@ -58,9 +58,9 @@ def audit(
         resolve(layers, has_gpu=lambda: False),
         {role: sources for role, sources in given.items() if sources},
         allow=allow,
-        declared=Declaration(because, rule) if transductive or because or rule else None,
+        declared=Declaration(reason, allowed_by) if transductive or reason or allowed_by else None,
         out=out,
-        fix=fix,
+        drop_list=drop_list,
         processes=processes,
         quiet=quiet or as_json,
     )
@@ -96,6 +96,6 @@ def show(result: Audit) -> None:
         console.warn(text)
     if result.sheet is not None:
         console.say(f"Look   {result.sheet}")
-    if result.fix is not None:
-        console.say(f"Fix    {sum(map(len, verdict.drops.values()))} images to leave out are in {result.fix}")
+    if result.drop_list is not None:
+        console.say(f"Drop   {sum(map(len, verdict.drops.values()))} images to leave out are in {result.drop_list}")
     console.say(f"Saved  {result.report} and {len(result.cards)} cards beside it")

@@ -46,8 +46,8 @@ Allow = Annotated[Path | None, typer.Option(help="CSV of pairs that may stand on
 Transductive = Annotated[
     bool, typer.Option("--transductive", help="Declare that unlabeled images may be test images; all scores say so.")
 ]
-Because = Annotated[str | None, typer.Option(help="With --transductive: who declares it, and why.")]
-AllowedBy = Annotated[str | None, typer.Option("--rule", help="With --transductive: which rule allows it.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="With --transductive: who declares it, and why.")]
+AllowedBy = Annotated[str | None, typer.Option("--allowed-by", help="With --transductive: which rule allows it.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check configuration and data, run two steps, print time and memory.")
 ]
@@ -72,7 +72,7 @@ def training_flags(
 
 def guard_flags(
     mode: str | None, protect: list[str] | None, drop_overlap: bool, allow: Path | None, transductive: bool = False,
-    because: str | None = None, rule: str | None = None,
+    reason: str | None = None, allowed_by: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The leakage guard's flags, by the keys they set."""
     return {
@@ -81,8 +81,8 @@ def guard_flags(
         "guard.drop_overlap": drop_overlap or None,
         "guard.allow": str(allow) if allow is not None else None,
         "guard.transductive": transductive or None,
-        "guard.because": because,
-        "guard.rule": rule,
+        "guard.reason": reason,
+        "guard.allowed_by": allowed_by,
     }
 
 

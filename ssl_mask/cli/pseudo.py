@@ -9,8 +9,8 @@ import typer
 
 from ssl_mask.cli.options import (
     Allow,
+    AllowedBy,
     Assignments,
-    Because,
     ConfigFile,
     DataFolder,
     DropOverlap,
@@ -20,6 +20,7 @@ from ssl_mask.cli.options import (
     OnBadUnlabeled,
     Protect,
     Quiet,
+    Reason,
     RunsOption,
     Seed,
     Steps,
@@ -41,11 +42,7 @@ def pseudo(
         str | None, typer.Option(help="`uda`: rounds also train for consistency on what has no pseudo-label.")
     ] = None,
     rule: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="precision, threshold, top_k or percentile [default: precision]; and, with --transductive, which rule "
-            "of the task allows it (repeat the option)."
-        ),
+        str | None, typer.Option(help="precision, threshold, top_k or percentile. [default: precision]")
     ] = None,
     target_precision: Annotated[
         float | None, typer.Option(help="Share that should be right of what is believed of a class.")
@@ -71,7 +68,8 @@ def pseudo(
     drop_overlap: DropOverlap = False,
     allow: Allow = None,
     transductive: Transductive = False,
-    because: Because = None,
+    reason: Reason = None,
+    allowed_by: AllowedBy = None,
     name: Name = None,
     runs: RunsOption = None,
     seed: Seed = None,
@@ -83,12 +81,11 @@ def pseudo(
     """Train in rounds: believe what is likely right of the unlabeled images, train on it, and again."""
     from ssl_mask.config import resolve
 
-    chosen, allowed_by = split_rules(rule or [], transductive=transductive)
     flags = training_flags(data, name, runs, seed, steps, epochs, None)
     flags |= {"data.unlabeled": unlabeled or None, "data.on_bad": on_bad, "algorithm.name": algorithm}
     flags |= {
         "pseudo.rounds": 1 if from_predictions is not None and rounds is None else rounds,
-        "pseudo.rule": chosen,
+        "pseudo.rule": rule,
         "pseudo.target_precision": target_precision,
         "pseudo.threshold": threshold,
         "pseudo.labels": labels,
@@ -97,22 +94,10 @@ def pseudo(
         "pseudo.group_consistency": group_consistency or None,
         "pseudo.from_predictions": str(from_predictions) if from_predictions is not None else None,
     }
-    flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, because, allowed_by)
+    flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, reason, allowed_by)
     layers = gather(config, assignments, flags)
     from ssl_mask import devices
     from ssl_mask.workflows.pseudo import pseudo as run_rounds
 
     settings = resolve(layers, has_gpu=devices.has_gpu, recipe="pseudo_")
     run_rounds(settings, resume=resume, audit_answers=audit_answers, quiet=quiet)
-
-
-def split_rules(given: list[str], *, transductive: bool) -> tuple[str | None, str | None]:
-    """What `--rule` means here: the name of a selection rule, and with `--transductive` the words of a task's rule."""
-    from typing import get_args
-
-    from ssl_mask.config import PseudoConfig
-
-    names = get_args(PseudoConfig.model_fields["rule"].annotation)
-    words = [text for text in given if transductive and text not in names]
-    chosen = [text for text in given if text not in words]
-    return (chosen[-1] if chosen else None), (words[-1] if words else None)

@@ -10,7 +10,6 @@ from ssl_mask.cli.options import (
     Allow,
     AllowedBy,
     Assignments,
-    Because,
     ConfigFile,
     DataFolder,
     DropOverlap,
@@ -22,6 +21,7 @@ from ssl_mask.cli.options import (
     OnBadUnlabeled,
     Protect,
     Quiet,
+    Reason,
     Resume,
     RunsOption,
     Seed,
@@ -59,8 +59,8 @@ def uda(
     drop_overlap: DropOverlap = False,
     allow: Allow = None,
     transductive: Transductive = False,
-    because: Because = None,
-    rule: AllowedBy = None,
+    reason: Reason = None,
+    allowed_by: AllowedBy = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
 ) -> None:
@@ -69,7 +69,7 @@ def uda(
 
     flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
     flags |= {"data.unlabeled": unlabeled or None, "algorithm.name": algorithm, "data.on_bad": on_bad}
-    flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, because, rule)
+    flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, reason, allowed_by)
     layers = [{"algorithm": {"name": "uda"}}, *gather(config, assignments, flags)]
     from ssl_mask import devices
     from ssl_mask.runs.study import find_study

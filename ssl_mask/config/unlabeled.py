@@ -64,9 +64,9 @@ class GuardConfig(Settings):
     """Leave out what overlaps validation or test images instead of refusing it."""
     transductive: bool = False
     """Declare that the unlabeled images may be the test images. Everything downstream is marked."""
-    because: str | None = None
+    reason: str | None = None
     """Who declares it, and why. Needed for `transductive`."""
-    rule: str | None = None
+    allowed_by: str | None = None
     """The rule (of the competition, of the task) that allows it. Needed for `transductive`."""
     cards: Path = Path("data_cards")
     """Folder for a data card a pool, beside those in the run; of the working folder."""
@@ -75,6 +75,6 @@ class GuardConfig(Settings):
 
     @model_validator(mode="after")
     def _declared_in_words(self) -> GuardConfig:
-        if self.transductive and not (self.because and self.rule):
-            raise ValueError('transductive needs reasons: --because "who and why" --rule "which rule allows it"')
+        if self.transductive and not (self.reason and self.allowed_by):
+            raise ValueError('transductive needs words: --reason "who and why" --allowed-by "which rule allows it"')
         return self

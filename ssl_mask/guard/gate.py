@@ -109,7 +109,7 @@ def _guard(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest],
     prints = read_prints(config, pools, console)
     findings = check(pools, cache=print_cache(config, pools), processes=processes(), known=prints,
                      max_pixels=config.data.max_pixels, counting=console.counting)  # fmt: skip
-    declared = Declaration(asked.because or "", asked.rule or "") if asked.transductive else None
+    declared = Declaration(asked.reason or "", asked.allowed_by or "") if asked.transductive else None
     allowed = read_allow(asked.allow) if asked.allow is not None else ()
     verdict = judge(findings, declared=declared, allowed=allowed, drop_overlap=asked.drop_overlap)
     enforce(verdict)

@@ -33,17 +33,16 @@ class Declaration:
         ConfigError: no reason, or no rule that allows it.
     """
 
-    because: str
-    """Why."""
-    rule: str
+    reason: str
+    """Who declares it, and why."""
+    allowed_by: str
     """Which rule (of the competition, of the study) allows it."""
-    who: str = ""
 
     def __post_init__(self) -> None:
-        for key, text in (("because", self.because), ("rule", self.rule)):
+        for flag, text in (("--reason", self.reason), ("--allowed-by", self.allowed_by)):
             if not text.strip():
                 raise ConfigError(
-                    f"A transductive declaration needs --{key}.", hint='Such as --because "…" --rule "…".'
+                    f"A transductive declaration needs {flag}.", hint='Such as --reason "…" --allowed-by "…".'
                 )
 
 
@@ -150,12 +149,12 @@ def _refusals(leaks: list[Pair], role: dict[str, Role]) -> list[Refusal]:
             problem += f" Training on them is transductive: a score on {first} would not measure new images."
             hint = (
                 "Leave them out: --drop-overlap. Keep them and have it said with every score: "
-                '--transductive --because "…" --rule "…". List them: sslmask audit … --fix drop.csv'
+                '--transductive --reason "…" --allowed-by "…". List them: sslmask audit … --drop-list drop.csv'
             )
             found.append(Refusal(first, UndeclaredError(problem, hint=hint)))
         else:
             hint = (
-                "Leave them out: --drop-overlap. List them: sslmask audit … --fix drop.csv. "
+                "Leave them out: --drop-overlap. List them: sslmask audit … --drop-list drop.csv. "
                 "Keep a pair on purpose: --allow FILE, a CSV with first,second,reason."
             )
             found.append(Refusal(first, OverlapError(problem, hint=hint)))

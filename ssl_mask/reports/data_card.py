@@ -133,7 +133,9 @@ def write_card(folder: Path, card: dict[str, Any]) -> Path:
 def refuse_foreign(path: Path, mark: str) -> None:
     """Raises DataError when a file is there that does not hold `mark`, so it is not ours to replace."""
     if path.exists() and mark not in path.read_text(encoding="utf-8", errors="replace"):
-        raise DataError(f"{path} is there and was not made by an audit.", hint="Choose another place: --out, --fix.")
+        raise DataError(
+            f"{path} is there and was not made by an audit.", hint="Choose another place: --out, --drop-list."
+        )
 
 
 def _comparison(findings: Findings, pool: PoolRecord, other: PoolRecord) -> dict[str, Any]:

@@ -129,10 +129,9 @@ def _exceptions(predicate: Mapping[str, Any]) -> list[str]:
     """What somebody declared or allowed, in their words."""
     parts: list[str] = []
     if declared := predicate["declaration"]:
-        who = f" ({shown(declared['who'])})" if declared["who"] else ""
         parts += [
             "## Declared transductive use",
-            f"{shown(declared['because'])}{who}. Rule: {shown(declared['rule'])}.",
+            f"{shown(declared['reason'])}. Allowed by: {shown(declared['allowed_by'])}.",
         ]
     if allowed := predicate["allowed"]:
         rows = [(f"`{shown(a['first'])}`", f"`{shown(a['second'])}`", shown(a["reason"])) for a in allowed[:LISTED]]

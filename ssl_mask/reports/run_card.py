@@ -73,7 +73,7 @@ def _leakage(run: RunDir, status: dict[str, Any]) -> list[str]:
     parts = [f"Leakage: **{status['leakage']}**. {SAID[status['leakage']]}"]
     declared = status.get("declaration")
     if declared:
-        parts.append(f"Declared: {declared['because']} Allowed by: {declared['rule']}")
+        parts.append(f"Declared: {declared['reason']} Allowed by: {declared['allowed_by']}")
     if run.findings.is_file():
         found = json.loads(run.findings.read_text(encoding="utf-8"))
         parts += [f"- {text}" for text in found["verdict"]["warnings"]]

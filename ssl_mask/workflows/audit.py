@@ -23,7 +23,7 @@ from ssl_mask.reports.pair_sheet import pair_sheet
 
 CACHED_SIDE = 84
 """A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
-FIX_COLUMNS = ("path", "pool", "reason")
+DROP_COLUMNS = ("path", "pool", "reason")
 AUDIT = "urn:sslmask:audit:1"
 
 
@@ -36,7 +36,8 @@ class Audit:
     cards: tuple[Path, ...]
     sheet: Path | None
     """A picture of the pairs that were found; None when there are none."""
-    fix: Path | None
+    drop_list: Path | None
+    """The CSV of images to leave out, where one was asked for."""
 
 
 def audit(
@@ -46,7 +47,7 @@ def audit(
     allow: Path | None = None,
     declared: Declaration | None = None,
     out: Path = Path("data_cards"),
-    fix: Path | None = None,
+    drop_list: Path | None = None,
     processes: int | None = None,
     quiet: bool = False,
 ) -> Audit:
@@ -57,18 +58,18 @@ def audit(
             `gather_pools` for the roles that are not named.
         allow: pairs that may stay, see `ssl_mask.guard.allow`.
         declared: that unlabeled images of an evaluation pool are trained on.
-        fix: a CSV to write with the images that should be left out.
+        drop_list: a CSV to write with the images that should be left out.
         processes: not given: one a core.
 
     Raises:
         DataError: no images, a bad row, or a file in the way that is not ours.
-        StorageError: `out` or `fix` cannot be written.
+        StorageError: `out` or `drop_list` cannot be written.
     """
     console = Console(quiet=quiet)
     report = out / "audit.json"
     refuse_foreign(report, AUDIT)
-    if fix is not None:
-        refuse_foreign(fix, ",".join(FIX_COLUMNS))
+    if drop_list is not None:
+        refuse_foreign(drop_list, ",".join(DROP_COLUMNS))
     allowed = read_allow(allow) if allow is not None else ()
     pools = gather_pools(config.data, sources, console)
     findings = check(
@@ -85,9 +86,9 @@ def audit(
     cards = tuple(
         write_card(out, pool_card(findings, verdict, p.name, root=p.root, folder=out, declared=declared)) for p in pools
     )
-    if fix is not None:
-        _write_fix(fix, findings, verdict, roots)
-    return Audit(findings, verdict, report, cards, sheet, fix)
+    if drop_list is not None:
+        _write_drop_list(drop_list, findings, verdict, roots)
+    return Audit(findings, verdict, report, cards, sheet, drop_list)
 
 
 def _cores() -> int:
@@ -105,11 +106,11 @@ def _sheet(findings: Findings, roots: Mapping[str, Path], out: Path, max_pixels:
     return None
 
 
-def _write_fix(path: Path, findings: Findings, verdict: Verdict, roots: Mapping[str, Path]) -> None:
+def _write_drop_list(path: Path, findings: Findings, verdict: Verdict, roots: Mapping[str, Path]) -> None:
     """One image a line: where it is, its pool, and what it overlaps."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIX_COLUMNS)
+    writer.writerow(DROP_COLUMNS)
     for pool, drops in verdict.drops.items():
         why = _reasons(findings, pool)
         writer.writerows([_from_here(roots[pool] / name), pool, why[name]] for name in drops)

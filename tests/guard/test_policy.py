@@ -17,7 +17,7 @@ VAL = record("val", "val", "v.jpg@7=cat", "w.jpg@8")
 TEST = record("test", "test", "x.jpg@3=cat", "y.jpg@2")
 POOL = record("unlabeled", "unlabeled", "p.jpg@20", "q.jpg@21")
 ALL = (TEST, VAL, TRAIN, POOL)
-DECLARED = Declaration("the competition scores on it", "rule 4", "a team")
+DECLARED = Declaration("the competition scores on it", "rule 4")
 
 
 def verdict_of(
@@ -58,7 +58,7 @@ def test_a_copy_in_a_training_pool_is_refused_or_dropped(
     with pytest.raises(error, match=f"{second.name} overlaps {first.name} .1 {kind}.*{other} with {one}") as refused:
         enforce(verdict)
     assert refused.value.exit_code == {OverlapError: 3, UndeclaredError: 4}[error] == verdict.exit_code
-    assert "--drop-overlap" in refused.value.hint and "--fix" in refused.value.hint
+    assert "--drop-overlap" in refused.value.hint and "--drop-list" in refused.value.hint
     dropped = verdict_of(found, drop_overlap=True)
     enforce(dropped)
     assert dropped.drops == verdict.drops and dropped.status == "clean" and dropped.word(first) == "clean"
@@ -67,7 +67,7 @@ def test_a_copy_in_a_training_pool_is_refused_or_dropped(
 def test_the_undeclared_are_told_how_to_declare() -> None:
     with pytest.raises(UndeclaredError, match="transductive") as refused:
         enforce(verdict_of(pair(TEST, "x.jpg", POOL, "p.jpg")))
-    for step in ("--drop-overlap", '--transductive --because "…" --rule "…"', "sslmask audit … --fix"):
+    for step in ("--drop-overlap", '--transductive --reason "…" --allowed-by "…"', "sslmask audit … --drop-list"):
         assert step in refused.value.hint
 
 
@@ -89,10 +89,10 @@ def test_a_declaration_does_not_excuse_labeled_images() -> None:
     assert verdict.exit_code == 3 and verdict.drops == {"train": ("a.jpg",)}
 
 
-@pytest.mark.parametrize(("because", "rule", "key"), [("", "r", "because"), ("b", " ", "rule")])
-def test_a_declaration_needs_its_reason_and_its_rule(because: str, rule: str, key: str) -> None:
-    with pytest.raises(ConfigError, match=f"--{key}"):
-        Declaration(because, rule)
+@pytest.mark.parametrize(("reason", "allowed_by", "flag"), [("", "r", "--reason"), ("b", " ", "--allowed-by")])
+def test_a_declaration_needs_its_reason_and_what_allows_it(reason: str, allowed_by: str, flag: str) -> None:
+    with pytest.raises(ConfigError, match=flag):
+        Declaration(reason, allowed_by)
 
 
 def test_allowed_pairs_stay_and_are_marked() -> None:

@@ -78,9 +78,9 @@ def test_a_data_set_without_leaks(run: Run, faces: Path) -> None:
 def test_planted_copies_in_the_unlabeled_pool_are_all_found(run: Run, faces: Path) -> None:
     truth = json.loads((faces / "truth.json").read_text())
     planted = {(f"eval/images/{c['eval']}", f"extra/{c['extra']}") for c in truth["leaked_extra"]}
-    code, _, err = run(faces, "audit", "--unlabeled", "extra", "--fix", "drop.csv")
+    code, _, err = run(faces, "audit", "--unlabeled", "extra", "--drop-list", "drop.csv")
     assert code == 4
-    assert "unlabeled overlaps test" in err and '--transductive --because "…" --rule "…"' in err
+    assert "unlabeled overlaps test" in err and '--transductive --reason "…" --allowed-by "…"' in err
     found = {
         (p["first"], p["second"])
         for p in report(faces)["findings"]["pairs"]
@@ -96,14 +96,14 @@ def test_planted_copies_in_the_unlabeled_pool_are_all_found(run: Run, faces: Pat
 
 
 def test_declared_transductive_use(run: Run, faces: Path) -> None:
-    declared = ("--transductive", "--because", "it is scored on", "--rule", "7")
+    declared = ("--transductive", "--reason", "it is scored on", "--allowed-by", "7")
     code, out, _ = run(faces, "audit", "-u", "extra", *declared)
     assert code == 0 and "transductive-test" in out
     card = json.loads((faces / "data_cards/test.json").read_text())["predicate"]
     assert card["status"] == "transductive-test"
-    assert card["declaration"] == {"because": "it is scored on", "rule": "7", "who": ""}
+    assert card["declaration"] == {"reason": "it is scored on", "allowed_by": "7"}
     code, _, err = run(faces, "audit", "-u", "extra", "--transductive")
-    assert code == 3 and "--because" in err
+    assert code == 3 and "--reason" in err
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def leaky(faces: Path) -> Path:
 
 
 def test_labeled_overlap_is_refused_until_it_is_allowed(run: Run, leaky: Path) -> None:
-    code, out, err = run(leaky, "audit", "--fix", "drop.csv")
+    code, out, err = run(leaky, "audit", "--drop-list", "drop.csv")
     assert code == 3 and "overlaps test (1 bytes)" in err and "refused" in out
     pair = next(p for p in report(leaky)["findings"]["pairs"] if p["kind"] == "bytes")
     with Image.open(leaky / "data_cards/audit_pairs.png") as sheet:
@@ -213,7 +213,7 @@ def test_a_change_after_the_audit_is_exit_5(run: Run, faces: Path) -> None:
 
 def test_a_file_in_the_way_is_not_replaced(run: Run, faces: Path) -> None:
     before = (faces / "train/train.csv").read_bytes()
-    code, _, err = run(faces, "audit", "--fix", "train/train.csv")
+    code, _, err = run(faces, "audit", "--drop-list", "train/train.csv")
     assert code == 3 and "train.csv is there" in err
     assert (faces / "train/train.csv").read_bytes() == before
 

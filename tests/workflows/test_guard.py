@@ -25,7 +25,7 @@ from ssl_mask.workflows.train import train
 
 Tiny = Callable[..., RunConfig]
 ON: dict[str, Any] = {"mode": "on"}
-DECLARED = {**ON, "transductive": True, "because": "the organisers, for a talk", "rule": "section 4 of the rules"}
+DECLARED = {**ON, "transductive": True, "reason": "the organisers, for a talk", "allowed_by": "section 4 of the rules"}
 UDA = {"name": "uda", "threshold": 0.2, "mu": 1}
 
 
@@ -60,7 +60,7 @@ def test_eval_photos_as_the_pool_stop_with_exit_code_4(
     said = capsys.readouterr().err
     assert code == 4
     assert "unlabeled overlaps test (42 bytes)" in said
-    assert "--drop-overlap" in said and "--transductive --because" in said and "Traceback" not in said
+    assert "--drop-overlap" in said and "--transductive --reason" in said and "Traceback" not in said
     assert not list((tmp_path / "runs").glob("*/run.json"))
 
 
@@ -220,5 +220,5 @@ def test_cards_stand_in_the_run_and_in_the_working_folder(drawn: Path, tiny: Tin
 
 
 def test_declaring_needs_words() -> None:
-    with pytest.raises(ConfigError, match="because"):
+    with pytest.raises(ConfigError, match="--reason"):
         resolve([{"preset": "none", "guard": {"transductive": True}}], has_gpu=lambda: False)

@@ -27,7 +27,7 @@ def test_eval_photos_are_refused_and_when_declared_marked(mask18: Path, tiny: Ti
     with pytest.raises(UndeclaredError, match="unlabeled overlaps test") as refused:
         train(tiny(**asked(mask18, mask18 / "eval/images", mode="on")), quiet=True)
     assert refused.value.exit_code == 4
-    told = {"transductive": True, "because": "a test", "rule": "none"}
+    told = {"transductive": True, "reason": "a test", "allowed_by": "none"}
     run = train(tiny(**asked(mask18, mask18 / "eval/images", mode="on", **told)), quiet=True)
     assert run is not None and "transductive-test" in run.status["leakage"]
 
