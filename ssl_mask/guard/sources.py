@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ssl_mask.config import DataConfig
-from ssl_mask.console import Console
 from ssl_mask.data.images import is_image_name
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.layouts.paths import read_csv
@@ -23,28 +21,28 @@ Columns = dict[Path, tuple[str, str]]
 """Image -> its group and its label, as a CSV names them."""
 
 
-def gather_pools(config: DataConfig, sources: Mapping[Role, Sequence[str]], console: Console) -> list[Pool]:
-    """One pool a role that has images.
+def gather_pools(
+    dataset: Manifest | None, sources: Mapping[Role, Sequence[str]], *, base: Path, unlabeled: Sequence[str] = ()
+) -> list[Pool]:
+    """One pool per role that has images: what `sources` names for it, else what the data set has.
 
-    The data set gives the roles that `sources` does not name. When `sources` names train and `config` names no data
-    set, none is read.
+    Args:
+        dataset: None where there is none.
+        sources: role -> folders, globs and CSVs with an image column.
+        base: what the paths of the pools are relative to, where they lie below it.
+        unlabeled: sources that join the data set's own unlabeled images.
 
     Raises:
-        DataError: no data set here, a source without images, a bad row.
+        DataError: a source without images, a bad row.
     """
-    base = config.root.absolute()
-    dataset = _nothing(base)
-    if "train" not in sources or config.root != Path():
-        from ssl_mask.training.session import read_manifest
-
-        dataset = read_manifest(config, console)
+    dataset = dataset or _nothing(base)
     pools = [_pool(role, sources[role], dataset, base) for role in ROLES if role in sources]
     for role in ROLES:
         if role in sources:
             continue
         rows = dataset.where(role)
-        if role == "unlabeled" and config.unlabeled:
-            pools.append(_pool(role, config.unlabeled, dataset, base))
+        if role == "unlabeled" and unlabeled:
+            pools.append(_pool(role, unlabeled, dataset, base))
         elif len(rows):
             pools.append(pool_of(rows, role, base=base))
     return pools

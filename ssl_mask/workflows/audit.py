@@ -20,6 +20,7 @@ from ssl_mask.guard.policy import Declaration, Verdict, judge
 from ssl_mask.guard.sources import gather_pools
 from ssl_mask.reports.data_card import pool_card, refuse_foreign, write_card
 from ssl_mask.reports.pair_sheet import pair_sheet
+from ssl_mask.training.session import read_manifest
 
 CACHED_SIDE = 84
 """A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
@@ -71,7 +72,9 @@ def audit(
     if drop_list is not None:
         refuse_foreign(drop_list, ",".join(DROP_COLUMNS))
     allowed = read_allow(allow) if allow is not None else ()
-    pools = gather_pools(config.data, sources, console)
+    named = "train" in sources and config.data.root == Path()  # then no data set is asked for
+    dataset = None if named else read_manifest(config.data, console)
+    pools = gather_pools(dataset, sources, base=config.data.root.absolute(), unlabeled=config.data.unlabeled)
     findings = check(
         pools,
         cache=cache_folder(config.data, sum(len(p.paths) for p in pools), CACHED_SIDE),
