@@ -15,8 +15,8 @@ from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
 from ssl_mask.guard.copies.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match
 from ssl_mask.guard.findings import KINDS, ROLES, File, Findings, Kind, Pair, Pool, PoolRecord, Unchecked, compared
 
-Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-"""Shows the progress of a named piece of work; yields what is told (done, total)."""
+Counting = Callable[..., AbstractContextManager[Callable[[int, int], None]]]
+"""Shows the progress of a named piece of work, counted in `unit`s; yields what is told (done, total)."""
 
 METHOD = {
     "version": METHOD_VERSION,
@@ -28,7 +28,7 @@ METHOD = {
 
 
 @contextmanager
-def _silent(what: str) -> Iterator[Callable[[int, int], None]]:  # noqa: ARG001 - the signature of Counting
+def _silent(what: str, *, unit: str = "") -> Iterator[Callable[[int, int], None]]:  # noqa: ARG001 - a Counting
     yield lambda done, total: None  # noqa: ARG005
 
 
@@ -82,7 +82,7 @@ def _pairs(
     groups = _group_numbers(records)
     for first, second in compared(records):
         skip = partial(_same_group, groups[first.name], groups[second.name])
-        with counting(f"Comparing {second.name} with {first.name}") as tell:
+        with counting(f"Comparing {second.name} with {first.name}", unit="pairs") as tell:
             matches = compare(prints[first.name], prints[second.name], skip=skip, on_progress=tell)
         found = [_pair(first, first.files[m.first], second, second.files[m.second], m.kind, m.score) for m in matches]
         found += _shared_groups(first, second)

@@ -95,10 +95,12 @@ def fit(job: Job) -> None:
     batches = train_batches(steps, start=progress.step, stop=training.steps, workers=workers, pin=pin)
     began, cpu_began = time.monotonic() - progress.seconds, time.process_time() - progress.cpu
     first, clock = progress.step, time.monotonic()
-    with StopSignal() as stop, closing(batches), job.console.progress("Training", training.steps) as advance:
+    screen = job.console.progress("Training", training.steps, unit="steps")
+    with StopSignal() as stop, closing(batches), screen as advance:
         for step, losses in train_steps(training, batches, start=progress.step):
             progress.step, progress.seconds = step, time.monotonic() - began
             progress.cpu = time.process_time() - cpu_began
+            advance(step)
             last = step == training.steps
             if step % config.log_every == 0 or last:
                 rate = (step - first) * config.batch_size / (time.monotonic() - clock)

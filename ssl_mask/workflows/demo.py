@@ -28,8 +28,8 @@ def demo(
         DataError: the folder holds something else.
     """
     console = Console(quiet=quiet)
-    with console.progress("Drawing", 0) as advance:
-        summary = draw_demo(into, persons=persons, seed=seed, on_progress=lambda d, t: advance(d, f"of {t}"))
+    with console.counting("Drawing") as tell:
+        summary = draw_demo(into, persons=persons, seed=seed, on_progress=tell)
     console.say(
         f"Drew   {summary.train_persons} persons ({summary.train_images} photos), {summary.eval_images} eval photos, "
         f"{summary.extra_images} extra, in {into}"
