@@ -1,7 +1,15 @@
-"""Tables on disk: probabilities as Parquet, a column a class."""
+"""THE predictions table: what a predictor says of images, as Parquet, one row an image.
+
+    id, path, sha256, group, fold, true, predicted, p/<joint class> …, then what a writer adds
+
+Validation of a run, predictions of test images, pools and shards have these columns, and whatever reads probabilities
+(plots, cards, comparisons, selections, provenance) reads them here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,51 +21,146 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.files import atomic_path
 
+TEXT = ("id", "path", "sha256", "group")
+NUMBERS = ("fold", "true", "predicted")
 
-def write_predictions(path: Path, rows: Manifest, probs: NDArray[Any], **columns: list[Any]) -> None:
-    """One row an image: id, path, group, true joint class (-1 unknown), predicted class, then `p/<class>` columns.
 
-    Args:
-        probs: (n, joint classes); a row of NaN has no prediction (-1).
-        columns: more columns of length n.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+@dataclass(frozen=True)
+class PredictedImages:
+    """Images and what a predictor says of them, in the order asked."""
 
-    known = rows.labels.min(axis=1) >= 0
-    table: dict[str, Any] = {
-        "id": [r.id or r.path for r in rows.rows],
-        "path": [r.path for r in rows.rows],
-        "group": [r.group for r in rows.rows],
-        "true": np.where(known, rows.joint, -1),
-        "predicted": predicted_class(probs),
-        **columns,
-    }
-    table |= {f"p/{name}": probs[:, i].astype(np.float32) for i, name in enumerate(rows.schema.joint_classes)}
-    with atomic_path(path) as partial:
-        pq.write_table(pa.table(table), partial)
+    manifest: Manifest
+    """The rows asked for, with digests; an image that could not be opened has none."""
+    probs: NDArray[np.float32]
+    """(n, joint classes) calibrated probabilities; a row of NaN where the image is unreadable."""
+    unreadable: Mapping[int, str]
+    """Position of each unreadable image, and why."""
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """A predictions file that has been read and checked."""
+
+    classes: tuple[str, ...]
+    """Joint classes, in the order of their numbers."""
+    id: NDArray[np.str_]
+    path: NDArray[np.str_]
+    """(n,) relative to the root of the data set; absolute in a shard."""
+    sha256: NDArray[np.str_]
+    group: NDArray[np.str_]
+    fold: NDArray[np.int64]
+    """(n,) the fold that the image was validation of; -1 where it was of none."""
+    true: NDArray[np.int64]
+    """(n,) true joint class; -1 unknown."""
+    predicted: NDArray[np.int64]
+    """(n,) most probable joint class; -1 for an image without a prediction."""
+    probs: NDArray[np.float32]
+    """(n, joint classes)."""
+    more: Mapping[str, NDArray[Any]]
+    """Further columns, by name."""
+
+    def __len__(self) -> int:
+        return len(self.path)
 
 
 def predicted_class(probs: NDArray[Any]) -> NDArray[np.int64]:
-    """(n,) most probable joint class, -1 for rows of NaN."""
+    """(n,) most probable joint class of (n, joint classes) probabilities, -1 for rows of NaN."""
     missing = np.isnan(probs).any(axis=1)
     return np.where(missing, -1, np.nan_to_num(probs).argmax(axis=1))
 
 
-def read_predictions(path: Path, schema: LabelSchema | None = None) -> Any:
-    """The table as a pandas frame.
+def write_predictions(
+    path: Path,
+    rows: Manifest,
+    probs: NDArray[Any],
+    *,
+    fold: int = -1,
+    more: Mapping[str, Sequence[Any] | NDArray[Any]] | None = None,
+    metadata: Mapping[bytes, bytes] | None = None,
+    row_group_size: int | None = None,
+) -> None:
+    """Write the table, atomically.
+
+    Args:
+        probs: (n, joint classes); a row of NaN has no prediction.
+        fold: the fold that these images are validation of; -1: of none.
+        more: further columns of length n.
+        metadata: of the file, for who reads it block by block.
 
     Raises:
-        DataError: missing, damaged, or of another schema.
+        StorageError: no room, or no permission.
     """
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    known = rows.labels.min(axis=1, initial=0) >= 0
+    columns: dict[str, Any] = {
+        "id": pa.array([r.id or r.path for r in rows.rows], pa.string()),
+        "path": pa.array([r.path for r in rows.rows], pa.string()),
+        "sha256": pa.array([r.digest for r in rows.rows], pa.string()),
+        "group": pa.array([r.group for r in rows.rows], pa.string()),
+        "fold": np.full(len(rows), fold, dtype=np.int64),
+        "true": np.where(known, rows.joint, -1),
+        "predicted": predicted_class(probs),
+    }
+    columns |= {f"p/{name}": probs[:, i].astype(np.float32) for i, name in enumerate(rows.schema.joint_classes)}
+    table = pa.table(columns | dict(more or {})).replace_schema_metadata(dict(metadata or {}))
+    with atomic_path(path) as partial:
+        pq.write_table(table, partial, row_group_size=row_group_size)
+
+
+def read_predictions(path: Path, schema: LabelSchema | None = None, *, more: Sequence[str] = ()) -> PredictionTable:
+    """Read the table, checked.
+
+    Args:
+        schema: the classes that it must be of; None: any.
+        more: names of further columns that it must have; those that it has beyond them are read too.
+
+    Raises:
+        DataError: missing, damaged, without one of the columns, or of other classes; names the file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read {path}: {error}") from error
-    if schema is not None and [c for c in frame.columns if c.startswith("p/")] != [
-        f"p/{n}" for n in schema.joint_classes
-    ]:
-        raise DataError(f"{path} was made for other classes.")
-    return frame
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        _refuse_missing([*TEXT, *NUMBERS, *more], table.column_names, path)
+        probs = [n for n in table.column_names if n.startswith("p/")]
+        _refuse_other_classes(probs, schema, path)
+        text = {n: np.asarray(table.column(n).to_pylist(), dtype=np.str_) for n in TEXT}
+        numbers = {n: table.column(n).fill_null(-1).to_numpy().astype(np.int64) for n in NUMBERS}
+        stacked = np.stack([table.column(n).to_numpy().astype(np.float32) for n in probs], axis=1)
+        others = {n: table.column(n).to_numpy() for n in table.column_names if n not in {*TEXT, *NUMBERS, *probs}}
+    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"Cannot read {path}: {error}", hint="Make it anew: train or predict again.") from error
+    _refuse_no_class(numbers, len(probs), path)
+    return PredictionTable(
+        tuple(n.removeprefix("p/") for n in probs), text["id"], text["path"], text["sha256"], text["group"],
+        numbers["fold"], numbers["true"], numbers["predicted"], stacked, others,
+    )  # fmt: skip
+
+
+def _refuse_missing(needed: Sequence[str], there: Sequence[str], path: Path) -> None:
+    lacking = [n for n in needed if n not in there]
+    if lacking:
+        raise DataError(
+            f"{path} has no column '{lacking[0]}'.",
+            hint="Predictions have the columns id, path, sha256, group, fold, true, predicted and p/<class>.",
+        )
+
+
+def _refuse_other_classes(columns: Sequence[str], schema: LabelSchema | None, path: Path) -> None:
+    if not columns:
+        raise DataError(f"{path} has no probabilities: no column 'p/<class>'.", hint="Train or predict again.")
+    if schema is not None and list(columns) != [f"p/{name}" for name in schema.joint_classes]:
+        raise DataError(f"{path} was made for other classes.", hint="Use it with the run that made it.")
+
+
+def _refuse_no_class(numbers: Mapping[str, NDArray[np.int64]], classes: int, path: Path) -> None:
+    for name in ("true", "predicted"):
+        if ((numbers[name] < -1) | (numbers[name] >= classes)).any():
+            raise DataError(
+                f"{path}: column '{name}' holds a number that is none of its {classes} classes.",
+                hint="Make it anew: train or predict again.",
+            )

@@ -9,7 +9,7 @@ from typing import Any
 
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row, Submission
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import MismatchError
 from ssl_mask.guard.provenance import Provenance, SourceRun, file_digest, load_metadata, provenance_of
@@ -33,14 +33,14 @@ def provenance_of_predictions(predictions: Path) -> tuple[Provenance, set[str]]:
         raise MismatchError(
             f"{predictions} has changed since it was predicted.", hint="Predict again: sslmask predict --run …"
         )
-    images = read_predictions(predictions.with_name("probabilities.parquet"))
+    images = read_predictions(predictions.with_name("probabilities.parquet"), more=("unreadable",))
     sources = source_runs_of(record)
     pool = pool_predicted(images, record)
     found = recorded(record)
     if sources is not None and all(f.is_file() for f in pool.files) and found.digest:
         found = provenance_of(sources, pool, Console(quiet=True))
         refuse_changed_pool(found, record, pool)
-    ids = dict(zip(images["path"], images["id"], strict=True))
+    ids = dict(zip(images.path.tolist(), images.id.tolist(), strict=True))
     return found, {ids[path] for path in found.overlap}
 
 
@@ -63,10 +63,10 @@ def source_runs_of(record: dict[str, Any]) -> list[SourceRun] | None:
     return sources
 
 
-def pool_predicted(images: Any, record: dict[str, Any]) -> Manifest:
+def pool_predicted(images: PredictionTable, record: dict[str, Any]) -> Manifest:
     """The readable images that were predicted, by where they were then."""
-    readable = images[images["unreadable"] == ""]
-    rows = tuple(Row(path, "", "test", path, None) for path in readable["path"])
+    readable = images.path[images.more["unreadable"] == ""].tolist()
+    rows = tuple(Row(path, "", "test", path, None) for path in readable)
     root, grouped = Path(record["pool"]["root"]), bool(record["pool"]["grouped"])
     return Manifest(root, "images", LabelSchema(()), rows, grouped, Submission("", (), "names"))
 

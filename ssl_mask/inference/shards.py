@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from ssl_mask import devices
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.predictions import write_predictions
 from ssl_mask.errors import DataError, InputError
-from ssl_mask.files import atomic_path
 from ssl_mask.inference.predictor import load_member, member_probs, open_images
 from ssl_mask.pseudo.sharded import MADE_BY, MIRRORED
 from ssl_mask.pseudo.streaming import shard_name
@@ -111,8 +111,6 @@ def is_done(path: Path, about: dict[bytes, bytes]) -> bool:
 
 
 def write_shard(path: Path, rows: Manifest, probs: Any, about: dict[bytes, bytes]) -> None:
-    """Columns `path` (absolute), `sha256` (empty: unreadable), `p/<joint class>` (NaN: unreadable or no picture)."""
-    columns: dict[str, Any] = {"path": [str(f) for f in rows.files], "sha256": [r.digest for r in rows.rows]}
-    columns |= {f"p/{name}": probs[:, i] for i, name in enumerate(rows.schema.joint_classes)}
-    with atomic_path(path) as partial:
-        pq.write_table(pa.table(columns).replace_schema_metadata(about), partial, row_group_size=_ROW_GROUP)
+    """The predictions table with absolute paths; an unreadable image has no `sha256` and probabilities of NaN."""
+    absolute = rows.with_rows(r._replace(path=str(f)) for r, f in zip(rows.rows, rows.files, strict=True))
+    write_predictions(path, absolute, probs, metadata=about, row_group_size=_ROW_GROUP)

@@ -28,7 +28,7 @@ def write_submission(
     """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256."""
     text = submission_csv(manifest, probs)
     reasons = [bad.get(i, "") for i in range(len(manifest))]
-    write_predictions(path.with_name("probabilities.parquet"), manifest, probs, unreadable=reasons)
+    write_predictions(path.with_name("probabilities.parquet"), manifest, probs, more={"unreadable": reasons})
     write_text(path, text)
     write_json(
         path.with_name("predictions.provenance.json"),

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 
 
-def audit(pool: Any, answers: Mapping[str, int], schema: LabelSchema) -> dict[str, Any]:
+def audit(pool: PredictionTable, answers: Mapping[str, int], schema: LabelSchema) -> dict[str, Any]:
     """True precision and recall of what was believed of a pool.
 
     Args:
-        pool: the frame of a round's `pool.parquet`.
+        pool: a round's `pool.parquet`.
         answers: image (its path or file name) -> true joint class; images without an answer do not count.
 
     Returns:
@@ -27,14 +28,16 @@ def audit(pool: Any, answers: Mapping[str, int], schema: LabelSchema) -> dict[st
     Raises:
         DataError: no image of the pool has an answer.
     """
-    true = np.asarray([answers.get(p, answers.get(PurePosixPath(p).name, -1)) for p in pool["path"]], dtype=np.int64)
+    true = np.asarray(
+        [answers.get(p, answers.get(PurePosixPath(p).name, -1)) for p in pool.path.tolist()], dtype=np.int64
+    )
     has = true >= 0
     if not has.any():
         raise DataError("No image of the pool has an answer.", hint="--audit-answers takes a CSV: image, answer.")
     factors = list(schema.sizes)
     parts = schema.part(np.maximum(true, 0))
-    chosen = np.stack([pool[f"selected/{n}"].to_numpy().astype(bool) for n in factors], axis=1)[has]
-    right = (np.stack([pool[f"label/{n}"].to_numpy() for n in factors], axis=1) == parts)[has]
+    chosen = np.stack([pool.more[f"selected/{n}"].astype(bool) for n in factors], axis=1)[has]
+    right = (np.stack([pool.more[f"label/{n}"] for n in factors], axis=1) == parts)[has]
     return {
         "images": int(has.sum()),
         "labels": _shares(chosen, right),

@@ -7,8 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.predictions import read_predictions
@@ -16,6 +14,7 @@ from ssl_mask.evaluation.metrics import bootstrap, paired_bootstrap
 from ssl_mask.files import atomic_path, write_json, write_text
 from ssl_mask.inference.predictor import load_schema
 from ssl_mask.pseudo.audit import audit
+from ssl_mask.pseudo.select import read_pool
 from ssl_mask.reports import round_plots
 from ssl_mask.reports.round_table import class_table, round_table
 from ssl_mask.reports.run_card import run_card
@@ -36,7 +35,7 @@ def report_round(config: RunConfig, series: SeriesDir, number: int, answers: Pat
     run = run_of(config, series, number)
     schema = load_schema(run)
     if number > 0:
-        pool = read_predictions(run.pool, schema)
+        pool = read_pool(run.pool, schema)
         if answers is not None:
             write_json(run.audit, audit(pool, read_answers(answers, schema)[0], schema))
         record = json.loads(run.selection.read_text(encoding="utf-8"))
@@ -53,11 +52,8 @@ def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[dict[str,
     rows: list[dict[str, Any]] = []
     for number in range(last + 1):
         run = run_of(config, series, number)
-        frame = read_predictions(run.validation)
-        classes = sum(c.startswith("p/") for c in frame.columns)
-        scores = bootstrap(
-            frame["true"].to_numpy(), frame["predicted"].to_numpy(), frame["group"].to_numpy().astype(str), classes
-        )
+        val = read_predictions(run.validation)
+        scores = bootstrap(val.true, val.predicted, val.group, len(val.classes))
         row: dict[str, Any] = {"round": number, "run": run.path.as_posix()}
         row |= {key: interval._asdict() for key, interval in scores.items()}
         row["cpu_seconds"] = max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
@@ -110,9 +106,7 @@ def stopped_early(config: RunConfig, series: SeriesDir, number: int) -> bool:
         return False
     before = best_round(summaries(config, series, number - 1))
     best, own = (read_predictions(run_of(config, series, n).validation) for n in (before, number))
-    classes = sum(c.startswith("p/") for c in own.columns)
     difference = paired_bootstrap(
-        own["true"].to_numpy(), np.stack([best["predicted"].to_numpy()]), np.stack([own["predicted"].to_numpy()]),
-        own["group"].to_numpy().astype(str), classes,
+        own.true, best.predicted[None], own.predicted[None], own.group, len(own.classes)
     )  # fmt: skip
     return bool(difference["macro_f1"].high < 0)

@@ -18,7 +18,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.digests import digest_files
 from ssl_mask.data.manifest import Manifest, Row
-from ssl_mask.data.predictions import read_predictions, write_predictions
+from ssl_mask.data.predictions import PredictionTable, write_predictions
 from ssl_mask.data.pseudo_labels import to_csv
 from ssl_mask.errors import DataError, ModelError
 from ssl_mask.evaluation.calibration import FEW, expected_calibration_error, reliability_curve
@@ -27,7 +27,17 @@ from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.inference.logits import predict_logits
 from ssl_mask.inference.predictor import Member, load_member
-from ssl_mask.pseudo.select import History, Probs, Scored, Selection, believed, follow, select_pseudo_labels
+from ssl_mask.pseudo.select import (
+    History,
+    Probs,
+    Scored,
+    Selection,
+    believed,
+    follow,
+    read_pool,
+    select_pseudo_labels,
+    shared_rows,
+)
 from ssl_mask.pseudo.sharded import select_from_shards, shards_are_mirrored
 from ssl_mask.runs.run import RunDir
 from ssl_mask.training import session as setup
@@ -65,7 +75,7 @@ def select_round(
         probs = see(pool.images, "Scoring the pool")
         choice = select_pseudo_labels(asked, number, Scored(pool.manifest, probs), judged, labeled)
     if accelerator.is_main_process:
-        last = read_predictions(before.pool, manifest.schema) if before is not None else None
+        last = read_pool(before.pool, manifest.schema) if before is not None else None
         history = follow(choice, last, number)
         write_selection_files(into, choice, history)
         record = selection_record(asked, number, teacher, choice, history, judged, last)
@@ -117,17 +127,26 @@ def predict_views(
 
 def write_selection_files(into: RunDir, choice: Selection, history: History) -> None:
     """The whole pool with its probabilities, what is believed of it and its history."""
-    rows, factors = choice.pool.manifest.rows, choice.pool.manifest.schema.sizes
+    factors = choice.pool.manifest.schema.sizes
     write_predictions(
-        into.pool, choice.pool.manifest, choice.pool.probs, sha256=[r.digest for r in rows],
-        first_round=history.first_round.tolist(), flips=history.flips.tolist(),
-        **{f"label/{name}": choice.labels[:, i].tolist() for i, name in enumerate(factors)},
-        **{f"selected/{name}": choice.known[:, i].tolist() for i, name in enumerate(factors)},
+        into.pool, choice.pool.manifest, choice.pool.probs,
+        more={
+            "first_round": history.first_round,
+            "flips": history.flips,
+            **{f"label/{name}": choice.labels[:, i] for i, name in enumerate(factors)},
+            **{f"selected/{name}": choice.known[:, i] for i, name in enumerate(factors)},
+        },
     )  # fmt: skip
 
 
 def selection_record(
-    asked: PseudoConfig, number: int, teacher: RunDir, choice: Selection, history: History, judged: Scored, last: Any
+    asked: PseudoConfig,
+    number: int,
+    teacher: RunDir,
+    choice: Selection,
+    history: History,
+    judged: Scored,
+    last: PredictionTable | None,
 ) -> dict[str, Any]:
     """The content of `selection.json`: bars, counts and what the bars are worth on validation."""
     val, schema = judged.manifest, choice.pool.manifest.schema
@@ -179,16 +198,16 @@ def _head_record(choice: Selection, name: str, classes: Sequence[str]) -> dict[s
     }
 
 
-def _agreement(choice: Selection, last: Any) -> float | None:
+def _agreement(choice: Selection, last: PredictionTable | None) -> float | None:
     """Share of the labels believed both now and in the round before that are the same; None where there are none."""
     if last is None:
         return None
-    own = last.set_index("sha256").reindex([r.digest for r in choice.pool.manifest.rows])
+    now, then = shared_rows(choice.pool.manifest, last)
     same = both = 0
     for i, name in enumerate(choice.pool.manifest.schema.sizes):
-        shared = choice.known[:, i] & own[f"selected/{name}"].eq(True).to_numpy()
+        shared = choice.known[now, i] & last.more[f"selected/{name}"][then]
         both += int(shared.sum())
-        same += int((shared & (own[f"label/{name}"].to_numpy() == choice.labels[:, i])).sum())
+        same += int((shared & (last.more[f"label/{name}"][then] == choice.labels[now, i])).sum())
     return same / both if both else None
 
 

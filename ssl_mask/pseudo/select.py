@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.config import PseudoConfig
 from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.pseudo_labels import PseudoLabels
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.selection.groups import constant_factors, lend, pool_groups
 from ssl_mask.selection.rules import top_prediction
 from ssl_mask.selection.select import HeadSelection, Rule, ValidationPredictions, select_head
@@ -112,21 +115,38 @@ def lend_known(
     return lend(agreed, pool.groups, known, lendable), has[:, None] & constant[None, :]
 
 
-def follow(choice: Selection, before: Any | None, number: int) -> History:
+def follow(choice: Selection, before: PredictionTable | None, number: int) -> History:
     """What has happened to each image of the pool over the rounds.
 
     Args:
-        before: the `pool.parquet` of the round before as a frame.
+        before: the `pool.parquet` of the round before.
     """
     count = len(choice.pool.probs)
     first, flips, flipped = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, dtype=bool)
     if before is not None:
-        own = before.set_index("sha256").reindex([r.digest for r in choice.pool.manifest.rows])
-        there = own["predicted"].notna().to_numpy()
-        flipped = there & (own["predicted"].fillna(-1).to_numpy() != top_prediction(choice.pool.probs).predicted)
-        first = own["first_round"].fillna(0).to_numpy().astype(np.int64)
-        flips = own["flips"].fillna(0).to_numpy().astype(np.int64) + flipped
+        now, then = shared_rows(choice.pool.manifest, before)
+        flipped[now] = before.predicted[then] != top_prediction(choice.pool.probs).predicted[now]
+        first[now] = before.more["first_round"][then]
+        flips[now] = before.more["flips"][then] + flipped[now]
     return History(np.where((first == 0) & choice.known.any(axis=1), number, first), flips, flipped)
+
+
+def shared_rows(pool: Manifest, before: PredictionTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the images that are in both: in the pool, and in the table of the round before."""
+    place = {digest: i for i, digest in enumerate(before.sha256.tolist())}
+    pairs = [(i, place[r.digest]) for i, r in enumerate(pool.rows) if r.digest in place]
+    now, then = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+    return now, then
+
+
+def read_pool(path: Path, schema: LabelSchema) -> PredictionTable:
+    """A round's `pool.parquet`: the pool with its probabilities, what was selected of it, and its history.
+
+    Raises:
+        DataError: as `read_predictions`.
+    """
+    own = [f"{kind}/{name}" for kind in ("label", "selected") for name in schema.sizes]
+    return read_predictions(path, schema, more=["first_round", "flips", *own])
 
 
 def believed(choice: Selection, history: History, *, soft: bool) -> PseudoLabels:

@@ -100,10 +100,10 @@ def _write_shares(above: Any, below: Any, name: str, names: Sequence[str], train
 
 def write_confusion(path: Path, validation: Path, schema: LabelSchema) -> None:
     """Rows are true classes (shares of each row in colour, counts in the cells), columns predicted."""
-    frame = read_predictions(validation, schema)
-    known = frame[frame["true"] >= 0]
+    table = read_predictions(validation, schema)
+    known = table.true >= 0
     names = schema.joint_classes
-    counts = confusion(known["true"].to_numpy(), known["predicted"].to_numpy(), len(names))
+    counts = confusion(table.true[known], table.predicted[known], len(names))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, 0.42 * len(names) + 2)
     with figure(path, 1, 1, (side + 0.6, side)) as axes:

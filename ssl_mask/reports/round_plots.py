@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.reports.plots import figure
 
 
-def write_selection(path: Path, record: Mapping[str, Any], pool: Any) -> None:
+def write_selection(path: Path, record: Mapping[str, Any], pool: PredictionTable) -> None:
     """Confidences of the pool, calibration on validation, and how much of each class is believed.
 
     Args:
         record: the content of a round's `selection.json`.
-        pool: the frame of its `pool.parquet`.
+        pool: its `pool.parquet`.
     """
     heads = record["heads"]
     columns = max(2, len(heads))
     with figure(path, 2, columns, (5.2 * columns, 8.5)) as axes:
-        probs = pool[[c for c in pool.columns if c.startswith("p/")]].to_numpy()
-        chosen = np.logical_or.reduce([pool[c].to_numpy().astype(bool) for c in pool if c.startswith("selected/")])
+        probs = pool.probs
+        chosen = np.logical_or.reduce([v.astype(bool) for k, v in pool.more.items() if k.startswith("selected/")])
         bins = np.linspace(0, 1, 21)
         axes[0, 0].hist(probs.max(axis=1), bins=bins, color="0.8", label="pool")
         axes[0, 0].hist(probs[chosen].max(axis=1), bins=bins, alpha=0.7, label="something of it believed")

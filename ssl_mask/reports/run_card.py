@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.evaluation.metrics import bootstrap, confusion, f1_per_class
 from ssl_mask.reports.comparison import comparison_text
 from ssl_mask.reports.round_table import round_markdown
@@ -29,16 +29,15 @@ def run_card(run: RunDir) -> str:
     """Markdown, from the files in the run folder."""
     status, best = run.status(), run.status()["best"]
     environment = json.loads(run.environment.read_text(encoding="utf-8"))
-    frame = read_predictions(run.validation)
-    classes = [c.removeprefix("p/") for c in frame.columns if c.startswith("p/")]
+    table = read_predictions(run.validation)
     data = status["data"]
     parts = [
         f"# Run {run.name}",
         *_leakage(run, status),
         "## Score",
-        _score(best, frame, classes, grouped=data["grouped"]),
+        _score(best, table, grouped=data["grouped"]),
         "## Each class (validation)",
-        _per_class(frame, classes),
+        _per_class(table),
         *_rounds(status),
         *_unlabeled(status),
         "## Data",
@@ -110,9 +109,8 @@ def _unlabeled(status: dict[str, Any]) -> list[str]:
     return ["## What the unlabeled images were worth", f"{used} {missing}"]
 
 
-def _score(best: dict[str, Any], frame: Any, classes: list[str], *, grouped: bool) -> str:
-    true, predicted = frame["true"].to_numpy(), frame["predicted"].to_numpy()
-    intervals = bootstrap(true, predicted, frame["group"].to_numpy().astype(str), len(classes))
+def _score(best: dict[str, Any], table: PredictionTable, *, grouped: bool) -> str:
+    intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
     by = "group" if grouped else "image (no groups: too narrow)"
     rows = [(k.replace("_", "-"), f"{i.value:.4f}", f"{i.low:.3f} to {i.high:.3f}") for k, i in intervals.items()]
     rows += [(f"accuracy, {head}", f"{value:.4f}", "") for head, value in best["heads"].items()]
@@ -121,10 +119,10 @@ def _score(best: dict[str, Any], frame: Any, classes: list[str], *, grouped: boo
     return _table(("validation", "value", f"95 % interval by {by}"), rows) + f"\n\nBest of the run: {which}."
 
 
-def _per_class(frame: Any, classes: list[str]) -> str:
-    matrix = confusion(frame["true"].to_numpy(), frame["predicted"].to_numpy(), len(classes))
+def _per_class(table: PredictionTable) -> str:
+    matrix = confusion(table.true, table.predicted, len(table.classes))
     support = matrix.sum(axis=1)
-    rows = [(n, f"{f:.3f}", str(int(s))) for n, f, s in zip(classes, f1_per_class(matrix), support, strict=True)]
+    rows = [(n, f"{f:.3f}", str(int(s))) for n, f, s in zip(table.classes, f1_per_class(matrix), support, strict=True)]
     return _table(("class", "F1", "images"), rows)
 
 

@@ -251,7 +251,8 @@ def keep_best(job: Job, run: RunDir, model: torch.nn.Module, scores: Scores, log
         **{k: run.status().get(k) for k in ("leakage", "marks", "declaration", "seen", "ancestors")},
     }
     save_checkpoint(run.best, model, about)
-    write_predictions(run.validation, job.val.manifest, mean_probs([logits], scores.temperatures))
+    probs = mean_probs([logits], scores.temperatures)
+    write_predictions(run.validation, job.val.manifest, probs, fold=job.config.data.fold)
     run.update(best=job.progress.best)
 
 

@@ -172,12 +172,11 @@ def _difference(study: StudyDir, seeds: Sequence[int]) -> dict[str, Any]:
     ours = [read_predictions(study.run(f"seed-{s}").validation) for s in seeds]
     twins = [read_predictions(study.run(baseline_name(s)).validation) for s in seeds]
     first = ours[0]
-    classes = sum(c.startswith("p/") for c in first.columns)
     intervals = paired_bootstrap(
-        first["true"].to_numpy(),
-        np.stack([t["predicted"].to_numpy() for t in twins]),
-        np.stack([t["predicted"].to_numpy() for t in ours]),
-        first["group"].to_numpy().astype(str),
-        classes,
+        first.true,
+        np.stack([t.predicted for t in twins]),
+        np.stack([t.predicted for t in ours]),
+        first.group,
+        len(first.classes),
     )
     return {key: interval._asdict() for key, interval in intervals.items()}

@@ -178,12 +178,12 @@ def groups_agree(screen: Console, entry: Entry, data: Path) -> None:
     manifest = read_dataset(data)
     known = {r.path: r.labels for r in manifest.rows}
     pool = read_predictions(Path(entry["run"]) / "rounds/01/pool.parquet", manifest.schema)
-    own = pool[pool["path"].isin([p for p, labels in known.items() if labels is not None])]
-    true = np.asarray([known[p] for p in own["path"]])
-    parts = manifest.schema.marginals(own[[c for c in own if c.startswith("p/")]].to_numpy())
+    own = [i for i, p in enumerate(pool.path.tolist()) if known.get(p) is not None]
+    true = np.asarray([known[p] for p in pool.path[own].tolist()])
+    parts = manifest.schema.marginals(pool.probs[own])
     constant = constant_factors(manifest.labels, manifest.groups)
     names = [n for n, never_varies in zip(parts, constant, strict=True) if never_varies]
-    agreed = pool_groups(parts, own["group"].to_numpy().astype(str), names)
+    agreed = pool_groups(parts, pool.group[own], names)
     told = ", ".join(
         f"{n} {(parts[n].argmax(1) == true[:, i]).mean():.3f} -> {(agreed[n].argmax(1) == true[:, i]).mean():.3f}"
         for i, n in enumerate(parts)

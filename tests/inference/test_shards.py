@@ -62,9 +62,9 @@ def test_shards_hold_what_predict_says_each_image_once(
     frames = [read_predictions(f, whole.manifest.schema) for f in files]
     assert sum(map(len, frames)) == len(whole.probs)
     for number, frame in enumerate(frames):
-        assert frame["path"].tolist() == [str(f) for f in whole.manifest.files[number::3]]
-        assert frame["sha256"].tolist() == [r.digest for r in whole.manifest.rows[number::3]]
-        np.testing.assert_allclose(frame.filter(like="p/").to_numpy(), whole.probs[number::3], atol=1e-5)
+        assert frame.path.tolist() == [str(f) for f in whole.manifest.files[number::3]]
+        assert frame.sha256.tolist() == [r.digest for r in whole.manifest.rows[number::3]]
+        np.testing.assert_allclose(frame.probs, whole.probs[number::3], atol=1e-5)
 
 
 def test_a_shard_that_is_there_is_left_alone_without_reading_an_image(
@@ -118,9 +118,10 @@ def test_an_unreadable_photo_stops_or_gets_no_prediction(teacher: RunDir, faces:
     with pytest.raises(ImageError, match=photo.name):
         write(teacher, faces / "extra", tmp_path)
     frame = read_predictions(write(teacher, faces / "extra", tmp_path, on_bad="skip"))
-    empty = frame.filter(like="p/").isna().all(axis=1)
-    assert frame["path"][empty].tolist() == [str(photo)]
-    assert not frame[~empty].isna().any(axis=None)
+    empty = np.isnan(frame.probs).all(axis=1)
+    assert frame.path[empty].tolist() == [str(photo)]
+    assert frame.predicted[empty].tolist() == [-1]
+    assert not np.isnan(frame.probs[~empty]).any()
 
 
 def test_more_shards_than_images(teacher: RunDir, drawn: Path, tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from small_rounds import read_json, same_weights, series_config, write_answers
 
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.inference.predictor import load_schema
@@ -21,22 +21,32 @@ from ssl_mask.workflows.pseudo import pseudo
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half", "none")), Factor("kind", ("cat", "dog"))))
 
 
-def draw(seed: int) -> tuple[pd.DataFrame, dict[str, int]]:
+def pool_of(paths: list[str], **columns: Any) -> PredictionTable:
+    """A pool with these labels and selections; its probabilities do not matter."""
+    n = len(paths)
+    text, none = np.asarray(paths), np.full(n, -1)
+    more = {k: np.asarray(v) for k, v in columns.items()}
+    probs = np.full((n, 6), 1 / 6, dtype=np.float32)
+    return PredictionTable(SCHEMA.joint_classes, text, text, text, text, none, none, none, probs, more)
+
+
+def draw(seed: int) -> tuple[PredictionTable, dict[str, int]]:
     """A pool of 40 photos in two folders, and answers to most of them: some by path, some by file name."""
     rng = np.random.default_rng(seed)
     paths = [f"{'ab'[i % 2]}/{i}.jpg" for i in range(40)]
-    columns = {"path": paths}
+    columns = {}
     for name, size in SCHEMA.sizes.items():
         columns |= {f"label/{name}": rng.integers(0, size, 40), f"selected/{name}": rng.random(40) < 0.4}
     answers = {p if rng.random() < 0.5 else p.split("/")[1]: int(rng.integers(0, 6)) for p in paths[:33]}
-    return pd.DataFrame(columns), answers | {"elsewhere.jpg": 2}
+    return pool_of(paths, **columns), answers | {"elsewhere.jpg": 2}
 
 
-def slow_audit(pool: pd.DataFrame, answers: dict[str, int], factors: list[str]) -> tuple[int, int, int]:
+def slow_audit(pool: PredictionTable, answers: dict[str, int], factors: list[str]) -> tuple[int, int, int]:
     """(believed, believed and right, all) labels of these factors."""
     believed = right = total = 0
-    for row in pool.to_dict("records"):
-        answer = answers.get(row["path"], answers.get(row["path"].split("/")[-1]))
+    for i, path in enumerate(pool.path.tolist()):
+        row = {name: column[i] for name, column in pool.more.items()}
+        answer = answers.get(path, answers.get(path.split("/")[-1]))
         if answer is None:
             continue
         truth = {"cover": answer // 2, "kind": answer % 2}
@@ -62,8 +72,8 @@ def test_precision_and_recall_are_a_loop(seed: int) -> None:
 
 
 def test_images_believed_as_a_whole_by_hand() -> None:
-    pool = pd.DataFrame({
-        "path": ["1", "2", "3", "4"], "label/cover": [0, 0, 2, 1], "label/kind": [1, 1, 0, 0],
+    pool = pool_of(["1", "2", "3", "4"], **{
+        "label/cover": [0, 0, 2, 1], "label/kind": [1, 1, 0, 0],
         "selected/cover": [True, True, True, False], "selected/kind": [True, True, False, True],
     })  # fmt: skip
     found = audit(pool, {"1": 1, "2": 0, "3": 4, "4": 2}, SCHEMA)
@@ -73,7 +83,7 @@ def test_images_believed_as_a_whole_by_hand() -> None:
 
 def test_nothing_believed_has_no_precision_and_no_answer_is_refused() -> None:
     pool, answers = draw(0)
-    pool["selected/kind"] = False
+    pool.more["selected/kind"][:] = False
     assert audit(pool, answers, SCHEMA)["factors"]["kind"] == {"believed": 0, "precision": None, "recall": 0.0}
     with pytest.raises(DataError, match="No image of the pool has an answer"):
         audit(pool, {"elsewhere.jpg": 1}, SCHEMA)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from small_rounds import files_of, read_json, rounds_of, series_config, table_of
 
 import ssl_mask
 from ssl_mask.console import Console
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.runs.run import Run, find_run, list_runs
 from ssl_mask.runs.study import SeriesDir
@@ -89,8 +88,8 @@ def test_a_round_is_chosen_from_what_its_teacher_predicts(done: Run, drawn: Path
         seen = predict([teacher.path], images=drawn / "extra", tta=True, out=tmp_path / str(number), quiet=True)
         own = rounds_of(done)[number]
         frame = read_predictions(own.pool)
-        assert frame["path"].tolist() == [r.path for r in seen.manifest.rows]
-        np.testing.assert_allclose(frame.filter(like="p/").to_numpy(), seen.probs, atol=1e-5)
+        assert frame.path.tolist() == [r.path for r in seen.manifest.rows]
+        np.testing.assert_allclose(frame.probs, seen.probs, atol=1e-5)
         assert read_json(own.selection)["teacher"] == teacher.path.as_posix()
         believed = slow_choice(frame, 0.2 * number)
         rows = {Path(r["image"]).name: r for r in table_of(own)}
@@ -101,13 +100,13 @@ def test_a_round_is_chosen_from_what_its_teacher_predicts(done: Run, drawn: Path
         assert all(int(r["first_round"]) <= number for r in rows.values())
 
 
-def slow_choice(frame: Any, share: float) -> dict[str, dict[str, str]]:
+def slow_choice(frame: PredictionTable, share: float) -> dict[str, dict[str, str]]:
     """Image -> factor -> class that is among the most confident share of its predicted class."""
-    classes = [c.removeprefix("p/").split("/") for c in frame.columns if c.startswith("p/")]
+    classes = [c.split("/") for c in frame.classes]
     believed: dict[str, dict[str, str]] = {}
     for at, factor in enumerate(("mask", "gender", "age")):
         own: dict[str, list[tuple[float, str, str]]] = {}
-        for path, digest, row in zip(frame["path"], frame["sha256"], frame.filter(like="p/").to_numpy(), strict=True):
+        for path, digest, row in zip(frame.path.tolist(), frame.sha256.tolist(), frame.probs, strict=True):
             sums: Counter[str] = Counter()
             for p, names in zip(row, classes, strict=True):
                 sums[names[at]] += float(p)
@@ -141,7 +140,8 @@ def test_labeled_photos_are_never_pseudo_labeled(faces: Path, tmp_path: Path) ->
     names = {Path(r["image"]).name for r in table_of(one)}
     assert names == {p.name for p in (faces / "extra").iterdir() if not p.name.startswith(("train", "val"))}
     zero, first = (read_predictions(r.validation) for r in rounds_of(run))
-    assert zero[["path", "true"]].equals(first[["path", "true"]])
+    assert zero.path.tolist() == first.path.tolist()
+    assert zero.true.tolist() == first.true.tolist()
     assert rounds_of(run)[0].manifest.read_bytes() == one.manifest.read_bytes()
 
 

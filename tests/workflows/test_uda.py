@@ -17,6 +17,7 @@ import torch
 import ssl_mask
 from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.config import RunConfig
+from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, TrainingError
 from ssl_mask.runs.run import Run, find_run, list_runs
 from ssl_mask.training import fit
@@ -166,11 +167,11 @@ def test_the_teachers_temperatures_reach_the_algorithm_and_its_state(tiny_uda: T
 def test_validation_precision_is_that_of_a_slow_loop(tiny_uda: Tiny) -> None:
     run = finished(tiny_uda(algorithm={"masks": "factors", "threshold": 0.4}, train={"ema_decay": 0.0}))
     last = [r for r in run.history if r["kind"] == "val"][-1]
-    frame = ssl_mask.reports.tables.read_predictions(run.path / "validation.parquet")
+    frame = read_predictions(run.path / "validation.parquet")
     best = run.scores
     at_best = next(r for r in run.history if r["kind"] == "val" and r["step"] == best["step"])
-    classes = [c.removeprefix("p/").split("/") for c in frame.columns if c.startswith("p/")]
-    probs, true = frame.filter(like="p/").to_numpy(), frame["true"].to_numpy()
+    classes = [c.split("/") for c in frame.classes]
+    probs, true = frame.probs, frame.true
     for position, head in enumerate(("mask", "gender", "age")):
         names = list(dict.fromkeys(c[position] for c in classes))
         share, right = 0, 0
