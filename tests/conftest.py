@@ -16,7 +16,7 @@ from tiny_runs import TINY
 from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.demo.draw import draw_demo
 from ssl_mask.files import write_text
-from ssl_mask.reports import plots, round_plots
+from ssl_mask.reports import confusion_plot, plots, round_plots
 from ssl_mask.runs.run import Run
 from ssl_mask.workflows.pseudo import pseudo
 
@@ -83,7 +83,8 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     def leave_empty(path: Path, *_: Any) -> None:
         write_text(path, "")
 
-    for module, names in ((plots, ("curves", "confusion", "consistency")), (round_plots, ("selection", "rounds"))):
+    drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds")}
+    for module, names in drawn.items():
         for name in names:
             monkeypatch.setattr(module, f"write_{name}", leave_empty)
 

@@ -1,120 +1,168 @@
-"""Plots of a run as SVG: curves over the steps, and the confusion matrix of the best weights."""
+"""Plots of one run over its steps: losses and scores, and what the unlabeled images contributed.
+
+`python -m ssl_mask.reports.plots` draws both from made-up records.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssl_mask.data.predictions import read_predictions
-from ssl_mask.data.schema import LabelSchema
-from ssl_mask.evaluation.metrics import confusion
-from ssl_mask.files import atomic_path
+from ssl_mask.reports.figures import (
+    COLOURS,
+    SMALL,
+    curve,
+    from_zero,
+    legend,
+    name_ticks,
+    new_figure,
+    save_figure,
+    short,
+    whole_ticks,
+)
+
+Record = Mapping[str, Any]
+WEIGHTS = {"live": ("live weights", "-"), "ema": ("averaged weights", "--")}
+"""Of each kind of weights: its name for people, and its line style."""
 
 
-@contextmanager
-def figure(path: Path, rows: int, columns: int, size: tuple[float, float]) -> Iterator[Any]:
-    """Axes to draw on (rows x columns array); written to `path` at the end. No window system is needed."""
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=size, layout="constrained")
-    FigureCanvasSVG(drawing)
-    yield drawing.subplots(rows, columns, squeeze=False)
-    with atomic_path(path) as partial:
-        drawing.savefig(partial, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
+def write_curves(path: Path, records: Sequence[Record]) -> None:
+    save_figure(path, draw_curves(records))
 
 
-def write_curves(path: Path, records: list[dict[str, Any]]) -> None:
-    """Loss terms, validation scores of live and averaged weights, calibration error and learning rate by step."""
-    train = [r for r in records if r["kind"] == "train"]
-    val = [r for r in records if r["kind"] == "val"]
-    with figure(path, 2, 2, (11, 7)) as axes:
-        for name in train[0]["terms"] if train else ():
-            axes[0, 0].plot([r["step"] for r in train], [r["terms"][name] for r in train], label=name)
-        axes[0, 0].set(title="Training loss, a term a head", xlabel="step")
-        for weights, style in (("live", "-"), ("ema", "--")):
-            own = [r for r in val if r["weights"] == weights]
-            if own:
-                steps = [r["step"] for r in own]
-                axes[0, 1].plot(steps, [r["macro_f1"] for r in own], f"C0{style}", label=f"macro-F1, {weights}")
-                axes[0, 1].plot(steps, [r["accuracy"] for r in own], f"C1{style}", label=f"accuracy, {weights}")
-                axes[1, 0].plot(steps, [r["ece"] for r in own], f"C2{style}", label=f"calibrated, {weights}")
-                axes[1, 0].plot(steps, [r["ece_raw"] for r in own], f"C3{style}", label=f"raw, {weights}")
-        axes[0, 1].set(title="Validation", xlabel="step", ylim=(0, 1))
-        axes[1, 0].set(title="Expected calibration error (validation)", xlabel="step")
-        axes[1, 1].plot([r["step"] for r in train], [r["lr"] for r in train], label="peak group")
-        axes[1, 1].set(title="Learning rate", xlabel="step")
-        for axis in axes.flat:
-            axis.grid(alpha=0.3)
-            if axis.get_legend_handles_labels()[1]:
-                axis.legend(fontsize=8)
-
-
-def write_consistency(path: Path, records: list[dict[str, Any]], classes: Mapping[str, Sequence[str]]) -> None:
-    """What the unlabeled images were good for, by step: share believed, how right that is, in which classes.
+def draw_curves(records: Sequence[Record]) -> Any:
+    """Loss per head, validation scores, calibration error and learning rate by step; the best step is marked.
 
     Args:
-        classes: names of the classes of each head (or `joint`) that targets were chosen from.
+        records: the lines of `metrics.jsonl`.
+    """
+    train, val = ([r for r in records if r["kind"] == kind] for kind in ("train", "val"))
+    figure, ((loss, scores), (calibration, rate)) = new_figure(2, 2, (11, 7))
+    steps = [r["step"] for r in train]
+    for i, name in enumerate(train[0]["terms"] if train else ()):
+        curve(loss, steps, [r["terms"].get(name) for r in train], color=COLOURS[i % len(COLOURS)], label=name)
+    curve(rate, steps, [r["lr"] for r in train], color=COLOURS[0])
+    for weights, (words, line) in WEIGHTS.items():
+        own = [r for r in val if r["weights"] == weights]
+        for axis, key, label, colour in (
+            (scores, "macro_f1", "macro-F1", 0), (scores, "accuracy", "accuracy", 1),
+            (calibration, "ece", "after calibration", 2), (calibration, "ece_raw", "before calibration", 3),
+        ):  # fmt: skip
+            if own:
+                values = [r[key] for r in own]
+                curve(axis, [r["step"] for r in own], values, color=COLOURS[colour], ls=line, label=f"{label}, {words}")
+    loss.set_title("Training loss per term")
+    scores.set(title="Validation scores", ylim=(0, 1))
+    calibration.set_title("Calibration error on validation (0 is best)")
+    rate.set_title("Learning rate (highest of all parameter groups)")
+    for axis in (loss, calibration, rate):
+        from_zero(axis)
+    for axis in (loss, scores, calibration, rate):
+        axis.grid(alpha=0.3)
+        axis.set_xlabel("step")
+        whole_ticks(axis, min((r["step"] for r in records), default=0), max((r["step"] for r in records), default=1))
+    if val:
+        _mark_best(scores, (loss, calibration, rate), max(val, key=lambda r: float(r["macro_f1"])))
+    for axis in (loss, scores, calibration, rate):
+        legend(axis)
+    return figure
+
+
+def _mark_best(scores: Any, others: Sequence[Any], best: Record) -> None:
+    """A line at the step whose weights the run keeps, with its score: the first of the highest macro-F1."""
+    for axis in (scores, *others):
+        axis.axvline(best["step"], color="0.35", ls=":", lw=1.5)
+    star = {"marker": "*", "markersize": 13, "color": COLOURS[0], "ls": "none"}
+    scores.plot([best["step"]], [best["macro_f1"]], label=f"best: {WEIGHTS[best['weights']][0]}", **star)
+    scores.set_title(f"Validation: best macro-F1 {best['macro_f1']:.4f} at step {best['step']}")
+
+
+def write_consistency(path: Path, records: Sequence[Record], classes: Mapping[str, Sequence[str]]) -> None:
+    save_figure(path, draw_consistency(records, classes))
+
+
+def draw_consistency(records: Sequence[Record], classes: Mapping[str, Sequence[str]]) -> Any:
+    """How the unlabeled images were used, a column per head: share selected, confidences, and which classes.
+
+    Args:
+        records: the lines of `metrics.jsonl`.
+        classes: names of the classes of each head (or `joint`) that targets were made for.
     """
     train = [r for r in records if r["kind"] == "train" and any(k.startswith("mask_rate/") for k in r["stats"])]
     val = [r for r in records if r["kind"] == "val" and "pseudo_share" in r]
-    steps = [r["step"] for r in train]
-    with figure(path, 2, 1 + len(classes), (4.2 * (1 + len(classes)), 7.5)) as axes:
-        for i, name in enumerate(classes):
-            axes[0, 0].plot(steps, [r["stats"][f"mask_rate/{name}"] for r in train], f"C{i}", label=f"{name}, pool")
-            for kind, style in (("share", ":"), ("precision", "--")):
-                seen = [r[f"pseudo_{kind}"][name] for r in val]
-                axes[0, 0].plot([r["step"] for r in val], seen, f"C{i}{style}", label=f"{name}, validation {kind}")
-        axes[0, 0].set(title="Share believed, and how right (validation)", xlabel="step", ylim=(0, 1.02))
-        for name in sorted({k for r in train for k in r["stats"] if k == "kept" or k.startswith("tsa_kept/")}):
-            axes[1, 0].plot(steps, [r["stats"].get(name) for r in train], label=name)
-        axes[1, 0].set(title="Images with a strong view; labeled kept by TSA", xlabel="step", ylim=(0, 1.02))
-        for i, (name, names) in enumerate(classes.items(), start=1):
-            _write_shares(axes[0, i], axes[1, i], name, names, train)
-        for axis in axes.flat:
-            if axis.get_legend_handles_labels()[1]:
-                axis.legend(fontsize=7)
+    bars = max(2.4, 0.17 * max(min(len(c), 30) for c in classes.values()) + 1)
+    size = (max(5.2 * len(classes), 6.5), 6.4 + bars)
+    figure, axes = new_figure(3, len(classes), size, height_ratios=[3.4, 3, bars])
+    figure.suptitle("How the unlabeled images were used", fontsize=12)
+    for i, (name, names) in enumerate(classes.items()):
+        _draw_targets(axes[0, i], name, train, val)
+        _draw_confidences(axes[1, i], name, train)
+        _draw_class_shares(axes[2, i], name, names, train)
+    return figure
 
 
-def _write_shares(above: Any, below: Any, name: str, names: Sequence[str], train: list[dict[str, Any]]) -> None:
-    """Confidences as an image over the steps; below, the last third's predicted and believed share of each class."""
+def _draw_targets(axis: Any, name: str, train: Sequence[Record], val: Sequence[Record]) -> None:
+    """Share of the pool with a target by step; on validation the same, and how many of those targets are correct."""
+    steps, checks = [r["step"] for r in train], [r["step"] for r in val]
+    curve(axis, steps, [r["stats"][f"mask_rate/{name}"] for r in train], color=COLOURS[0], label="selected, unlabeled")
+    for kind, label, colour in (("share", "selected, validation", 5), ("precision", "precision of these", 1)):
+        curve(axis, checks, [r[f"pseudo_{kind}"][name] for r in val], color=COLOURS[colour], ls="--", label=label)
+    for key, label, colour in (
+        ("kept", "unlabeled with a strong view", 2),
+        (f"tsa_kept/{name}", "labeled kept by TSA", 3),
+    ):
+        curve(axis, steps, [r["stats"].get(key) for r in train], color=COLOURS[colour], ls=":", label=label)
+    axis.set(title=f"{name}: share selected, and its precision", xlabel="step", ylim=(0, 1.02))
+    axis.grid(alpha=0.3)
+    _step_range(axis, train, val)
+    legend(axis)
+
+
+def _draw_confidences(axis: Any, name: str, train: Sequence[Record]) -> None:
+    """The histogram of the weak views' confidences as an image over the steps; darker is more images."""
+    axis.set(title=f"{name}: confidence (darker: more images)", xlabel="step", ylabel="confidence")
+    if train:
+        steps = [r["step"] for r in train]
+        histogram = np.asarray([r["stats"][f"histogram/{name}"] for r in train]).T
+        half = (steps[-1] - steps[0]) / max(2 * (len(steps) - 1), 1) or 0.5
+        extent = (steps[0] - half, steps[-1] + half, 0, 1)
+        axis.imshow(histogram, origin="lower", aspect="auto", extent=extent, cmap="Greys", interpolation="nearest")
+        _step_range(axis, train, [])
+
+
+def _draw_class_shares(axis: Any, name: str, names: Sequence[str], train: Sequence[Record]) -> None:
+    """Over the last third of training, the share of the pool predicted as each class, and selected."""
+    axis.set(title=f"{name}: classes, last third of training", xlabel="share of the unlabeled images")
     if not train:
         return
-    steps = [r["step"] for r in train]
-    histogram = np.asarray([r["stats"][f"histogram/{name}"] for r in train]).T
-    above.imshow(histogram, origin="lower", aspect="auto", extent=(steps[0], steps[-1] + 1, 0, 1), cmap="Greys")
-    above.set(title=f"{name}: confidence of weak views", xlabel="step", ylabel="confidence")
     late = train[-max(1, len(train) // 3) :]
-    shares = [np.mean([r["stats"][f"{kind}/{name}"] for r in late], axis=0) for kind in ("predicted", "selected")]
+    predicted, selected = (
+        np.mean([r["stats"][f"{k}/{name}"] for r in late], axis=0) for k in ("predicted", "selected")
+    )
     places = np.arange(len(names))
-    for share, offset, label in zip(shares, (0.2, -0.2), ("predicted", "believed"), strict=True):
-        below.barh(places + offset, share, height=0.38, label=label)
-    below.set_yticks(places, names, fontsize=8)
-    below.invert_yaxis()
-    below.set(title=f"{name}: shares of the pool, last third", xlabel="share")
+    axis.barh(places, predicted, height=0.8, color="0.82", label="predicted")
+    axis.barh(places, selected, height=0.5, color=COLOURS[0], label="selected")
+    ticks = name_ticks(len(names))
+    axis.set_yticks(ticks, [short(names[t]) for t in ticks], fontsize=SMALL)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_xlim(0, 1.35 * max(float(predicted.max()), 1e-9))  # room for the legend
+    legend(axis, loc="lower right")
 
 
-def write_confusion(path: Path, validation: Path, schema: LabelSchema) -> None:
-    """Rows are true classes (shares of each row in colour, counts in the cells), columns predicted."""
-    table = read_predictions(validation, schema)
-    known = table.true >= 0
-    names = schema.joint_classes
-    counts = confusion(table.true[known], table.predicted[known], len(names))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(4.0, 0.42 * len(names) + 2)
-    with figure(path, 1, 1, (side + 0.6, side)) as axes:
-        axis = axes[0, 0]
-        shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axis.set_yticks(
-            range(len(names)), [f"{n}  ({c})" for n, c in zip(names, counts.sum(axis=1), strict=True)], fontsize=8
-        )
-        axis.set(xlabel="predicted", ylabel="true (images)", title="Validation, best weights")
-        for row, column in zip(*np.nonzero(counts), strict=True):
-            colour = "white" if shares[row, column] > 0.55 else "black"
-            axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
-        axis.figure.colorbar(shown, ax=axis, label="share of the true class", shrink=0.8)
+def _step_range(axis: Any, train: Sequence[Record], val: Sequence[Record]) -> None:
+    steps = [r["step"] for r in (*train, *val)]
+    whole_ticks(axis, min(steps, default=0), max(steps, default=1))
+
+
+if __name__ == "__main__":
+    from tempfile import mkdtemp
+
+    from ssl_mask.reports import samples
+
+    folder = Path(mkdtemp(prefix="sslmask-plots-"))
+    write_curves(folder / "curves.svg", samples.metrics())
+    write_consistency(folder / "consistency.svg", samples.metrics(), samples.head_classes())
+    print(folder)

@@ -1,94 +1,163 @@
-"""Plots of pseudo-labels: what one round believed, and how the rounds went."""
+"""Plots of pseudo-labels: what one round selected, and how the scores and the labels went over the rounds.
+
+`python -m ssl_mask.reports.round_plots` draws both from made-up rounds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_mask.data.predictions import PredictionTable
-from ssl_mask.reports.plots import figure
+from ssl_mask.reports.figures import (
+    COLOURS,
+    MANY_CLASSES,
+    SMALL,
+    curve,
+    legend,
+    name_ticks,
+    new_figure,
+    save_figure,
+    short,
+    whole_ticks,
+)
+
+Row = Mapping[str, Any]
 
 
-def write_selection(path: Path, record: Mapping[str, Any], pool: PredictionTable) -> None:
-    """Confidences of the pool, calibration on validation, and how much of each class is believed.
+def write_selection(path: Path, record: Row, pool: PredictionTable) -> None:
+    """Draw a round.
 
     Args:
-        record: the content of a round's `selection.json`.
+        record: the content of the round's `selection.json`.
         pool: its `pool.parquet`.
+    """
+    flags = [v.astype(bool) for k, v in pool.more.items() if k.startswith("selected/")]
+    save_figure(path, draw_selection(record, pool.probs.max(axis=1), np.logical_or.reduce(flags)))
+
+
+def draw_selection(record: Row, confidence: NDArray[Any], selected: NDArray[np.bool_]) -> Any:
+    """Confidences of the pool, calibration on validation, and how many images of each class are selected.
+
+    Args:
+        record: the content of `selection.json`.
+        confidence: (n,) of the pool's images in their joint class.
+        selected: (n,) whether at least one label of the image is selected.
     """
     heads = record["heads"]
     columns = max(2, len(heads))
-    with figure(path, 2, columns, (5.2 * columns, 8.5)) as axes:
-        probs = pool.probs
-        chosen = np.logical_or.reduce([v.astype(bool) for k, v in pool.more.items() if k.startswith("selected/")])
-        bins = np.linspace(0, 1, 21)
-        axes[0, 0].hist(probs.max(axis=1), bins=bins, color="0.8", label="pool")
-        axes[0, 0].hist(probs[chosen].max(axis=1), bins=bins, alpha=0.7, label="something of it believed")
-        axes[0, 0].set(title=f"Round {record['round']}: joint confidence", xlabel="confidence", ylabel="images")
-        axes[0, 0].legend(fontsize=8)
-        _reliability(axes[0, 1], record)
-        for axis in axes[0, 2:]:
-            axis.axis("off")
-        for axis, (name, head) in zip(axes[1], heads.items(), strict=False):
-            _classes(axis, name, head)
-        for axis in axes[1, len(heads) :]:
-            axis.axis("off")
+    bars = max(2.6, 0.24 * max(min(len(h["classes"]), MANY_CLASSES) for h in heads.values()) + 1)
+    figure, axes = new_figure(2, columns, (5.2 * columns, 4 + bars), height_ratios=[3.8, bars])
+    figure.suptitle(f"Round {record['round']}: pseudo-labels for {record['selected']} of {record['pool']} images")
+    bins = np.linspace(0, 1, 21)
+    axes[0, 0].hist(confidence, bins=bins, color="0.82", label="unlabeled images")
+    axes[0, 0].hist(confidence[selected], bins=bins, rwidth=0.6, color=COLOURS[0], label="pseudo-labeled")
+    axes[0, 0].set(title="Confidence in the joint class", xlabel="confidence", ylabel="images", xlim=(0, 1))
+    legend(axes[0, 0])
+    _draw_reliability(axes[0, 1], record)
+    for axis, (name, head) in zip(axes[1], heads.items(), strict=False):
+        _draw_classes(axis, name, head)
+    for axis in (*axes[0, 2:], *axes[1, len(heads) :]):
+        axis.axis("off")
+    return figure
 
 
-def _reliability(axis: Any, record: Mapping[str, Any]) -> None:
-    curve = record["reliability"]
-    there = [i for i, count in enumerate(curve["images"]) if count]
-    sizes = [12 + 200 * curve["images"][i] / max(record["validation"], 1) for i in there]
-    axis.plot([0, 1], [0, 1], color="0.6", lw=1)
-    axis.scatter([curve["confidence"][i] for i in there], [curve["accuracy"][i] for i in there], s=sizes)
-    title = f"Calibration on validation (error {record['calibration_error']:.3f})"
-    axis.set(title=title, xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+def _draw_reliability(axis: Any, record: Row) -> None:
+    """Accuracy against confidence on validation; a dot is a bin of confidence, its area the number of its images."""
+    bins = record["reliability"]
+    filled = [i for i, count in enumerate(bins["images"]) if count]
+    sizes = [15 + 900 * bins["images"][i] / max(record["validation"], 1) for i in filled]
+    axis.plot([0, 1], [0, 1], color="0.6", lw=1, label="perfectly calibrated")
+    places = ([bins[key][i] for i in filled] for key in ("confidence", "accuracy"))
+    axis.scatter(*places, s=sizes, color=COLOURS[0], alpha=0.8, label="validation (area: images)")
+    title = f"Calibration on {record['validation']} validation images (error {record['calibration_error']:.3f})"
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    axis.set_title(title, fontsize=10)
+    legend(axis, loc="upper left")
 
 
-def _classes(axis: Any, name: str, head: Mapping[str, Any]) -> None:
-    labels = list(head["classes"])
-    rows = [head["classes"][c] for c in labels]
-    places = np.arange(len(labels))
-    axis.barh(places, [r["predicted"] for r in rows], color="0.85", label="predicted")
-    axis.barh(places, [r["selected"] for r in rows], height=0.5, label="believed")
-    shown = ["never" if r["threshold"] is None else f"≥ {r['threshold']:.2f}" for r in rows]
-    axis.set_yticks(places, [f"{c}  ({s})" for c, s in zip(labels, shown, strict=True)], fontsize=8)
-    axis.invert_yaxis()
-    right = "-" if head["val_precision"] is None else f"{head['val_precision']:.1%}"
-    axis.set(title=f"{name}: {right} of it right on validation", xlabel="images")
-    axis.legend(fontsize=8)
+def _draw_classes(axis: Any, name: str, head: Row) -> None:
+    """Images predicted as each class and those selected, with the class's threshold beside its name."""
+    labels, rows = list(head["classes"]), list(head["classes"].values())
+    places, predicted = np.arange(len(labels)), [r["predicted"] for r in rows]
+    axis.barh(places, predicted, height=0.8, color="0.82", label="predicted")
+    axis.barh(places, [r["selected"] for r in rows], height=0.5, color=COLOURS[0], label="selected")
+    limits = ["none selected" if r["threshold"] is None else f"≥ {r['threshold']:.2f}" for r in rows]
+    ticks = name_ticks(len(labels))
+    axis.set_yticks(ticks, [f"{short(labels[t])}  ({limits[t]})" for t in ticks], fontsize=SMALL)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
+    axis.set_xlim(0, 1.35 * max(*predicted, 1))  # room for the legend
+    precision = "none selected" if head["val_precision"] is None else f"precision {head['val_precision']:.1%}"
+    axis.set(title=f"{name}: {precision} on validation", xlabel="images (class and its threshold)")
+    legend(axis, loc="lower right")
 
 
-def write_rounds(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Validation scores with their intervals, and how much was believed and how right it was, by round."""
-    numbers = [r["round"] for r in rows]
+def write_rounds(path: Path, rows: Sequence[Row]) -> None:
+    save_figure(path, draw_rounds(rows))
+
+
+def draw_rounds(rows: Sequence[Row]) -> Any:
+    """By round: validation scores with their intervals, how many images are pseudo-labeled, and how correctly.
+
+    Args:
+        rows: one per round, round 0 first, as `round_table` takes them.
+    """
+    figure, ((scores, shares, quality),) = new_figure(1, 3, (15, 4.4))
+    best = max(rows, key=lambda r: float(r["macro_f1"]["value"]))
+    for i, (key, label) in enumerate((("macro_f1", "macro-F1"), ("accuracy", "accuracy"))):
+        value, low, high = (np.asarray([r[key][k] for r in rows]) for k in ("value", "low", "high"))
+        places = np.asarray([r["round"] for r in rows]) + (i - 0.5) * 0.1  # side by side: the intervals overlap
+        spread = [value - low, high - value]
+        scores.errorbar(places, value, yerr=spread, fmt="o-", color=COLOURS[i], capsize=3, label=label)
+    scores.axvline(best["round"], color="0.35", ls=":", lw=1.5)
+    scores.set(title=f"Validation, 95 % intervals; best: round {best['round']}", ylim=(0, 1))
     later = [r for r in rows if r["round"] > 0]
-    with figure(path, 1, 2, (12.5, 4.2)) as axes:
-        for i, key in enumerate(("macro_f1", "accuracy")):
-            values = np.asarray([[r[key][k] for k in ("value", "low", "high")] for r in rows])
-            spread = np.abs(values[:, 1:] - values[:, :1]).T
-            axes[0, 0].errorbar(numbers, values[:, 0], yerr=spread, fmt=f"C{i}o-", capsize=3, label=key)
-        axes[0, 0].set(title="Validation (95 % intervals by group)", xlabel="round", xticks=numbers, ylim=(0, 1))
-        axes[0, 0].legend(fontsize=8)
-        rounds = [r["round"] for r in later]
-        axes[0, 1].plot(rounds, [r["selected"] / r["pool"] for r in later], "0.5", marker="o", label="share believed")
-        flipped = [r["flipped"] / r["pool"] for r in later]
-        axes[0, 1].plot(rounds, flipped, "0.5", marker="x", ls=":", label="share whose class flipped")
-        same = _gaps([r["agreement"] for r in later])
-        axes[0, 1].plot(rounds, same, "0.2", marker="x", label="labels that stayed the same")
-        for i, name in enumerate(later[0]["heads"] if later else ()):
-            live = [r["heads"][name]["val_precision"] for r in later]
-            axes[0, 1].plot(rounds, _gaps(live), f"C{i}o--", label=f"{name}: right on validation")
-            true = [(r.get("audit") or {}).get("factors", {}).get(name, {}).get("precision") for r in later]
-            if any(t is not None for t in true):
-                axes[0, 1].plot(rounds, _gaps(true), f"C{i}s-", label=f"{name}: really right (audit)")
-        axes[0, 1].set(title="What was believed", xlabel="round", xticks=rounds, ylim=(0, 1.02))
-        if later:
-            axes[0, 1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _draw_shares(shares, later)
+    _draw_quality(quality, later)
+    for axis in (scores, shares, quality):
+        whole_ticks(axis, rows[0]["round"], rows[-1]["round"])
+        axis.set_xlabel("round")
+        axis.grid(alpha=0.3)
+    legend(scores)
+    return figure
 
 
-def _gaps(values: Sequence[float | None]) -> list[float]:
-    return [float("nan") if v is None else v for v in values]
+def _draw_shares(axis: Any, later: Sequence[Row]) -> None:
+    lines: list[tuple[str, Callable[[Row], float | None]]] = [
+        ("pseudo-labeled images", lambda r: r["selected"] / r["pool"]),
+        ("images whose predicted class changed", lambda r: r["flipped"] / r["pool"] if r["round"] > 1 else None),
+        ("pseudo-labels that stayed the same", lambda r: r["agreement"]),
+    ]
+    for i, (label, share) in enumerate(lines):
+        curve(axis, [r["round"] for r in later], [share(r) for r in later], color=COLOURS[i], label=label)
+    axis.set(title="Pseudo-labels: how many, how stable", ylabel="share", ylim=(0, 1.02))
+    legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+
+
+def _draw_quality(axis: Any, later: Sequence[Row]) -> None:
+    """Precision per head on validation and, where the answers were given, of the pseudo-labels themselves."""
+    rounds = [r["round"] for r in later]
+    for i, name in enumerate(later[0]["heads"] if later else ()):
+        validated = [r["heads"][name]["val_precision"] for r in later]
+        audited = [(r.get("audit") or {}).get("factors", {}).get(name, {}).get("precision") for r in later]
+        colour = COLOURS[i % len(COLOURS)]
+        curve(axis, rounds, validated, color=colour, ls="--", label=f"{name}, on validation")
+        if any(v is not None for v in audited):
+            curve(axis, rounds, audited, color=colour, label=f"{name}, audited (true)")
+    axis.set(title="Pseudo-labels: precision", ylabel="share correct", ylim=(0, 1.02))
+    legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+
+
+if __name__ == "__main__":
+    from tempfile import mkdtemp
+
+    from ssl_mask.reports import samples
+
+    folder = Path(mkdtemp(prefix="sslmask-plots-"))
+    save_figure(folder / "selection.svg", draw_selection(samples.selection(), *samples.pool_confidence()))
+    write_rounds(folder / "rounds.svg", samples.rounds())
+    print(folder)

@@ -24,7 +24,7 @@ from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.guard.provenance import leakage_record
-from ssl_mask.reports import plots
+from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs import environment
@@ -237,7 +237,7 @@ def finish(job: Job, run: RunDir) -> None:
         plots.write_consistency(
             run.plots / "consistency.svg", run.records(), target_classes(job.config, job.manifest.schema)
         )
-    plots.write_confusion(run.plots / "confusion.svg", run.validation, job.manifest.schema)
+    confusion_plot.write_confusion(run.plots / "confusion.svg", run.validation, job.manifest.schema)
     write_text(run.card, run_card(run))
     best = job.progress.best or {}
     job.console.say(

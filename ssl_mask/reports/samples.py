@@ -1,0 +1,152 @@
+"""Made-up data: `python -m ssl_mask.reports.…` shows a plot, a table or a card with it, and tests draw from it.
+
+Every figure here is drawn by a generator with a fixed seed and means nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.data.schema import Factor, LabelSchema
+
+SCHEMA = LabelSchema(
+    (
+        Factor("colour", ("red", "green", "blue")),
+        Factor("size", ("small", "large")),
+        Factor("condition", ("new", "used", "broken")),
+    )
+)
+"""Three factors, 18 joint classes."""
+
+
+def one_factor(classes: int) -> LabelSchema:
+    """A flat schema of `classes` classes."""
+    return LabelSchema((Factor("species", tuple(f"species {i:02d}" for i in range(classes))),))
+
+
+def head_classes(schema: LabelSchema = SCHEMA) -> dict[str, tuple[str, ...]]:
+    return schema.head_classes("factors")
+
+
+def metrics(
+    evaluations: int = 20, every: int = 25, heads: Mapping[str, Sequence[str]] | None = None
+) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl` of a run with unlabeled images: `evaluations` of them, `every` steps apart."""
+    rng = np.random.default_rng(0)
+    heads, last = heads or head_classes(), evaluations * every
+    records: list[dict[str, Any]] = []
+    for step in range(1, last + 1):
+        done = step / last
+        if step % max(1, every // 5) == 0:
+            stats = {"kept": 0.3 + 0.6 * done}
+            for name, classes in heads.items():
+                shares = rng.dirichlet(np.full(len(classes), 8.0))
+                stats |= {
+                    f"mask_rate/{name}": 0.2 + 0.5 * done, f"predicted/{name}": shares.tolist(),
+                    f"selected/{name}": (shares * (0.2 + 0.5 * done)).tolist(),
+                    f"histogram/{name}": rng.dirichlet(np.linspace(0.5, 1 + 9 * done, 20)).tolist(),
+                }  # fmt: skip
+            terms = {name: 1.1 * np.exp(-2 * done) + 0.05 * rng.random() for name in (*heads, "consistency")}
+            lr = 1e-3 * min(1.0, 10 * done) * (1.0 - 0.9 * done)
+            records.append({"kind": "train", "step": step, "terms": terms, "stats": stats, "lr": lr})
+        if step % every == 0:
+            for weights, ahead in (("live", 0.0), ("ema", 0.03)):
+                f1 = 0.2 + 0.35 * np.sin(min(1.0, 1.25 * done) * np.pi / 2) + ahead + 0.02 * rng.random() - 0.05 * done
+                scored = {"macro_f1": float(f1), "accuracy": float(f1) + 0.2, "ece": 0.04, "ece_raw": 0.04 + 0.1 * done}
+                records.append({"kind": "val", "step": step, "weights": weights, **scored})
+            records[-1] |= {
+                f"pseudo_{k}": dict.fromkeys(heads, v) for k, v in (("share", 0.2 + 0.4 * done), ("precision", 0.9))
+            }
+    return records
+
+
+def joint_predictions(
+    schema: LabelSchema = SCHEMA, images: int = 600, *, right: float = 0.7
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) true and predicted joint classes; some classes have one to three images only."""
+    rng = np.random.default_rng(0)
+    sizes = list(schema.sizes.values())
+    shares = np.asarray([1.0])
+    for size in sizes:
+        shares = np.outer(shares, np.geomspace(1, 0.15 if len(sizes) > 1 else 0.05, size)).ravel()
+    true = np.sort(rng.choice(len(shares), images, p=shares / shares.sum()))
+    parts = schema.part(true)
+    for i, size in enumerate(sizes):
+        wrong = rng.random(images) > right ** (1 / len(sizes))
+        parts[wrong, i] = (parts[wrong, i] + rng.integers(1, min(size, 4), wrong.sum())) % size
+    return true, schema.join(parts)
+
+
+def pool_confidence(images: int = 2000) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(n,) confidences of a pool, and which of its images are selected."""
+    confidence = np.random.default_rng(0).beta(4, 1.5, images)
+    return confidence, confidence > 0.8
+
+
+def selection(heads: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """A `selection.json` of round 1."""
+    rng = np.random.default_rng(0)
+    confidence, selected = pool_confidence()
+    bins = [(i + 0.5) / 15 for i in range(15)]
+    return {
+        "round": 1, "teacher": "runs/pseudo-001/rounds/00", "rule": "precision", "masks": "factors", "pool": 2000,
+        "selected": int(selected.sum()), "whole": 700, "highest_confidence": float(confidence.max()), "flipped": 0,
+        "agreement": None, "validation": 612, "validation_groups": 90, "calibration_error": 0.041,
+        "pool_hash": "0" * 64,
+        "reliability": {"images": [0, 0, *range(5, 70, 5)], "confidence": bins, "accuracy": [b**1.2 for b in bins]},
+        "heads": {
+            name: _head(rng.multinomial(2000, rng.dirichlet(np.full(len(c), 2.0))).tolist(), c)
+            for name, c in (heads or head_classes()).items()
+        },
+    }  # fmt: skip
+
+
+def _head(predicted: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
+    """Of the last class nothing is selected."""
+    rows: dict[str, dict[str, Any]] = {
+        c: {"predicted": n, "selected": n // 2, "threshold": 0.874, "source": "class"}
+        for c, n in zip(classes, predicted, strict=True)
+    }
+    rows[classes[-1]] |= {"selected": 0, "threshold": None, "source": "none"}
+    selected = sum(r["selected"] for r in rows.values())
+    return {"selected": selected, "val_share": 0.61, "val_precision": 0.953, "classes": rows}
+
+
+def rounds(last: int = 3, heads: Mapping[str, float] | None = None, *, audited: bool = True) -> list[dict[str, Any]]:
+    """A row per round: round 0 trained on labels only, and `last` rounds of pseudo-labels.
+
+    Args:
+        heads: precision on validation of each head.
+        audited: whether the true labels of the pool are known.
+    """
+    heads = heads or {"colour": 0.974, "size": 0.988, "condition": 0.861}
+
+    def scored(number: int) -> dict[str, Any]:
+        f1, accuracy = 0.414 + 0.03 * min(number, 2), 0.67 + 0.02 * min(number, 2)
+        return {
+            "round": number, "cpu_seconds": 12345.0 + number,
+            "macro_f1": {"value": f1, "low": f1 - 0.04, "high": f1 + 0.05},
+            "accuracy": {"value": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03},
+        }  # fmt: skip
+
+    rows = [{**scored(0), "taught_by": "labels only"}]
+    for number in range(1, last + 1):
+        truth = {n: {"precision": p - 0.05, "recall": 0.4} for n, p in heads.items() if n != "joint"}
+        rows.append(
+            {
+                **scored(number),
+                "selected": 22000 + 200 * number,
+                "pool": 22600,
+                "whole": 20000,
+                "agreement": None if number == 1 else 0.97,
+                "flipped": 0 if number == 1 else 1220,
+                "rule": "precision",
+                "heads": {n: {"val_precision": p, "selected": 20000 + i} for i, (n, p) in enumerate(heads.items())},
+                "audit": {"labels": {"precision": 0.735, "recall": 0.654}, "factors": truth} if audited else None,
+            }
+        )
+    return rows
