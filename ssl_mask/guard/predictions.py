@@ -12,7 +12,8 @@ from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import MismatchError
-from ssl_mask.guard.provenance import Provenance, SourceRun, file_digest, load_metadata, provenance_of
+from ssl_mask.guard.provenance import Provenance, SourceRun, file_digest, provenance_of
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import RunDir
 
 
@@ -59,7 +60,7 @@ def source_runs_of(record: dict[str, Any]) -> list[SourceRun] | None:
             raise MismatchError(
                 f"{run.best} has changed since it predicted.", hint="Predict again with the weights that are there now."
             )
-        sources.append(SourceRun(run, load_metadata(run)))
+        sources.append(SourceRun(run, read_metadata(run.best)))
     return sources
 
 

@@ -24,7 +24,8 @@ from ssl_mask.guard.gate import GateResult, print_cache, processes
 from ssl_mask.guard.pools import pool_of
 from ssl_mask.guard.seen import load_seen, save_seen
 from ssl_mask.guard.status import Status, worst
-from ssl_mask.runs.checkpoint import load_checkpoint
+from ssl_mask.runs.checkpoint import read_metadata
+from ssl_mask.runs.records import CheckpointMetadata, DeclarationRecord, LeakageRecord, SeenRecord
 from ssl_mask.runs.run import RunDir
 
 SEEN_ROLES: tuple[Role, ...] = ("train", "val", "unlabeled")
@@ -71,7 +72,7 @@ def seen_of(guarded: GateResult, ancestors: Iterable[RunDir | None]) -> Seen | N
             prints = guarded.prints[pool.name]
             parts[pool.role].append(prints.at([i for i, d in enumerate(prints.digests) if d and d not in dropped]))
     for run in ancestors:
-        before = read_seen(run, load_metadata(run)) if run is not None else None
+        before = read_seen(run, read_metadata(run.best)) if run is not None else None
         if before is None:
             return None
         for role, prints in before.items():
@@ -79,23 +80,19 @@ def seen_of(guarded: GateResult, ancestors: Iterable[RunDir | None]) -> Seen | N
     return {role: union(*sets) for role, sets in parts.items() if any(len(s) for s in sets)}
 
 
-def keep_seen(run: RunDir, seen: Seen | None) -> dict[str, Any] | None:
+def keep_seen(run: RunDir, seen: Seen | None) -> dict[Role, SeenRecord] | None:
     """Write the seen-sets beside the checkpoint; returns what binds them to it."""
     if seen is None:
         return None
-    bound: dict[str, Any] = {}
+    bound: dict[Role, SeenRecord] = {}
     for role, prints in seen.items():
         save_seen(run.seen(role), prints)
-        bound[role] = {"images": len(prints), "sha256": file_digest(run.seen(role))}
+        bound[role] = SeenRecord(images=len(prints), sha256=file_digest(run.seen(role)))
     return bound
 
 
 def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def load_metadata(run: RunDir) -> dict[str, Any]:
-    return load_checkpoint(run.best).about
 
 
 def inherited(guarded: GateResult, ancestors: Iterable[RunDir | None]) -> dict[str, Status]:
@@ -106,24 +103,26 @@ def inherited(guarded: GateResult, ancestors: Iterable[RunDir | None]) -> dict[s
     """
     marks = dict(guarded.marks)
     for run in ancestors:
-        about = load_metadata(run) if run is not None else {}
-        for digest, status in (about.get("marks") or {}).items():
+        metadata = read_metadata(run.best) if run is not None else None
+        for digest, status in (metadata.marks if metadata is not None else {}).items():
             marks[digest] = worst(marks.get(digest, "clean"), status)
-        if about.get("seen") is None:  # its guard was off, or it is not known: nobody knows what it has seen
+        # Its guard was off, or it is not known: nobody knows what it has seen.
+        if metadata is None or metadata.seen is None:
             marks = {digest: worst(status, "not-checked") for digest, status in marks.items()}
     return marks
 
 
-def leakage_record(guarded: GateResult, ancestors: Sequence[RunDir | None], run: RunDir) -> dict[str, Any]:
+def leakage_record(guarded: GateResult, ancestors: Sequence[RunDir | None], run: RunDir) -> LeakageRecord:
     """What a run's status and its checkpoint say of the guard; keeps what was seen beside the checkpoint."""
     marks = inherited(guarded, ancestors) if guarded.findings is not None else {}
-    return {
-        "leakage": worst(*marks.values()) if marks else "not-checked",
-        "marks": marks,
-        "declaration": vars(guarded.declared) if guarded.declared is not None else None,
-        "seen": keep_seen(run, seen_of(guarded, ancestors)),
-        "ancestors": ["unknown" if r is None else str(r.path) for r in ancestors],
-    }
+    declared = guarded.declared
+    return LeakageRecord(
+        leakage=worst(*marks.values()) if marks else "not-checked",
+        marks=marks,
+        declaration=declared and DeclarationRecord(reason=declared.reason, allowed_by=declared.allowed_by),
+        seen=keep_seen(run, seen_of(guarded, ancestors)),
+        ancestors=tuple("unknown" if r is None else str(r.path) for r in ancestors),
+    )
 
 
 # ---- at prediction and evaluation time ----
@@ -149,7 +148,7 @@ class SourceRun(NamedTuple):
     """A run, and what its checkpoint says of itself."""
 
     run: RunDir
-    about: Mapping[str, Any]
+    metadata: CheckpointMetadata
 
 
 def provenance_of(sources: Sequence[SourceRun], pool: Manifest, console: Console, *, mode: str = "on") -> Provenance:
@@ -170,8 +169,8 @@ def provenance_of(sources: Sequence[SourceRun], pool: Manifest, console: Console
 
 
 def _provenance_of_one(source: SourceRun, pool: Manifest, test: Pool, console: Console) -> Provenance:
-    run, about = source
-    config, seen = run.config(), read_seen(run, about)
+    run, metadata = source
+    config, seen = run.config(), read_seen(run, metadata)
     if seen is None:
         return Provenance(
             "not-checked",
@@ -187,7 +186,7 @@ def _provenance_of_one(source: SourceRun, pool: Manifest, test: Pool, console: C
         known[f"seen {role}"] = prints
     findings = check(pools, cache=print_cache(config, [test]), processes=processes(), known=known,
                      max_pixels=config.data.max_pixels, counting=console.counting)  # fmt: skip
-    return judge_seen(findings, about.get("marks") or {}, grouped=pool.grouped)
+    return judge_seen(findings, metadata.marks, grouped=pool.grouped)
 
 
 def judge_seen(findings: Findings, marks: Mapping[str, Status], *, grouped: bool) -> Provenance:
@@ -211,19 +210,19 @@ def judge_seen(findings: Findings, marks: Mapping[str, Status], *, grouped: bool
     return Provenance(worst(*statuses), test.digest, overlap, tuple(why))
 
 
-def read_seen(run: RunDir, about: Mapping[str, Any]) -> Seen | None:
+def read_seen(run: RunDir, metadata: CheckpointMetadata) -> Seen | None:
     """The seen-sets of a checkpoint, or None where the guard was off.
 
     Raises:
         MismatchError: a file is missing or not the one that the checkpoint was saved with.
     """
-    if about.get("seen") is None:
+    if metadata.seen is None:
         return None
     seen: Seen = {}
     for role in SEEN_ROLES:
-        if role in about["seen"]:
+        if role in metadata.seen:
             path = run.seen(role)
-            if not path.is_file() or file_digest(path) != about["seen"][role]["sha256"]:
+            if not path.is_file() or file_digest(path) != metadata.seen[role].sha256:
                 raise MismatchError(
                     f"{path} is not what the checkpoint was saved with.",
                     hint="Restore it from where the run was made: without it nobody knows what the weights have seen.",

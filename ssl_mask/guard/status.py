@@ -7,9 +7,11 @@ pseudo-labels, checkpoint, predictions, score.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-Status = Literal["clean", "not-checked", "transductive-val", "transductive-test", "leaked-declared"]
+from ssl_mask.runs.records import LeakageStatus
+
+Status = LeakageStatus
+
 Marks = Mapping[str, Status]
 
 LATTICE: tuple[Status, ...] = ("clean", "not-checked", "transductive-val", "transductive-test", "leaked-declared")

@@ -11,7 +11,7 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from ssl_mask.config import DataConfig, ModelConfig
+from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.manifest import Manifest
@@ -21,7 +21,7 @@ from ssl_mask.errors import ModelError
 from ssl_mask.evaluation.scores import mean_probs
 from ssl_mask.inference.logits import predict_logits
 from ssl_mask.models.classifier import Classifier, build_classifier
-from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint
+from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint, read_metadata
 from ssl_mask.runs.run import RunDir
 
 
@@ -37,7 +37,7 @@ class Member:
 
     @property
     def resize(self) -> str:
-        return str(self.checkpoint.about["resize"])
+        return self.checkpoint.metadata.resize
 
     @cached_property
     def sha256(self) -> str:
@@ -52,18 +52,18 @@ def load_member(run: RunDir, accelerator: Accelerator) -> Member:
         ModelError: no checkpoint, or a damaged one.
     """
     checkpoint = load_checkpoint(run.best)
-    about = checkpoint.about
-    schema = LabelSchema.from_json(about["schema"])
-    settings = ModelConfig.model_validate(about["model"]).model_dump(exclude={"sync_norm"})
-    settings |= {"weights": "none", "image_size": about["image_size"]}
-    model, size = build_classifier(schema.heads(about["target"]), **settings)
+    metadata = checkpoint.metadata
+    schema = metadata.label_schema
+    settings = metadata.model.model_dump(exclude={"sync_norm"})
+    settings |= {"weights": "none", "image_size": metadata.image_size}
+    model, size = build_classifier(schema.heads(metadata.target), **settings)
     _load_weights(model, checkpoint, run.best)
     return Member(run, checkpoint, model.to(accelerator.device).eval(), size, schema)
 
 
 def load_schema(run: RunDir) -> LabelSchema:
     """The label schema that a run was trained for."""
-    return LabelSchema.from_json(load_checkpoint(run.best).about["schema"])
+    return read_metadata(run.best).label_schema
 
 
 def _load_weights(model: Classifier, checkpoint: Checkpoint, where: Path) -> None:
@@ -102,4 +102,4 @@ def member_probs(
             member.model, images, accelerator=accelerator, batch_size=batch_size, workers=workers, flip=tta,
             on_images=tell,
         )  # fmt: skip
-    return mean_probs(views, member.checkpoint.about["temperatures"])
+    return mean_probs(views, member.checkpoint.metadata.temperatures)

@@ -46,18 +46,18 @@ def write_submission(
 
 
 def member_record(member: Member) -> dict[str, Any]:
-    about = member.checkpoint.about
+    metadata = member.checkpoint.metadata
     return {
         "run": str(member.run.path),
         "checkpoint_sha256": member.sha256,
-        "step": about["best"]["step"],
-        "weights": about["best"]["weights"],
-        "validation_macro_f1": about["best"]["macro_f1"],
-        "trained_on": about["data"]["content_hash"],
-        "code": about["code"],
-        "leakage": about["leakage"],
-        "declaration": about.get("declaration"),
-        "ancestors": about.get("ancestors", []),
+        "step": metadata.best.step,
+        "weights": metadata.best.weights,
+        "validation_macro_f1": metadata.best.macro_f1,
+        "trained_on": metadata.data.content_hash,
+        "code": metadata.code,
+        "leakage": metadata.leakage,
+        "declaration": metadata.declaration and metadata.declaration.to_json(),
+        "ancestors": list(metadata.ancestors),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ssl_mask.pseudo.select import read_pool
 from ssl_mask.reports import round_plots
 from ssl_mask.reports.round_table import class_table, round_table
 from ssl_mask.reports.run_card import run_card
+from ssl_mask.runs.records import RoundSummary, leakage_of
 from ssl_mask.runs.run import RunDir, find_run
 from ssl_mask.runs.study import SeriesDir
 from ssl_mask.workflows.evaluate import read_answers
@@ -38,18 +40,18 @@ def report_round(config: RunConfig, series: SeriesDir, number: int, answers: Pat
         pool = read_pool(run.pool, schema)
         if answers is not None:
             write_json(run.audit, audit(pool, read_answers(answers, schema)[0], schema))
-        record = json.loads(run.selection.read_text(encoding="utf-8"))
+        record = run.selection_record().to_json()
         if not (plot := run.plots / "selection.svg").is_file():  # a finished round is left alone
             round_plots.write_selection(plot, record, pool)
         console.rich.print(class_table(record))
-    rows = summaries(config, series, number)
+    rows = [r.to_json() for r in summaries(config, series, number)]
     round_plots.write_rounds(series.plots / "rounds.svg", rows)
     console.rich.print(round_table(rows))
 
 
-def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[dict[str, Any]]:
+def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[RoundSummary]:
     """A row a round: its scores with intervals, what it trained on, and how right that was."""
-    rows: list[dict[str, Any]] = []
+    rows: list[RoundSummary] = []
     for number in range(last + 1):
         run = run_of(config, series, number)
         val = read_predictions(run.validation)
@@ -60,26 +62,27 @@ def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[dict[str,
         if number == 0:
             row["taught_by"] = taught_by(run)
         else:
-            record = json.loads(run.selection.read_text(encoding="utf-8"))
-            kept = ("pool", "selected", "whole", "flipped", "agreement", "rule")
-            row |= {k: record[k] for k in kept}
-            row["heads"] = {n: {k: h[k] for k in ("selected", "val_precision")} for n, h in record["heads"].items()}
+            record = run.selection_record()
+            row |= record.model_dump(include={"pool", "selected", "whole", "flipped", "agreement", "rule"})
+            row["heads"] = {
+                n: {"selected": h.selected, "val_precision": h.val_precision} for n, h in record.heads.items()
+            }
             if run.audit.is_file():
                 row["audit"] = json.loads(run.audit.read_text(encoding="utf-8"))
-        rows.append(row)
+        rows.append(RoundSummary.model_validate(row))
     return rows
 
 
 def taught_by(run: RunDir) -> str:
     """What a round 0 learned from: it may be a run of before, with unlabeled images or pseudo-labels of its own."""
-    data = run.status()["data"]
-    more = [words for key, words in (("unlabeled", "unlabeled images"), ("pseudo", "pseudo-labels")) if data[key]]
+    data = run.data()
+    more = [words for part, words in ((data.unlabeled, "unlabeled images"), (data.pseudo, "pseudo-labels")) if part]
     return " and ".join(["labels", *more]) if more else "labels only"
 
 
-def best_round(rows: list[dict[str, Any]]) -> int:
+def best_round(rows: Sequence[RoundSummary]) -> int:
     """The round of the highest validation macro-F1; of equal ones the first."""
-    return int(max(rows, key=lambda r: float(r["macro_f1"]["value"]))["round"])
+    return max(rows, key=lambda r: r.macro_f1.value).round
 
 
 def publish(config: RunConfig, series: SeriesDir, last: int) -> None:
@@ -92,10 +95,9 @@ def publish(config: RunConfig, series: SeriesDir, last: int) -> None:
         with atomic_path(series.path / source.relative_to(best.path)) as partial:
             shutil.copyfile(source, partial)
     status = best.status()
-    kept = ("best", "data", "step", "steps", "leakage", "marks", "declaration", "seen", "ancestors")
     series.update(
-        best_round=best_round(rows), seconds=sum(r["cpu_seconds"] for r in rows), rounds=rows,
-        **{k: status.get(k) for k in kept},
+        best_round=best_round(rows), seconds=sum(r.cpu_seconds for r in rows), rounds=rows, best=status.best,
+        data=status.data, step=status.step, steps=status.steps, **dict(leakage_of(status)),
     )  # fmt: skip
     write_text(series.card, run_card(series))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from accelerate import Accelerator
@@ -39,6 +39,7 @@ from ssl_mask.pseudo.select import (
     shared_rows,
 )
 from ssl_mask.pseudo.sharded import select_from_shards, shards_are_mirrored
+from ssl_mask.runs.records import ClassSelection, HeadSelectionRecord, ReliabilityRecord, SelectionRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.training import session as setup
 
@@ -79,7 +80,7 @@ def select_round(
         history = follow(choice, last, number)
         write_selection_files(into, choice, history)
         record = selection_record(asked, number, teacher, choice, history, judged, last)
-        write_json(into.selection, record)
+        write_json(into.selection, record.to_json())
         tell(record, len(val.manifest), console)
         refuse_nothing(asked, number, record)
         write_text(into.pseudo_labels, to_csv(believed(choice, history, soft=asked.labels == "soft")))
@@ -122,7 +123,7 @@ def predict_views(
             member.model, images, accelerator=accelerator, batch_size=max(64, config.train.batch_size), workers=0,
             flip=flip, on_images=tell_more,
         )  # fmt: skip
-    return mean_probs(views, member.checkpoint.about["temperatures"])
+    return mean_probs(views, member.checkpoint.metadata.temperatures)
 
 
 def write_selection_files(into: RunDir, choice: Selection, history: History) -> None:
@@ -147,55 +148,60 @@ def selection_record(
     history: History,
     judged: Scored,
     last: PredictionTable | None,
-) -> dict[str, Any]:
+) -> SelectionRecord:
     """The content of `selection.json`: bars, counts and what the bars are worth on validation."""
     val, schema = judged.manifest, choice.pool.manifest.schema
-    masks = "joint" if "joint" in choice.heads else "factors"  # stored predictions are believed as a whole
+    # Stored predictions are selected as a whole.
+    masks: Literal["joint", "factors"] = "joint" if "joint" in choice.heads else "factors"
     names = schema.head_classes(masks)
     curve = reliability_curve(judged.probs, val.joint)
-    return {
-        "round": number,
-        "teacher": teacher.path.as_posix(),
-        "rule": asked.rule,
-        "masks": masks,
-        "pool": choice.offered,
-        "selected": len(choice.rows),
-        "whole": int(choice.known.all(axis=1).sum()),
-        "highest_confidence": _highest(choice),
-        "heads": {
+    return SelectionRecord(
+        round=number,
+        teacher=teacher.path.as_posix(),
+        rule=asked.rule,
+        masks=masks,
+        pool=choice.offered,
+        selected=len(choice.rows),
+        whole=int(choice.known.all(axis=1).sum()),
+        highest_confidence=_highest(choice),
+        heads={
             name: _head_record(choice, name, classes)
             for name, classes in zip(choice.heads, names.values(), strict=True)
         },
-        "flipped": int(history.flipped.sum()),
-        "agreement": _agreement(choice, last),
-        "validation": len(val),
-        "validation_groups": len(set(val.groups.tolist())),
-        "calibration_error": expected_calibration_error(judged.probs, val.joint),
-        "reliability": {k: [_finite(x) for x in v.tolist()] for k, v in curve._asdict().items()},
-        "pool_hash": choice.pool.manifest.content_hash,
-    }
+        flipped=int(history.flipped.sum()),
+        agreement=_agreement(choice, last),
+        validation=len(val),
+        validation_groups=len(set(val.groups.tolist())),
+        calibration_error=expected_calibration_error(judged.probs, val.joint),
+        reliability=ReliabilityRecord(
+            images=tuple(curve.images.tolist()),
+            confidence=tuple(map(_finite, curve.confidence.tolist())),
+            accuracy=tuple(map(_finite, curve.accuracy.tolist())),
+        ),
+        pool_hash=choice.pool.manifest.content_hash,
+    )
 
 
-def _head_record(choice: Selection, name: str, classes: Sequence[str]) -> dict[str, Any]:
+def _head_record(choice: Selection, name: str, classes: Sequence[str]) -> HeadSelectionRecord:
     head, schema = choice.heads[name], choice.pool.manifest.schema
     labels = schema.join(choice.labels) if name == "joint" else choice.labels[:, list(schema.sizes).index(name)]
     known = choice.known.all(axis=1) if name == "joint" else choice.known[:, list(schema.sizes).index(name)]
     predicted = np.bincount(labels, minlength=len(classes))
     selected = np.bincount(labels[known], minlength=len(classes))
-    return {
-        "selected": int(known.sum()),
-        "val_share": round(head.share, 4),
-        "val_precision": _finite(head.precision),
-        "classes": {
-            c: {
-                "predicted": int(predicted[i]),
-                "selected": int(selected[i]),
-                "threshold": _finite(float(head.thresholds[i])),
-                "source": head.source[i],
-            }
+    return HeadSelectionRecord(
+        selected=int(known.sum()),
+        val_share=round(head.share, 4),
+        val_precision=_finite(head.precision),
+        classes={
+            c: ClassSelection(
+                predicted=int(predicted[i]),
+                selected=int(selected[i]),
+                threshold=_finite(float(head.thresholds[i])),
+                source=head.source[i],
+            )
             for i, c in enumerate(classes)
         },
-    }
+    )
 
 
 def _agreement(choice: Selection, last: PredictionTable | None) -> float | None:
@@ -221,32 +227,32 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def tell(record: dict[str, Any], validated: int, console: Console) -> None:
+def tell(record: SelectionRecord, validated: int, console: Console) -> None:
     """The selection in a few lines, and what is odd about it."""
-    console.say(f"Select {record['selected']} of {record['pool']} images ({record['rule']})")
-    for name, head in record["heads"].items():
-        shown = "nothing" if head["val_precision"] is None else f"{head['val_precision']:.3f} right"
-        console.say(f"  {name}: {head['selected']} believed; on validation {head['val_share']:.0%} would be, {shown}")
-        never = [c for c, row in head["classes"].items() if row["predicted"] and not row["selected"]]
-        if never and head["selected"]:
+    console.say(f"Select {record.selected} of {record.pool} images ({record.rule})")
+    for name, head in record.heads.items():
+        shown = "nothing" if head.val_precision is None else f"{head.val_precision:.3f} right"
+        console.say(f"  {name}: {head.selected} believed; on validation {head.val_share:.0%} would be, {shown}")
+        never = [c for c, row in head.classes.items() if row.predicted and not row.selected]
+        if never and head.selected:
             console.warn(f"{name}: none of {', '.join(never)} is believed, so later rounds see fewer of them.")
-        if head["selected"] == record["pool"] and record["rule"] != "percentile":
+        if head.selected == record.pool and record.rule != "percentile":
             console.warn(f"{name}: every image is believed: the bar does not tell right from wrong.")
-        pooled = [c for c, row in head["classes"].items() if row["source"] == "pooled"]
+        pooled = [c for c, row in head.classes.items() if row.source == "pooled"]
         if pooled:
             console.say(f"  {name}: too few validation images of {', '.join(pooled)} for a bar of their own; pooled")
     if validated < FEW:
         console.warn(f"Confidence is calibrated on {validated} validation images only; rule precision suits that best.")
 
 
-def refuse_nothing(asked: PseudoConfig, number: int, record: dict[str, Any]) -> None:
+def refuse_nothing(asked: PseudoConfig, number: int, record: SelectionRecord) -> None:
     """Raises DataError when nothing is believed."""
-    if record["selected"]:
+    if record.selected:
         return
-    highest = record["highest_confidence"]
+    highest = record.highest_confidence
     why = {
-        "precision": f"no confidence reaches a precision of {asked.target_precision} on {record['validation']} "
-        f"validation images of {record['validation_groups']} groups",
+        "precision": f"no confidence reaches a precision of {asked.target_precision} on {record.validation} "
+        f"validation images of {record.validation_groups} groups",
         "threshold": f"no confidence reaches {asked.threshold}"
         + (f" (the highest is {highest:.3f})" if highest is not None else ""),
     }.get(asked.rule, "the rule takes none")
@@ -254,4 +260,4 @@ def refuse_nothing(asked: PseudoConfig, number: int, record: dict[str, Any]) -> 
         "precision": "Lower --target-precision, or take a rule that always believes some: --rule percentile.",
         "threshold": "Lower --threshold, or take --rule percentile.",
     }.get(asked.rule, "Raise pseudo.top_k or pseudo.percentile_step.")
-    raise DataError(f"Round {number} believes nothing of {record['pool']} images: {why}.", hint=hint)
+    raise DataError(f"Round {number} believes nothing of {record.pool} images: {why}.", hint=hint)

@@ -3,34 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from ssl_mask.errors import ModelError
 from ssl_mask.files import atomic_path
+from ssl_mask.runs.records import CheckpointMetadata, parse_record
+
+if TYPE_CHECKING:  # reading the metadata alone needs no torch
+    from torch import Tensor, nn
 
 FORMAT = "1"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Best weights, and what they are: model section, size, schema, temperatures, scores."""
+    """Best weights, and what they are: model, image size, label schema, temperatures, scores, leakage."""
 
     weights: dict[str, Tensor]
-    about: dict[str, Any]
+    metadata: CheckpointMetadata
 
 
-def save_checkpoint(path: Path, model: nn.Module, about: Mapping[str, Any]) -> None:
-    """Write a model's weights; `about` (JSON-able) goes into the file's header."""
+def save_checkpoint(path: Path, model: nn.Module, metadata: CheckpointMetadata) -> None:
+    """Write a model's weights; `metadata` goes into the file's header."""
+    from safetensors.torch import save_file
+
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata={"format": FORMAT, "sslmask": json.dumps(about)})
+        save_file(tensors, partial, metadata={"format": FORMAT, "sslmask": json.dumps(metadata.to_json())})
+
+
+def read_metadata(path: Path) -> CheckpointMetadata:
+    """What a checkpoint says of itself, from the header alone: no weights are read and torch is not imported.
+
+    Raises:
+        ModelError: missing, damaged, or not one of ours.
+    """
+    if not path.is_file():
+        raise ModelError(f"No checkpoint {path}.", hint="The run has not been evaluated yet: resume it.")
+    hint = "Copy it again from where it was made, or train again."
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+        content = json.loads(header["sslmask"]) if "sslmask" in header else None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"The checkpoint {path} is damaged: {error}", hint=hint) from error
+    if content is None:
+        raise ModelError(f"{path} was not written by sslmask.", hint="Foreign weights go to model.weights=FILE.")
+    return parse_record(CheckpointMetadata, content, f"The checkpoint {path}", error=ModelError, hint=hint)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -39,17 +62,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ModelError: missing, damaged, or not one of ours.
     """
-    if not path.is_file():
-        raise ModelError(f"No checkpoint {path}.", hint="The run has not been evaluated yet: resume it.")
+    from safetensors.torch import load_file
+
+    metadata = read_metadata(path)
     try:
-        with safe_open(path, framework="pt") as header:
-            metadata = header.metadata() or {}
-        weights = load_file(path)
+        return Checkpoint(dict(load_file(path)), metadata)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"The checkpoint {path} is damaged: {error}") from error
-    if "sslmask" not in metadata:
-        raise ModelError(f"{path} was not written by sslmask.", hint="Foreign weights go to model.weights=FILE.")
-    return Checkpoint(dict(weights), json.loads(metadata["sslmask"]))
 
 
 def init_from(model: nn.Module, checkpoint: Checkpoint, *, where: Path) -> list[str]:
@@ -67,7 +86,7 @@ def init_from(model: nn.Module, checkpoint: Checkpoint, *, where: Path) -> list[
     misfit = [k for k in fresh if k.startswith("backbone.")]
     if misfit:
         raise ModelError(
-            f"{where} has another backbone ({checkpoint.about['model']['backbone']}): {misfit[0]} does not fit.",
+            f"{where} has another backbone ({checkpoint.metadata.model.backbone}): {misfit[0]} does not fit.",
             hint="Use the same model.backbone as that run.",
         )
     model.load_state_dict({**own, **fits})

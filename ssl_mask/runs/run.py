@@ -30,6 +30,7 @@ from typing import Any
 from ssl_mask.config import RunConfig, read_config_file, to_yaml, validate
 from ssl_mask.errors import DataError, InputError, did_you_mean
 from ssl_mask.files import storage, write_json, write_text
+from ssl_mask.runs.records import BestScore, DataRecord, RunStatus, SelectionRecord, read_record, update_record
 
 
 @dataclass(frozen=True)
@@ -115,29 +116,61 @@ class RunDir:
 
     def teacher(self) -> Path | None:
         """A round: the run that made its pseudo-labels; None where nothing says so."""
-        if not self.selection.is_file():
-            return None
-        return Path(json.loads(self.selection.read_text(encoding="utf-8"))["teacher"])
+        return Path(self.selection_record().teacher) if self.selection.is_file() else None
 
     def predictions(self, pool: str) -> Path:
         return self.path / "predictions" / pool
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> RunStatus:
         """The content of run.json.
 
         Raises:
             DataError: missing or damaged.
         """
-        try:
-            content = json.loads(self.status_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.path} is not a run: {self.status_file.name} is missing or damaged.") from error
-        return dict(content)
+        if not self.status_file.is_file():
+            raise DataError(f"{self.path} is not a run: it has no run.json.", hint="List the runs: sslmask runs")
+        hint = "Restore it from a copy, or delete this folder and train again."
+        return read_record(self.status_file, RunStatus, hint=hint)
 
     def update(self, **changes: Any) -> None:
-        """Change run.json, atomically."""
-        old = self.status() if self.status_file.exists() else {}
-        write_json(self.status_file, {**old, **changes, "updated": time.time()})
+        """Change run.json, atomically. The new record is checked before it is written."""
+        changes["updated"] = time.time()
+        if self.status_file.exists():
+            record = update_record(self.status(), changes)
+        else:
+            record = RunStatus.model_validate(changes)
+        write_json(self.status_file, record.to_json())
+
+    def scores(self) -> BestScore:
+        """Validation scores of the best weights.
+
+        Raises:
+            DataError: nothing has been evaluated yet.
+        """
+        status = self.status()
+        if status.best is None:
+            raise DataError(f"{self.path} has not been evaluated yet.", hint=f"Resume it: --resume {self.path}")
+        return status.best
+
+    def data(self) -> DataRecord:
+        """The data that the run was trained and validated on.
+
+        Raises:
+            DataError: the run stopped before its data was recorded.
+        """
+        status = self.status()
+        if status.data is None:
+            raise DataError(f"{self.status_file} does not say what the run was trained on.", hint="Train again.")
+        return status.data
+
+    def selection_record(self) -> SelectionRecord:
+        """The content of selection.json.
+
+        Raises:
+            DataError: missing or damaged.
+        """
+        hint = f"Delete {self.path} and resume its study: the round is selected again."
+        return read_record(self.selection, SelectionRecord, hint=hint)
 
     def config(self) -> RunConfig:
         return validate(read_config_file(self.config_file))
@@ -195,13 +228,17 @@ class Run:
         return self.dir.config()
 
     @property
-    def status(self) -> dict[str, Any]:
+    def status(self) -> RunStatus:
         return self.dir.status()
 
     @property
-    def scores(self) -> dict[str, Any]:
-        """Validation scores of the best weights: `macro_f1`, `accuracy`, `step`, `weights` (live or ema), …"""
-        return dict(self.status.get("best") or {})
+    def scores(self) -> BestScore:
+        """Validation scores of the best weights: `macro_f1`, `accuracy`, `step`, `weights` (live or ema), …
+
+        Raises:
+            DataError: nothing has been evaluated yet.
+        """
+        return self.dir.scores()
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -267,7 +304,7 @@ def find_run(reference: str | Path, runs: Path) -> RunDir:
         scored = [r for r in list_runs(runs) if r.best.is_file()]
         if not scored:
             raise DataError(f"No run with a checkpoint in {runs.absolute()}.", hint="Train one first: sslmask train")
-        return max(scored, key=lambda r: float(r.status().get("updated", 0.0)))
+        return max(scored, key=lambda r: r.status().updated)
     for path in (Path(reference), runs / reference):
         if (path / "run.json").is_file():
             return RunDir(path)

@@ -84,6 +84,6 @@ def create_series(config: RunConfig) -> SeriesDir:
 def find_series(reference: str | Path, runs: Path) -> SeriesDir | None:
     """A series by path or name, or None when it is none."""
     for path in (Path(reference), runs / reference):
-        if (path / "run.json").is_file() and RunDir(path).status().get("verb") == "pseudo":
+        if (path / "run.json").is_file() and RunDir(path).status().verb == "pseudo":
             return SeriesDir(path)
     return None

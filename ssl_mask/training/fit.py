@@ -27,6 +27,14 @@ from ssl_mask.guard.gate import GateResult
 from ssl_mask.inference.logits import predict_logits
 from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import save_checkpoint
+from ssl_mask.runs.records import (
+    BestScore,
+    CheckpointMetadata,
+    DataRecord,
+    PseudoRecord,
+    UnlabeledRecord,
+    leakage_of,
+)
 from ssl_mask.runs.run import RunDir
 from ssl_mask.selection.collapse import collapsed
 from ssl_mask.training import session as setup
@@ -41,11 +49,20 @@ class Progress:
     """What a resumed run must know about itself."""
 
     step: int = 0
-    best: dict[str, Any] | None = None
+    best: BestScore | None = None
     waited: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
     """CPU seconds of this process."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for the saved state."""
+        return {**vars(self), "best": self.best and self.best.to_json()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Progress:
+        best = content["best"]
+        return cls(**{**content, "best": best and BestScore.model_validate(best)})
 
 
 @dataclass
@@ -162,17 +179,18 @@ def evaluate_and_keep(job: Job, step: int) -> bool:
     kind = max(results, key=lambda k: results[k][0].macro_f1)
     scores, logits = results[kind]
     progress = job.progress
-    better = progress.best is None or scores.macro_f1 > progress.best["macro_f1"]
+    better = progress.best is None or scores.macro_f1 > progress.best.macro_f1
     progress.waited = 0 if better else progress.waited + 1
     job.training.schedule.scored(scores.macro_f1)
+    best = BestScore.model_validate({"step": step, "weights": kind, **scores._asdict()})
     if better:
-        progress.best = {"step": step, "weights": kind, **scores._asdict()}
+        progress.best = best
     if job.run is not None and job.is_main:
         for name, (s, _) in results.items():
             cpu, judged = round(progress.cpu, 2), tops.get(name, {})
             job.run.log(kind="val", step=step, weights=name, cpu_seconds=cpu, **s._asdict(), **judged)
         if better:
-            keep_best(job, job.run, candidates[kind], scores, logits)
+            keep_best(job, job.run, candidates[kind], best, logits)
     job.console.say(_validation_line(step, results, better=better))
     if job.run is not None and job.is_main:
         warn_of_collapse(job, job.run, step)
@@ -233,31 +251,31 @@ def _validation_line(step: int, results: dict[str, tuple[Scores, HeadLogits]], *
     return f"  step {step:>6}  " + "  |  ".join(parts) + ("  * best" if better else "")
 
 
-def keep_best(job: Job, run: RunDir, model: torch.nn.Module, scores: Scores, logits: HeadLogits) -> None:
+def keep_best(job: Job, run: RunDir, model: torch.nn.Module, best: BestScore, logits: HeadLogits) -> None:
     """Write the best weights and what they say of the validation images."""
-    about = {
-        "model": job.config.model.model_dump(mode="json"),
-        "image_size": job.size,
-        "schema": job.manifest.schema.to_json(),
-        "target": job.config.data.target,
-        "resize": job.config.data.resize,
-        "submission": job.manifest.submission._asdict(),
-        "temperatures": scores.temperatures,
-        "best": job.progress.best,
-        "prior": np.bincount(job.train.manifest.joint, minlength=len(job.manifest.schema.joint_classes)).tolist(),
-        "data": data_record(job),
-        "run": run.name,
-        "code": environment.code_version(),
-        **{k: run.status().get(k) for k in ("leakage", "marks", "declaration", "seen", "ancestors")},
-    }
-    save_checkpoint(run.best, model, about)
-    probs = mean_probs([logits], scores.temperatures)
+    metadata = CheckpointMetadata(
+        model=job.config.model,
+        image_size=job.size,
+        schema=job.manifest.schema,
+        target=job.config.data.target,
+        resize=job.config.data.resize,
+        submission=job.manifest.submission,
+        temperatures=best.temperatures,
+        best=best,
+        prior=np.bincount(job.train.manifest.joint, minlength=len(job.manifest.schema.joint_classes)).tolist(),
+        data=data_record(job),
+        run=run.name,
+        code=environment.code_version(),
+        **dict(leakage_of(run.status())),
+    )
+    save_checkpoint(run.best, model, metadata)
+    probs = mean_probs([logits], best.temperatures)
     write_predictions(run.validation, job.val.manifest, probs, fold=job.config.data.fold)
-    run.update(best=job.progress.best)
+    run.update(best=best)
 
 
 def save(job: Job, run: RunDir) -> None:
-    save_state(run.last, job.training, vars(job.progress))
+    save_state(run.last, job.training, job.progress.to_json())
     run.update(step=job.progress.step)
 
 
@@ -276,18 +294,18 @@ def save_and_leave(job: Job, signal_number: int) -> None:
     )
 
 
-def data_record(job: Job) -> dict[str, Any]:
+def data_record(job: Job) -> DataRecord:
     """What the run's status and its checkpoint say of the data."""
-    manifest = job.manifest
-    return {
-        "content_hash": manifest.content_hash,
-        "layout": manifest.layout,
-        "root": str(manifest.root),
-        "grouped": manifest.grouped,
-        "train_images": len(job.train.manifest),
-        "val_images": len(job.val.manifest),
-        "train_groups": len(set(job.train.manifest.groups)),
-        "val_groups": len(set(job.val.manifest.groups)),
-        "unlabeled": job.unlabeled.record(job.config.data.unlabeled) if job.unlabeled is not None else None,
-        "pseudo": job.pseudo.labels.record(job.config.data.pseudo_labels) if job.pseudo is not None else None,
-    }
+    manifest, unlabeled, pseudo = job.manifest, job.unlabeled, job.pseudo
+    return DataRecord(
+        content_hash=manifest.content_hash,
+        layout=manifest.layout,
+        root=str(manifest.root),
+        grouped=manifest.grouped,
+        train_images=len(job.train.manifest),
+        val_images=len(job.val.manifest),
+        train_groups=len(set(job.train.manifest.groups)),
+        val_groups=len(set(job.val.manifest.groups)),
+        unlabeled=unlabeled and UnlabeledRecord.model_validate(unlabeled.record(job.config.data.unlabeled)),
+        pseudo=pseudo and PseudoRecord.model_validate(pseudo.labels.record(job.config.data.pseudo_labels)),
+    )

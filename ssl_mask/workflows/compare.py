@@ -122,7 +122,7 @@ def baseline_name(seed: int) -> str:
 def _state(run: RunDir) -> str:
     if not run.status_file.is_file():
         return "new"
-    if run.status()["status"] == "finished":
+    if run.status().status == "finished":
         return "finished"
     if run.last.is_file():
         return "begun"
@@ -162,9 +162,8 @@ def _row(study: StudyDir, seed: int, *, twin: bool) -> dict[str, Any]:
 
 
 def _scores(run: RunDir) -> dict[str, Any]:
-    best = run.status()["best"]
     cpu = max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
-    return {**{k: best[k] for k in ("macro_f1", "accuracy", "step", "weights")}, "cpu_seconds": cpu}
+    return {**run.scores().model_dump(include={"macro_f1", "accuracy", "step", "weights"}), "cpu_seconds": cpu}
 
 
 def _difference(study: StudyDir, seeds: Sequence[int]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.checks import refuse_escapes
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.layouts.images import read_images
-from ssl_mask.data.manifest import Manifest, Submission
+from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import DataError, ImageError, ModelError
 from ssl_mask.guard.provenance import SourceRun, provenance_of
 from ssl_mask.inference.predictor import Member, load_member, member_probs, open_images
@@ -96,7 +96,8 @@ def predict(
 
     path = folder / "predictions.csv"
     if accelerator.is_main_process:
-        stands = provenance_of([SourceRun(m.run, m.checkpoint.about) for m in members], manifest, console, mode=guard)
+        sources = [SourceRun(m.run, m.checkpoint.metadata) for m in members]
+        stands = provenance_of(sources, manifest, console, mode=guard)
         write_submission(path, members, manifest, probs, bad, stands, tta=tta, on_bad=on_bad, pool=pool_name)
         _tell_bad(manifest, bad, on_bad, console)
         if stands.overlap:
@@ -122,11 +123,8 @@ def find_pool(member: Member, images: Path | None, data: Path | None, console: C
         DataError: no such images.
     """
     config = member.run.config().data
-    about = member.checkpoint.about
     if images is not None:
-        stored = about["submission"]
-        submission = Submission(stored["id_column"], tuple(stored["answer_columns"]), stored["answers"])
-        return read_images(images, member.schema, submission), images.stem or "images"
+        return read_images(images, member.schema, member.checkpoint.metadata.submission), images.stem or "images"
     root = data or config.root
     manifest = read_dataset(root, layout=config.layout, options=config.options).where("test")
     if config.outside_root == "refuse":
@@ -144,7 +142,7 @@ def find_pool(member: Member, images: Path | None, data: Path | None, console: C
 
 def _stand_in(member: Member, on_bad: OnBad) -> NDArray[np.float32]:
     """What an unreadable image gets: nothing, or the classes as common as in training."""
-    prior = np.asarray(member.checkpoint.about["prior"], dtype=np.float32)
+    prior = np.asarray(member.checkpoint.metadata.prior, dtype=np.float32)
     return prior / prior.sum() if on_bad == "fallback" else np.full_like(prior, np.nan)
 
 

@@ -143,7 +143,7 @@ def state_of(config: RunConfig, series: SeriesDir, number: int) -> str:
         return "finished"
     run = series.round(number)
     if run.status_file.is_file():
-        if run.status()["status"] == "finished" and run.card.is_file():
+        if run.status().status == "finished" and run.card.is_file():
             return "finished"
         if run.last.is_file():
             return "begun"
@@ -173,7 +173,7 @@ def teacher_of(config: RunConfig, series: SeriesDir, number: int) -> RunDir:
 def check_start(config: RunConfig) -> None:
     """Raises DataError when the run to start from is not finished, or was validated on other images."""
     run = find_run(config.pseudo.start_from or "", config.runs)
-    if run.status()["status"] != "finished":
+    if run.status().status != "finished":
         raise DataError(f"{run.path} is not finished.", hint=f"Finish it: sslmask train --resume {run.path}")
     refuse_other_validation(run.path, run.manifest, setup.read_manifest(config.data, Console(quiet=True)).where("val"))
 

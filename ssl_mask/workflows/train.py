@@ -74,7 +74,7 @@ def train(
     if accelerator.is_main_process:
         job.run = start_run(job) if run is None else continue_run(job, run)
     if run is not None:
-        job.progress = Progress(**load_state(run.last, job.training))
+        job.progress = Progress.from_json(load_state(run.last, job.training))
     with job.run.locked() if job.run is not None and job.is_main else nullcontext():
         fit(job)
         if job.run is not None and job.is_main:
@@ -196,7 +196,7 @@ def start_run(job: Job) -> RunDir:
     if job.unlabeled is not None:
         write_text(run.unlabeled, job.unlabeled.to_csv())
     write_cards(run, job.guarded, job.config.guard.cards)
-    run.update(steps=job.training.steps, data=data_record(job), **leakage_record(job.guarded, job.ancestors, run))
+    run.update(steps=job.training.steps, data=data_record(job), **dict(leakage_record(job.guarded, job.ancestors, run)))
     job.console.say(f"Run    {run.path}")
     return run
 
@@ -207,11 +207,11 @@ def continue_run(job: Job, run: RunDir) -> RunDir:
     Raises:
         DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
     """
-    before, now = run.status()["data"], data_record(job)
+    before, now = run.data(), data_record(job)
     pairs = {
-        "data": (before["content_hash"], now["content_hash"]),
-        "unlabeled pool": tuple((d["unlabeled"] or {}).get("content_hash") for d in (before, now)),
-        "pseudo-labels": tuple((d.get("pseudo") or {}).get("sha256") for d in (before, now)),
+        "data": (before.content_hash, now.content_hash),
+        "unlabeled pool": tuple(d.unlabeled and d.unlabeled.content_hash for d in (before, now)),
+        "pseudo-labels": tuple(d.pseudo and d.pseudo.sha256 for d in (before, now)),
     }
     for what, (then, today) in pairs.items():
         if then != today:
@@ -239,10 +239,10 @@ def finish(job: Job, run: RunDir) -> None:
         )
     confusion_plot.write_confusion(run.plots / "confusion.svg", run.validation, job.manifest.schema)
     write_text(run.card, run_card(run))
-    best = job.progress.best or {}
+    best = run.scores()
     job.console.say(
-        f"Best   validation macro-F1 {best['macro_f1']:.4f}, accuracy {best['accuracy']:.4f} "
-        f"({best['weights']} weights, step {best['step']}; leakage: {run.status()['leakage']})"
+        f"Best   validation macro-F1 {best.macro_f1:.4f}, accuracy {best.accuracy:.4f} "
+        f"({best.weights} weights, step {best.step}; leakage: {run.status().leakage})"
     )
     job.console.say(f"Saved  {run.path}  (read {run.card.name}; next: sslmask predict --run {run.path})")
 

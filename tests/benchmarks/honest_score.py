@@ -168,7 +168,7 @@ def train_and_predict(data: Path, config: RunConfig) -> Entry:
     predictions = ssl_mask.predict([run.path])
     score = eval_score(data, predictions.manifest, predictions.probs.argmax(axis=1))
     scores = run.scores
-    return {"val": scores["macro_f1"], "eval": score, "best_step": scores["step"], "run": str(run.path)}
+    return {"val": scores.macro_f1, "eval": score, "best_step": scores.step, "run": str(run.path)}
 
 
 def by_image(data: Path, config: RunConfig) -> Entry:

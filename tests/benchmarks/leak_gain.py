@@ -136,7 +136,7 @@ def child(options: argparse.Namespace) -> Entry:
     predictions = ssl_mask.predict([run.path], quiet=True)
     return {
         "run": str(run.path),
-        "val": run.scores["macro_f1"],
+        "val": run.scores.macro_f1,
         "names": [PurePosixPath(r.path).name for r in predictions.manifest.rows],
         "predicted": predictions.probs.argmax(axis=1).tolist(),
     }

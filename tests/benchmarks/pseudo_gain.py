@@ -100,13 +100,13 @@ def child(options: argparse.Namespace) -> Entry:
         layers["pseudo"]["group_consistency"] = "groups" in job["kind"]
         config = ssl_mask.load_config(layers, preset=PRESETS[job["kind"]])
         run = ssl_mask.pseudo(config, audit_answers=options.data / "extra_answers.csv", quiet=True)
-        rounds = run.status["rounds"][1:]
+        rounds = [r.to_json() for r in (run.status.rounds or ())[1:]]
     predictions = ssl_mask.predict([run.path], quiet=True)
-    records = run.history or [{"kind": "val", "cpu_seconds": run.status["seconds"]}]
+    records = run.history or [{"kind": "val", "cpu_seconds": run.status.seconds}]
     return {
         "run": str(run.path),
         "cpu": max(r["cpu_seconds"] for r in records if r["kind"] == "val"),
-        "val": {k: run.scores[k] for k in ("macro_f1", "accuracy", "step")},
+        "val": run.scores.model_dump(include={"macro_f1", "accuracy", "step"}),
         "believed": [{k: r[k] for k in ("round", "selected", "pool", "heads", "audit")} for r in rounds],
         "raw": raw_selection(run, options) if job["kind"] == "raw" else None,
         "names": [PurePosixPath(r.path).name for r in predictions.manifest.rows],
@@ -132,7 +132,7 @@ def raw_selection(run: Any, options: argparse.Namespace) -> Entry:
     truth = read_truth(options.data / "extra_answers.csv")
     true = np.asarray([truth[PurePosixPath(r.path).name] for r in manifest.rows])
     found: Entry = {}
-    for name, temperatures in (("uncalibrated", {}), ("calibrated", member.checkpoint.about["temperatures"])):
+    for name, temperatures in (("uncalibrated", {}), ("calibrated", member.checkpoint.metadata.temperatures)):
         probs = mean_probs(views, temperatures)
         chosen = probs.max(axis=1) >= 0.95
         right = probs.argmax(axis=1)[chosen] == true[chosen]

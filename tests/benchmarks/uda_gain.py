@@ -88,7 +88,7 @@ def child(options: argparse.Namespace) -> Entry:
     return {
         "run": str(run.path),
         "cpu": max(r["cpu_seconds"] for r in run.history if r["kind"] == "val"),
-        "val": {k: run.scores[k] for k in ("macro_f1", "accuracy", "step", "heads")},
+        "val": run.scores.model_dump(include={"macro_f1", "accuracy", "step", "heads"}),
         "consistency": statistics.mean(r["terms"].get("consistency", 0.0) for r in late),
         "names": [PurePosixPath(r.path).name for r in predictions.manifest.rows],
         "predicted": predictions.probs.argmax(axis=1).tolist(),

@@ -242,8 +242,8 @@ def test_nothing_believed_of_shards_says_what_to_lower(
 def test_a_round_from_shards_trains(teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path) -> None:
     asked = {"rounds": 1, "start_from": str(teacher.path), "from_predictions": str(shards)}
     run = pseudo(series_config(drawn, tmp_path, data={"unlabeled": []}, pseudo=asked), quiet=True)
-    assert run.status["status"] == "finished"
-    assert run.status["rounds"][1]["pool"] == 52
+    assert run.status.status == "finished"
+    assert run.status.rounds[1].pool == 52
 
 
 def test_shards_of_another_run_and_a_missing_one_are_refused(

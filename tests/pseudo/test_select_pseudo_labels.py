@@ -17,6 +17,7 @@ from ssl_mask.data.predictions import read_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.pseudo.round import selection_record, tell, write_selection_files
 from ssl_mask.pseudo.select import Scored, Selection, believed, follow, select_pseudo_labels
+from ssl_mask.runs.records import update_record
 from ssl_mask.runs.run import RunDir
 
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half", "none")), Factor("kind", ("cat", "dog"))))
@@ -175,8 +176,8 @@ def test_first_round_flips_and_agreement_over_three_rounds(tmp_path: Path) -> No
         assert history.flips.tolist() == [flips[d] for d in digests]
         assert history.flipped.tolist() == flipped
         record = selection_record(asked, number, teacher, choice, history, judged, last)
-        assert record["agreement"] == (same / both if both else None)
-        assert record["flipped"] == sum(flipped)
+        assert record.agreement == (same / both if both else None)
+        assert record.flipped == sum(flipped)
         run = RunDir(tmp_path / str(number))
         write_selection_files(run, choice, history)
         last = read_predictions(run.pool, SCHEMA)
@@ -216,22 +217,22 @@ def slow_history(
 def test_the_record_counts_each_class() -> None:
     choice = select_pseudo_labels(config(masks="factors"), 1, pool_of(60, 0), judged_of(), labeled_of())
     record = selection_record(config(), 1, RunDir(Path("t")), choice, follow(choice, None, 1), judged_of(), None)
-    assert record["selected"] == len(choice.rows)
-    assert record["whole"] == sum(k.all() for k in choice.known)
-    assert record["highest_confidence"] == choice.confidence[:, 1:].max()
+    assert record.selected == len(choice.rows)
+    assert record.whole == sum(k.all() for k in choice.known)
+    assert record.highest_confidence == choice.confidence[:, 1:].max()
     for factor, name in enumerate(SCHEMA.sizes):
         for k, label in enumerate(SCHEMA.factors[factor].classes):
             own = [i for i in range(60) if choice.labels[i, factor] == k]
-            row = record["heads"][name]["classes"][label]
-            assert row["predicted"] == len(own)
-            assert row["selected"] == sum(bool(choice.known[i, factor]) for i in own)
+            row = record.heads[name].classes[label]
+            assert row.predicted == len(own)
+            assert row.selected == sum(bool(choice.known[i, factor]) for i in own)
     joint = select_pseudo_labels(config(masks="joint"), 1, pool_of(60, 0), judged_of(), labeled_of())
     whole = selection_record(
         config(masks="joint"), 1, RunDir(Path("t")), joint, follow(joint, None, 1), judged_of(), None
     )
-    classes = whole["heads"]["joint"]["classes"]
-    assert sum(r["selected"] for r in classes.values()) == whole["selected"] == whole["whole"]
-    assert sum(r["predicted"] for r in classes.values()) == 60
+    classes = whole.heads["joint"].classes
+    assert sum(r.selected for r in classes.values()) == whole.selected == whole.whole
+    assert sum(r.predicted for r in classes.values()) == 60
 
 
 def test_what_is_odd_about_a_selection_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +242,8 @@ def test_what_is_odd_about_a_selection_is_told(capsys: pytest.CaptureFixture[str
     record = selection_record(config(), 1, RunDir(Path("t")), choice, follow(choice, None, 1), judged_of(), None)
 
     def told(**heads: dict[str, Any]) -> str:
-        tell({**record, "heads": {n: {**record["heads"][n], **h} for n, h in heads.items()}}, 500, Console())
+        changed = {n: record.heads[n].to_json() | h for n, h in heads.items()}
+        tell(update_record(record, {"heads": changed}), 500, Console())
         return " ".join(capsys.readouterr().out.split())
 
     row = {"predicted": 5, "selected": 5, "threshold": 0.5, "source": "class"}

@@ -90,7 +90,7 @@ def test_the_mark_of_declared_test_photos_reaches_every_file_and_score(drawn: Pa
         assert "transductive-test" in json.loads((run / "run.json").read_text())["leakage"], run
         assert "trained on test images" in (run / "run_card.md").read_text()
     assert "section 4 of the rules" in (series.path / "rounds/01/run_card.md").read_text()
-    assert clean.status["leakage"] == "not-checked"  # these test images name no persons
+    assert clean.status.leakage == "not-checked"  # these test images name no persons
     for members in (["rounds/rounds/02"], ["heir"], ["clean", "heir"]):
         made = predict(members, runs_folder=tmp_path / "runs", quiet=True)
         scores = evaluate(drawn / "eval_answers.csv", made.path, load_schema(clean.dir))
@@ -163,7 +163,7 @@ def test_whatever_has_changed_since_is_refused(faces: Path, tiny: Tiny, tmp_path
 def test_off_means_not_checked_downstream(drawn: Path, tiny: Tiny, tmp_path: Path) -> None:
     run_of(tiny(name="off", train={"steps": 3}))
     heir = run_of(tiny(name="heir", guard=ON, init_from="off", train={"steps": 3}))
-    assert set(heir.status["marks"].values()) == {"not-checked"}
+    assert set(heir.status.marks.values()) == {"not-checked"}
     assert "trained with the guard off" in (heir.path / "run_card.md").read_text()
     made = predict(["heir"], runs_folder=tmp_path / "runs", quiet=True)
     scores = evaluate(drawn / "eval_answers.csv", made.path, load_schema(heir.dir))
@@ -181,9 +181,9 @@ def test_pseudo_labels_of_unknown_origin_are_never_clean(clean_extra: Path, tiny
     shutil.copy(made / "pseudo_labels.csv", tmp_path / "found.csv")
     marks = [set(json.loads((made / "run.json").read_text())["marks"].values())]
     copied = run_of(tiny(guard=ON, data={**data, "pseudo_labels": str(tmp_path / "found.csv")}))
-    marks.append(set(copied.status["marks"].values()))
+    marks.append(set(copied.status.marks.values()))
     assert marks == [{"clean"}, {"not-checked"}]
-    assert copied.status["ancestors"] == ["unknown"] and copied.status["seen"] is None
+    assert copied.status.ancestors == ("unknown",) and copied.status.seen is None
     assert "nobody knows which run made its pseudo-labels" in (copied.path / "run_card.md").read_text()
 
 
@@ -199,9 +199,9 @@ def test_a_training_photo_among_the_protected_ones_is_refused(faces: Path, tiny:
         f"first,second,reason\neval/images/secret.jpg,{photo.relative_to(faces).as_posix()},a planted copy\n"
     )
     run = run_of(tiny(guard={**ON, "allow": str(faces / "allow.csv")}, data={"root": str(faces)}))
-    assert "leaked-declared" in run.status["marks"].values()
+    assert "leaked-declared" in run.status.marks.values()
     dropped = run_of(tiny(guard={**ON, "drop_overlap": True}, data={"root": str(faces)}))
-    assert dropped.status["data"]["train_images"] + dropped.status["data"]["val_images"] == 83
+    assert dropped.status.data.train_images + dropped.status.data.val_images == 83
 
 
 def test_an_unreadable_test_image_makes_the_check_incomplete(faces: Path, tiny: Tiny) -> None:

@@ -29,7 +29,7 @@ def test_eval_photos_are_refused_and_when_declared_marked(mask18: Path, tiny: Ti
     assert refused.value.exit_code == 4
     told = {"transductive": True, "reason": "a test", "allowed_by": "none"}
     run = train(tiny(**asked(mask18, mask18 / "eval/images", mode="on", **told)), quiet=True)
-    assert run is not None and "transductive-test" in run.status["leakage"]
+    assert run is not None and "transductive-test" in run.status.leakage
 
 
 def test_hidden_copies_are_caught_and_nothing_else(mask18: Path, tiny: Tiny, tmp_path: Path) -> None:

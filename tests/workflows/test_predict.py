@@ -42,7 +42,7 @@ def slow_probs(run: Run, path: Path, *, mirrored: bool = False) -> np.ndarray:
     image = image[:, ::-1].copy() if mirrored else image
     with torch.inference_mode():
         logits = member.model(torch.from_numpy(image)[None])
-    temperatures = load_checkpoint(run.dir.best).about["temperatures"]
+    temperatures = load_checkpoint(run.dir.best).metadata.temperatures
     return joint_log_probs({k: z / temperatures[k] for k, z in logits.items()}).exp()[0].numpy()
 
 
@@ -86,7 +86,7 @@ def test_provenance_is_bound_to_the_file(run: Run) -> None:
     done = predict(["one"], runs_folder=run.path.parent, quiet=True)
     record = json.loads(done.path.with_name("predictions.provenance.json").read_text())
     assert record["predictions"]["sha256"] == hashlib.sha256(done.path.read_bytes()).hexdigest()
-    assert record["runs"][0]["trained_on"] == run.status["data"]["content_hash"]
+    assert record["runs"][0]["trained_on"] == run.status.data.content_hash
     assert record["leakage"]["verdict"] == "not-checked"
     assert record["tta"] == ["plain"]
 
@@ -113,7 +113,7 @@ def test_unreadable_images_stop_or_are_counted_and_never_lost(
     assert record["count"] == 2
     assert set(record["files"]) == {names[2], names[5]}
     filled = predict(["one"], runs_folder=folder, images=photos, on_bad="fallback", cache=cache, quiet=True)
-    prior = np.asarray(load_checkpoint(run.dir.best).about["prior"])
+    prior = np.asarray(load_checkpoint(run.dir.best).metadata.prior)
     assert filled.probs[2].argmax() == prior.argmax()
     good = [i for i in range(len(names)) if i not in (2, 5)]
     np.testing.assert_array_equal(filled.probs[good], skipped.probs[good])

@@ -40,29 +40,29 @@ def test_a_series_leaves_its_files_and_every_round_is_a_run(done: Run) -> None:
         files = files_of(one.path)
         assert run | trained | (selected if number else set()) <= files
         assert number or not selected & files
-        assert one.status()["status"] == "finished"
-        assert one.status()["step"] == 4
-    assert (done.status["verb"], done.status["status"]) == ("pseudo", "finished")
+        assert one.status().status == "finished"
+        assert one.status().step == 4
+    assert (done.status.verb, done.status.status) == ("pseudo", "finished")
     assert done.path.name == "pseudo-001"
     assert not [f for f in files_of(done.path) if f.endswith(".tmp")]
 
 
 def test_the_series_is_its_best_round(done: Run) -> None:
-    scores = [one.status()["best"]["macro_f1"] for one in rounds_of(done)]
-    best = done.status["best_round"]
+    scores = [one.status().best.macro_f1 for one in rounds_of(done)]
+    best = done.status.best_round
     assert best == scores.index(max(scores))
     for name in ("checkpoints/best.safetensors", "validation.parquet", "manifest.csv"):
         assert (done.path / name).read_bytes() == (rounds_of(done)[best].path / name).read_bytes()
-    assert done.scores == rounds_of(done)[best].status()["best"]
-    rows = done.status["rounds"]
-    assert [r["round"] for r in rows] == [0, 1, 2]
+    assert done.scores == rounds_of(done)[best].status().best
+    rows = done.status.rounds
+    assert [r.round for r in rows] == [0, 1, 2]
     for row, score in zip(rows, scores, strict=True):
-        assert row["macro_f1"]["value"] == pytest.approx(score)
-        assert row["macro_f1"]["low"] <= score <= row["macro_f1"]["high"]
+        assert row.macro_f1.value == pytest.approx(score)
+        assert row.macro_f1.low <= score <= row.macro_f1.high
     card = (done.path / "run_card.md").read_text()
     assert "## Rounds of pseudo-labels" in card
     assert card.count("labels only") >= 1
-    assert all(f"{r['selected']} of {r['pool']}" in card for r in rows[1:])
+    assert all(f"{r.selected} of {r.pool}" in card for r in rows[1:])
 
 
 def test_the_series_is_found_and_predicts_with_its_best_weights(done: Run, drawn: Path, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_series_is_found_and_predicts_with_its_best_weights(done: Run, drawn
     assert [r.name for r in list_runs(runs)] == ["pseudo-001"]
     assert find_run("latest", runs).name == "pseudo-001"
     assert find_run("pseudo-001/rounds/01", runs).path == rounds_of(done)[1].path
-    best = rounds_of(done)[done.status["best_round"]].path
+    best = rounds_of(done)[done.status.best_round].path
     probs = [
         predict([name], runs_folder=runs, images=drawn / "extra", out=tmp_path / str(i), quiet=True).probs
         for i, name in enumerate(("pseudo-001", "latest", best))
@@ -120,11 +120,11 @@ def slow_choice(frame: PredictionTable, share: float) -> dict[str, dict[str, str
 
 def test_a_round_is_told_what_it_was_trained_on(done: Run) -> None:
     for one in rounds_of(done)[1:]:
-        recorded = one.status()["data"]["pseudo"]
-        assert recorded["images"] == len(table_of(one))
-        assert recorded["table"] == str(one.pseudo_labels)
+        recorded = one.status().data.pseudo
+        assert recorded.images == len(table_of(one))
+        assert recorded.table == str(one.pseudo_labels)
         assert one.config().data.pseudo_labels == one.pseudo_labels
-    assert rounds_of(done)[0].status()["data"]["pseudo"] is None
+    assert rounds_of(done)[0].status().data.pseudo is None
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -172,8 +172,8 @@ def test_a_finished_series_is_not_done_again(done: Run, drawn: Path) -> None:
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in rounds.rglob("*") if p.is_file()}
     again = pseudo(series_config(drawn, done.path.parent), resume=done.name, quiet=True)
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in rounds.rglob("*") if p.is_file()} == before
-    assert again.status["rounds"] == done.status["rounds"]
-    assert again.status["status"] == "finished"
+    assert again.status.rounds == done.status.rounds
+    assert again.status.status == "finished"
 
 
 def test_the_api_door(done: Run) -> None:

@@ -86,7 +86,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     series = SeriesDir(tmp_path / "pseudo-001")
     assert stopped.value.exit_code == 128 + number
     assert stopped.value.hint == f"Continue with: sslmask pseudo --resume {series.path}"
-    assert series.status()["status"] == "interrupted"
+    assert series.status().status == "interrupted"
     kept = contents(series.round(0))
     done = pseudo(series_config(drawn, tmp_path), resume="pseudo-001", quiet=True)
     assert contents(series.round(0)) == kept
@@ -99,8 +99,8 @@ def contents(run: RunDir) -> dict[Path, tuple[bytes, int]]:
 
 def assert_same_series(done: Run, whole: SeriesDir) -> None:
     series = SeriesDir(done.path)
-    assert done.status["status"] == "finished"
-    assert done.status["best_round"] == whole.status()["best_round"]
+    assert done.status.status == "finished"
+    assert done.status.best_round == whole.status().best_round
     for number in range(1 + done.config.pseudo.rounds):
         own, other = series.round(number), whole.round(number)
         assert same_weights(own, other)
@@ -130,7 +130,7 @@ def test_what_is_left_of_a_round_before_its_first_save_is_made_anew(
     assert not list(series.path.rglob("*.tmp"))
     for number in range(3):
         assert same_weights(series.round(number), whole.round(number))
-    assert done.status["status"] == "finished"
+    assert done.status.status == "finished"
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -216,6 +216,6 @@ def finished(series: SeriesDir) -> dict[Path, tuple[bytes, int]]:
     found: dict[Path, tuple[bytes, int]] = {}
     for path in sorted(series.rounds.glob("*")):
         run = RunDir(path)
-        if run.status_file.is_file() and run.status()["status"] == "finished" and run.card.is_file():
+        if run.status_file.is_file() and run.status().status == "finished" and run.card.is_file():
             found |= contents(run)
     return found

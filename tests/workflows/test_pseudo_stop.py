@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_records import data_record, round_summary, selection_record
 from small_rounds import rounds_of, series_config
 
 from ssl_mask.data.manifest import Manifest, Row, Submission
@@ -30,9 +31,11 @@ def handmade(folder: Path, wrong: list[set[int]]) -> SeriesDir:
         predicted = [(i + 1) % 3 if i in missed else i % 3 for i in range(60)]
         write_predictions(run.validation, val, np.eye(3)[predicted])
         run.metrics.write_text(json.dumps({"kind": "val", "step": 1, "cpu_seconds": 1.0}) + "\n")
-        counts = {"pool": 1, "selected": 1, "whole": 1, "flipped": 0, "agreement": None, "rule": "top_k", "heads": {}}
-        run.selection.write_text(json.dumps(counts))
-        run.update(data={"unlabeled": None, "pseudo": None})
+        run.selection.write_text(json.dumps(selection_record().to_json()))
+        run.update(
+            verb="train", name=run.name, status="finished", started="now", step=1, best=None, leakage="clean",
+            data=data_record(),
+        )  # fmt: skip
     return series
 
 
@@ -54,7 +57,7 @@ def test_a_clear_fall_stops_and_noise_does_not(drawn: Path, tmp_path: Path, wron
 
 
 def test_of_equal_rounds_the_first_is_kept() -> None:
-    rows = [{"round": n, "macro_f1": {"value": v}} for n, v in enumerate([0.5, 0.75, 0.75, 0.7])]
+    rows = [round_summary(n, v) for n, v in enumerate([0.5, 0.75, 0.75, 0.7])]
     assert best_round(rows) == 1
     assert best_round(rows[:1]) == 0
 
@@ -66,6 +69,6 @@ def test_a_series_that_falls_ends_and_keeps_the_best(
     monkeypatch.setattr("ssl_mask.workflows.pseudo.stopped_early", lambda *_: _[-1] == 1)
     start = {"start_from": str(rounds_of(done)[0].path), "rounds": 3}
     run = pseudo(series_config(drawn, tmp_path, pseudo=start))
-    assert run.status["status"] == "finished"
+    assert run.status.status == "finished"
     assert not rounds_of(run)[2].path.exists()
     assert "fell beyond its interval in round 1" in " ".join(capsys.readouterr().out.split())

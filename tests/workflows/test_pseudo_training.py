@@ -89,7 +89,7 @@ def test_every_kind_of_setting_trains(drawn: Path, tmp_path: Path, settings: dic
     run = pseudo(series_config(drawn, tmp_path, **settings), quiet=True)
     rows = table_of(rounds_of(run)[1])
     assert ("p/worn/male/<30" in rows[0]) == (settings["pseudo"].get("labels") == "soft")
-    assert run.status["status"] == "finished"
+    assert run.status.status == "finished"
 
 
 # ---- with consistency, from other weights, from another run ----
@@ -143,8 +143,8 @@ def test_a_finished_run_serves_as_round_0(done: Run, drawn: Path, tmp_path: Path
     own, other = rounds_of(run)[1], rounds_of(done)[1]
     assert own.pseudo_labels.read_bytes() == other.pseudo_labels.read_bytes()
     assert same_weights(own, other)
-    assert run.status["rounds"][0]["run"] == start.path.as_posix()
-    assert run.status["best_round"] in {0, 1}
+    assert run.status.rounds[0].run == start.path.as_posix()
+    assert run.status.best_round in {0, 1}
 
 
 @pytest.mark.usefixtures("no_plots")

@@ -66,10 +66,10 @@ def test_a_run_leaves_all_its_files_and_finishes(tiny: Tiny) -> None:
     run = train(tiny(), quiet=True)
     assert run is not None
     assert files_of(run.path) == ARTEFACTS
-    assert run.status["status"] == "finished"
-    assert run.status["step"] == 6
-    assert 0 <= run.scores["macro_f1"] <= 1
-    assert set(run.scores["temperatures"]) == {"mask", "gender", "age"}
+    assert run.status.status == "finished"
+    assert run.status.step == 6
+    assert 0 <= run.scores.macro_f1 <= 1
+    assert set(run.scores.temperatures) == {"mask", "gender", "age"}
     assert "Leakage: **not-checked**" in (run.path / "run_card.md").read_text()
 
 
@@ -128,7 +128,7 @@ def test_going_further_extends_a_finished_run(tiny: Tiny) -> None:
     train(tiny(name="more"), quiet=True)
     run = train(tiny(), resume="more", length={"steps": 9}, quiet=True)
     assert run is not None
-    assert run.status["step"] == 9
+    assert run.status.step == 9
     assert [s for s, _ in losses_of(run.path)] == list(range(1, 10))
 
 
@@ -153,8 +153,8 @@ def test_init_from_takes_over_weights(tiny: Tiny) -> None:
 def test_early_stopping_stops(tiny: Tiny) -> None:
     run = train(tiny(train={"steps": 40, "eval_every": 1, "patience": 2}, optim={"lr": 1e-12}), quiet=True)
     assert run is not None
-    assert run.status["step"] < 40
-    assert run.status["status"] == "finished"
+    assert run.status.step < 40
+    assert run.status.status == "finished"
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(tiny: Tiny) -> None:
@@ -217,4 +217,4 @@ def test_runs_are_numbered_and_found(tiny: Tiny) -> None:
 def test_every_kind_of_setting_trains(tiny: Tiny, settings: dict[str, Any]) -> None:
     run = train(tiny(**settings), quiet=True)
     assert run is not None
-    assert run.status["status"] == "finished"
+    assert run.status.status == "finished"

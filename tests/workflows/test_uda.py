@@ -68,10 +68,10 @@ def assert_same_training(first: Run, second: Run) -> None:
 def test_a_run_leaves_its_pool_card_plot_and_log(tiny_uda: Tiny) -> None:
     run = finished(tiny_uda())
     rows = list(csv.DictReader((run.path / "unlabeled.csv").read_text().splitlines()))
-    assert run.status["verb"] == "uda"
-    assert run.status["data"]["unlabeled"]["images"] == sum(r["use"] == "used" for r in rows) > 20
+    assert run.status.verb == "uda"
+    assert run.status.data.unlabeled.images == sum(r["use"] == "used" for r in rows) > 20
     assert "No labels-only twin was trained" in (run.path / "run_card.md").read_text()
-    assert run.status["leakage"] == "not-checked"
+    assert run.status.leakage == "not-checked"
     assert (run.path / "plots/consistency.svg").stat().st_size > 10_000
     last = [r for r in run.history if r["kind"] == "train"][-1]
     assert {"mask", "gender", "age", "consistency"} == set(last["terms"])
@@ -169,7 +169,7 @@ def test_validation_precision_is_that_of_a_slow_loop(tiny_uda: Tiny) -> None:
     last = [r for r in run.history if r["kind"] == "val"][-1]
     frame = read_predictions(run.path / "validation.parquet")
     best = run.scores
-    at_best = next(r for r in run.history if r["kind"] == "val" and r["step"] == best["step"])
+    at_best = next(r for r in run.history if r["kind"] == "val" and r["step"] == best.step)
     classes = [c.split("/") for c in frame.classes]
     probs, true = frame.probs, frame.true
     for position, head in enumerate(("mask", "gender", "age")):
@@ -196,7 +196,7 @@ def test_a_study_trains_twins_compares_them_and_is_not_redone(tiny_uda: Tiny) ->
     twin = find_run("study/seed-1-labels-only", config.runs)
     assert twin.config().algorithm.name == "supervised"
     assert twin.config().seed == 1
-    assert twin.status()["steps"] == find_run("study/seed-1", config.runs).status()["steps"] == 6
+    assert twin.status().steps == find_run("study/seed-1", config.runs).status().steps == 6
     card = find_run("study/seed-0", config.runs).card.read_text()
     assert "paired, by group, equal optimizer steps" in card
     rows = done.result["rows"]
@@ -322,8 +322,8 @@ def test_on_the_real_faces(mask18: Path, tiny: Tiny) -> None:
     """60 persons keep their labels; the other persons' photos and extra/ are the pool, and no eval photo is in it."""
     data = {"root": str(mask18), "labeled_groups": 60, "unlabeled": ["extra"], "folds": 5}
     run = finished(tiny(algorithm=EASY, data=data, train={"steps": 2, "eval_every": 2}))
-    recorded = run.status["data"]
-    assert (recorded["train_groups"], recorded["train_images"], recorded["val_groups"]) == (60, 420, 60)
+    recorded = run.status.data
+    assert (recorded.train_groups, recorded.train_images, recorded.val_groups) == (60, 420, 60)
     rows = list(csv.DictReader((run.path / "unlabeled.csv").read_text().splitlines()))
-    assert len(rows) == recorded["unlabeled"]["images"] + recorded["unlabeled"]["left_out"] == 1000 + 180 * 7
+    assert len(rows) == recorded.unlabeled.images + recorded.unlabeled.left_out == 1000 + 180 * 7
     assert not any(r["path"].startswith("eval") for r in rows)
