@@ -1,4 +1,4 @@
-"""What all sections share."""
+"""What all parts of the configuration share."""
 
 from __future__ import annotations
 

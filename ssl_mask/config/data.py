@@ -14,38 +14,38 @@ class DataConfig(Settings):
     root: Path = Path()
     """Folder that holds the data set."""
     layout: str = "auto"
-    """`auto`, `mask18`, `folder` or `table`. `auto` says what it recognised."""
+    """Layout of the data set: `auto` (recognise it and say which), `mask18`, `folder` or `table`."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the layout, checked by its adapter (see the README's table)."""
+    """Options of the layout."""
     target: Literal["factors", "joint"] = "factors"
-    """One head a factor, or one flat head over their product. The same thing where there is one factor."""
+    """`factors`: one head per factor; `joint`: one head over all combinations. The same where there is one factor."""
     folds: int = Field(default=5, ge=2)
-    """Validation is one of this many parts; groups are never torn apart."""
+    """The labeled images are split into this many parts, one of which is for validation. Groups are never split."""
     fold: NonNegativeInt = 0
-    """Which part validates."""
+    """Which part is for validation, counted from 0."""
     split_seed: NonNegativeInt = 0
-    """Seed of the split. Apart from `seed`, so that several seeds share one split."""
+    """Seed of the split. Independent of `seed`, so that runs with different seeds share one split."""
     min_groups: PositiveInt = 2
-    """Refuse a class with fewer groups (persons) than this: it cannot stand in both train and validation."""
+    """Refuse a class with fewer groups (persons) than this: it cannot be in both training and validation."""
     corrections: Path | None = None
-    """CSV that replaces labels without touching the sources: `path` or `group`, then a column a factor."""
+    """CSV that replaces labels, without changing the data set: `path` or `group`, then one column per factor."""
     labeled_groups: PositiveInt | None = None
-    """Keep the labels of this many training groups only (stratified; fewer are a subset of more); the others' images
-    join the unlabeled pool of `sslmask uda`. For learning curves. Not set: all."""
+    """Keep the labels of this many training groups only; the images of the others join the unlabeled images of
+    `sslmask uda`. Stratified; a smaller number keeps a subset of a larger one. For learning curves. Not set: all."""
     unlabeled: tuple[str, ...] = ()
-    """Where unlabeled images are: folders, globs, CSVs with an image column. No label is ever read from them."""
+    """Unlabeled images: a folder, quoted glob or CSV with an image column. May be repeated. Labels are not read."""
     pseudo_labels: Path | None = None
-    """A pseudo_labels.csv to train on beside the labels; `sslmask pseudo` writes one a round."""
+    """A pseudo_labels.csv to train on in addition to the labels; `sslmask pseudo` writes one per round."""
     on_bad: Literal["fail", "skip"] = "fail"
-    """What to do about unreadable unlabeled images: stop, or leave them out (listed in the run)."""
+    """An unlabeled image that cannot be read: `fail` stops, `skip` leaves it out and lists it in the run."""
     outside_root: Literal["refuse", "allow"] = "refuse"
-    """What to do with an image whose real location is outside `root`."""
+    """An image whose real location is outside `data.root`: refuse it, or allow it."""
     max_pixels: PositiveInt = 50_000_000
     """An image with more pixels than this is refused before it is decoded."""
     resize: Literal["crop", "squash", "pad"] = "crop"
-    """How an image that is not square becomes square."""
+    """How an image becomes square: cut to the centre (`crop`), stretched (`squash`) or filled up (`pad`)."""
     cache: str = "auto"
-    """`auto` (a per-user folder), `off`, or a folder: decoded images, keyed by content and size."""
+    """Where decoded images are kept for the next time: `auto` (a folder per user), `off`, or a folder."""
 
     @model_validator(mode="after")
     def _fold_in_range(self) -> DataConfig:
@@ -56,9 +56,8 @@ class DataConfig(Settings):
 
 class AugmentConfig(Settings):
     preset: str = "light"
-    """`none`, `flip`, `light`, `competition` or `strong`; `sslmask augment` shows what each does."""
+    """Augmentation: `none`, `flip`, `light`, `competition` or `strong`; `sslmask augment` shows what each does."""
     grid_shuffle_classes: tuple[str, ...] = ()
-    """Class names whose photos may be cut into a grid and shuffled (competition and strong only)."""
-
+    """Names of the classes whose images may be cut into a grid and shuffled (`competition` and `strong` only)."""
     flip: bool = True
-    """Mirrored copies. False for digits, letters and whatever has a left and a right."""
+    """Mirror images at random. False for digits, letters and everything where left and right differ."""

@@ -1,4 +1,4 @@
-"""What a run is asked to do: one frozen tree of sections, unknown keys refused, every problem reported at once.
+"""What a run is asked to do: one frozen tree of settings, unknown keys refused, every problem reported at once.
 
 Later sources win: the defaults below, the preset (`configs/<preset>.yaml`), `sslmask.yaml` in the working folder,
 `--config`, then `--set key=value` and the flags. The resolved tree is saved in every run as `config.yaml`.

@@ -15,7 +15,7 @@ class ModelConfig(Settings):
     weights: str = "auto"
     """`auto` (pretrained), `none`, or a .safetensors/.pth file."""
     image_size: PositiveInt | None = None
-    """Side in pixels. Not set: the backbone's own."""
+    """Width and height of the input in pixels. Not set: the backbone's own."""
     mean: tuple[float, float, float] | None = None
     """Channel means on the 0-1 scale. Not set: the backbone's own."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
@@ -23,7 +23,7 @@ class ModelConfig(Settings):
     pooling: Literal["avg", "gem"] = "avg"
     """`avg` is the backbone's own pooling; `gem` is generalised mean (Radenović et al., arXiv 1711.02512)."""
     neck: Literal["none", "linear-bn", "linear-bn-prelu"] = "linear-bn"
-    """What stands between the pooled features and the heads."""
+    """Layers between the pooled features and the heads."""
     embedding_size: PositiveInt = 512
     """Width of the embedding; not used by neck `none`."""
     dropout: float = Field(default=0.0, ge=0, lt=1)

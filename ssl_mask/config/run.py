@@ -17,13 +17,13 @@ class RunConfig(Settings):
     preset: str = "auto"
     """Settings to start from: a file stem in `configs/`, a path, or `auto` (laptop on a CPU, gpu on a GPU)."""
     seed: NonNegativeInt = 0
-    """Same seed, same machine, same result."""
+    """Random seed. The same seed on the same machine gives the same result."""
     runs: Path = Path("runs")
-    """Folder in which runs are made."""
+    """Folder that holds the runs."""
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")
-    """Folder name of this run. Not set: the verb and a number."""
+    """Name of the run's folder. Not set: the verb and a number, such as train-001."""
     init_from: str | None = None
-    """A run whose best weights to start from (its heads only where they fit)."""
+    """Start from the best weights of this run. Heads are taken over where the classes are the same."""
     data: DataConfig = Field(default_factory=DataConfig)
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
     algorithm: AlgorithmConfig = Field(default_factory=AlgorithmConfig)

@@ -11,39 +11,43 @@ from ssl_mask.config.base import Settings
 
 class AlgorithmConfig(Settings):
     name: Literal["supervised", "uda", "fixmatch", "freematch", "softmatch"] = "supervised"
-    """What is minimised. All but `supervised` add a consistency loss on unlabeled images."""
+    """`supervised` uses labels only; `uda`, `fixmatch`, `freematch` and `softmatch` add a consistency loss on unlabeled
+    images."""
     mu: PositiveFloat = 2.0
-    """Unlabeled images a step, as a multiple of `train.batch_size`."""
+    """Unlabeled images per step, as a multiple of `train.batch_size` (μ)."""
     weight: NonNegativeFloat = 1.0
     """Weight of the consistency loss (λ)."""
     start: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the training during which the consistency loss is off."""
+    """Share of the training, from its start, during which the consistency loss is off."""
     ramp_up: float = Field(default=0.0, ge=0, le=1)
     """Share of the training over which its weight then rises linearly."""
     masks: Literal["joint", "factors"] = "joint"
-    """Whether an image is believed as a whole, or each factor (head) by its own confidence."""
+    """`joint`: an image is selected as a whole; `factors`: per factor (head), by the confidence of that head."""
     threshold: float | dict[str, float] = 0.8
-    """Confidence τ above which a target counts; or one a head (uda, fixmatch)."""
+    """Confidence threshold τ of the targets, one for all or one per head (uda, fixmatch)."""
     sharpen: PositiveFloat = 0.4
     """Sharpening temperature of the targets (uda)."""
     tsa: Literal["off", "linear", "log", "exp"] = "off"
-    """Training signal annealing: labeled images that are right beyond a rising bar do not count (uda)."""
+    """Training signal annealing: labeled images that are predicted with a confidence above a rising threshold do not
+    count (uda)."""
     momentum: float = Field(default=0.99, ge=0, lt=1)
-    """Of the running statistics (freematch, softmatch, alignment)."""
+    """Momentum of the running statistics (freematch, softmatch, alignment)."""
     fairness: NonNegativeFloat = 0.01
     """Weight of the self-adaptive fairness loss (freematch)."""
     sigmas: PositiveFloat = 2.0
     """Width of the truncated Gaussian in standard deviations: greater is narrower (softmatch)."""
     alignment: Literal["none", "prior", "uniform"] = "none"
-    """Move the pool's mean prediction to the labeled classes' shares, or to equal shares (arXiv 1911.09785)."""
+    """Distribution alignment (arXiv 1911.09785): move the mean prediction on unlabeled images to the class shares of the
+    labels (`prior`), or to equal shares (`uniform`)."""
     teacher: Literal["live", "ema"] = "live"
-    """Whose predictions are the targets: the trained weights, or their average (Mean Teacher, arXiv 1703.01780)."""
+    """Whose predictions are the targets: the trained weights (`live`), or their average (`ema`: Mean Teacher, arXiv
+    1703.01780)."""
     temperature: Literal["calibrated"] | PositiveFloat = "calibrated"
-    """Divides margin-free logits before any confidence is read: fitted on validation, or a fixed number."""
+    """Temperature that divides the logits before a confidence is read: `calibrated` on validation, or a number."""
     dense: bool = False
-    """Strong views of all unlabeled images, not only of those that count: exact with batch norm, and slower."""
+    """Strong views of all unlabeled images, not only of the selected ones: exact with batch norm, but slower."""
     weak_mode: Literal["eval", "train"] = "eval"
-    """How the weak pass runs: stored batch-norm statistics and no dropout, or those of the batch."""
+    """Forward pass of the weak views: `eval` (stored batch-norm statistics, no dropout) or `train`."""
     weak: str = "flip"
     """Augmentation preset of the weak view."""
     strong: str = "strong"
@@ -58,23 +62,23 @@ class AlgorithmConfig(Settings):
 
 class OptimConfig(Settings):
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """Rule of the weight update; `sgd` is with Nesterov momentum."""
+    """Optimizer; `sgd` uses Nesterov momentum."""
     lr: PositiveFloat = 1e-3
-    """Peak learning rate of neck and heads."""
+    """Peak learning rate of the neck and the heads."""
     backbone_lr_scale: NonNegativeFloat = 1.0
     """The backbone's learning rate is this times `lr`; 0 freezes it."""
     weight_decay: NonNegativeFloat = 0.05
-    """Not applied to biases, norms and other vectors."""
+    """Weight decay. Not applied to biases, norms and other vectors."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Of SGD (Nesterov)."""
+    """Momentum of SGD (Nesterov)."""
     schedule: Literal["cosine", "one_cycle", "plateau", "constant"] = "cosine"
-    """How the rate goes on after the warm-up; `plateau` divides it when validation stops getting better."""
+    """Learning rate after the warm-up; `plateau` divides it by 2 when the validation score stops improving."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the steps over which the rate rises to its peak."""
+    """Share of the steps during which the learning rate rises to its peak."""
     final_lr_scale: float = Field(default=0.0, ge=0, le=1)
-    """The last rate as a share of the peak (cosine, one_cycle)."""
+    """Last learning rate, as a share of the peak (cosine, one_cycle)."""
     plateau_patience: PositiveInt = 3
-    """Evaluations without a better score before the rate is divided by 2 (plateau)."""
+    """Evaluations without a better score before the learning rate is divided by 2 (plateau)."""
     clip_norm: PositiveFloat | None = None
     """Clip the global gradient norm to this."""
     agc: PositiveFloat | None = None
@@ -83,11 +87,11 @@ class OptimConfig(Settings):
 
 class TrainConfig(Settings):
     steps: PositiveInt | None = None
-    """Optimizer steps. Set this or `epochs`."""
+    """Length of the training in optimizer steps. Set steps or epochs."""
     epochs: PositiveFloat | None = None
-    """Passes over the training images. Set this or `steps`."""
+    """Length of the training in passes over the training images. Set epochs or steps."""
     batch_size: PositiveInt = 32
-    """Images a step, over all processes: the same training on one GPU or on eight."""
+    """Images per step, over all processes: the same training on one GPU or on eight."""
     accumulate: PositiveInt = 1
     """Split each step's batch into this many parts to save memory."""
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
@@ -95,9 +99,9 @@ class TrainConfig(Settings):
     sampler: Literal["shuffle", "weighted", "balanced"] = "shuffle"
     """`balanced` draws every class equally often; `weighted` by the square root of its inverse frequency."""
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
-    """Average of the weights, with warm-up; 0 turns it off. Live and averaged weights are both scored."""
+    """Decay of the averaged weights (EMA); 0 turns them off. Trained and averaged weights are both evaluated."""
     eval_every: PositiveInt | None = None
-    """Steps between evaluations. Not set: ten a run."""
+    """Steps between evaluations. Not set: ten evaluations per run."""
     patience: NonNegativeInt = 0
     """Stop after this many evaluations without a better score; 0 never stops early."""
     save_every: PositiveInt | None = None
@@ -105,7 +109,7 @@ class TrainConfig(Settings):
     log_every: PositiveInt = 10
     """Steps between lines in metrics.jsonl."""
     workers: NonNegativeInt | Literal["auto"] = "auto"
-    """Processes that read and augment. Results do not depend on it."""
+    """Processes that read and augment images. Results do not depend on it."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:

@@ -12,37 +12,37 @@ from ssl_mask.config.base import Settings
 
 class PseudoConfig(Settings):
     rounds: PositiveInt = 3
-    """Rounds of pseudo-labels after round 0, which trains on labels only."""
+    """Rounds of pseudo-labeling after round 0, which trains on labels only."""
     rule: Literal["precision", "threshold", "top_k", "percentile"] = "precision"
-    """Which predictions are believed. `precision`: those whose like are right often enough on validation."""
+    """Selection rule: `precision` (a threshold per class, set on validation), `threshold`, `top_k` or `percentile`."""
     masks: Literal["joint", "factors"] = "factors"
-    """Whether an image is believed as a whole, or each factor (head) by its own confidence."""
+    """`joint`: an image is selected as a whole; `factors`: per factor (head), by the confidence of that head."""
     target_precision: float = Field(default=0.95, gt=0, lt=1)
-    """Share that should be right of what is believed of a class (rule `precision`)."""
+    """Share of the selected predictions of a class that should be right (rule `precision`)."""
     threshold: float = Field(default=0.9, ge=0, le=1)
-    """Calibrated confidence from which on a prediction is believed (rule `threshold`)."""
+    """Calibrated confidence from which on a prediction is selected (rule `threshold`)."""
     top_k: PositiveInt = 50
-    """Believe this many of each predicted class (rule `top_k`)."""
+    """Select this many per predicted class (rule `top_k`)."""
     percentile_step: float = Field(default=0.2, gt=0, le=1)
-    """Believe this share of each predicted class in round 1, twice in round 2, … (rule `percentile`)."""
+    """Select this share of each predicted class in round 1, twice as much in round 2, … (rule `percentile`)."""
     cap: PositiveFloat | None = None
-    """No class gets more than this times the median class's number of pseudo-labels. Not set: no cap."""
+    """No class gets more pseudo-labels than this times the median over the classes. Not set: no limit."""
     labels: Literal["hard", "soft"] = "hard"
-    """Train on the predicted class, or on the predicted probabilities."""
+    """Pseudo-labels are the predicted class (`hard`) or the predicted probabilities (`soft`)."""
     weight: NonNegativeFloat = 1.0
-    """Weight of a pseudo-labeled image against a labeled one (λ)."""
+    """Weight of a pseudo-labeled image relative to a labeled one (λ)."""
     weighting: Literal["confidence", "constant"] = "confidence"
-    """`confidence`: λ times the confidence; `constant`: λ."""
+    """Weight of each pseudo-label: λ times its confidence (`confidence`) or λ (`constant`)."""
     mu: PositiveFloat = 1.0
-    """Pseudo-labeled images a step, as a multiple of `train.batch_size`; they come on top of the labeled ones."""
+    """Pseudo-labeled images per step, as a multiple of `train.batch_size`, in addition to the labeled ones."""
     warm_start: bool = False
-    """Start each round from the weights of the last one, not from the pretrained backbone."""
+    """Start each round from the weights of the round before, not from the pretrained backbone."""
     start_from: str | None = None
-    """A finished run that serves as round 0."""
+    """Use this finished run as round 0."""
     group_consistency: bool = False
-    """A group with labeled photos lends its unlabeled ones the factors that never vary within a group."""
+    """Unlabeled images of a labeled group (person) take over the factors that never vary within a group."""
     from_predictions: Path | None = None
-    """Select round 1 from the shards that `sslmask predict --shard` wrote into this folder."""
+    """Select from the predictions that `sslmask predict --shard` wrote into this folder. One round only."""
 
     @model_validator(mode="after")
     def _one_round_from_stored_predictions(self) -> PseudoConfig:
@@ -57,24 +57,24 @@ class PseudoConfig(Settings):
 
 class GuardConfig(Settings):
     mode: Literal["on", "off"] = "on"
-    """`off`: nothing is compared, and every score and prediction downstream says `not-checked`."""
+    """Leakage guard. `off` compares nothing, and every later score and prediction says `not-checked`."""
     protected: tuple[str, ...] = ()
-    """Test images beside the data set's own: folders, globs, CSVs with an image column. Never trained on."""
+    """More test images: a folder, quoted glob or CSV with an image column. May be repeated. Never trained on."""
     drop_overlap: bool = False
-    """Leave out what overlaps validation or test images instead of refusing it."""
+    """Leave out images that overlap validation or test images, instead of stopping."""
     transductive: bool = False
-    """Declare that the unlabeled images may be the test images. Everything downstream is marked."""
+    """Declare that unlabeled images may be test images. Every later score and prediction says so."""
     reason: str | None = None
-    """Who declares it, and why. Needed for `transductive`."""
+    """Who declares it, and why. Needed with `transductive`."""
     allowed_by: str | None = None
-    """The rule (of the competition, of the task) that allows it. Needed for `transductive`."""
+    """Which rule of the competition or the task allows it. Needed with `transductive`."""
     cards: Path = Path("data_cards")
-    """Folder for a data card a pool, beside those in the run; of the working folder."""
+    """Folder for the data cards, one per pool of images; the run keeps a copy. Relative to the working folder."""
     allow: Path | None = None
-    """CSV of pairs that may stand on both sides: `first`, `second`, `reason`."""
+    """CSV of pairs of images that are allowed to overlap, with the columns `first`, `second`, `reason`."""
 
     @model_validator(mode="after")
     def _declared_in_words(self) -> GuardConfig:
         if self.transductive and not (self.reason and self.allowed_by):
-            raise ValueError('transductive needs words: --reason "who and why" --allowed-by "which rule allows it"')
+            raise ValueError('transductive needs --reason "who and why" and --allowed-by "which rule allows it"')
         return self
