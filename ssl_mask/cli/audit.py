@@ -2,73 +2,101 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_mask.cli.options import Assignments, ConfigFile, DataFolder, Quiet, gather
+from ssl_mask.cli.early import check_folder
+from ssl_mask.cli.flags import DECLARED, Given, takes
+from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.output import answering, loading
+from ssl_mask.config import resolve
 
 if TYPE_CHECKING:
     from ssl_mask.guard.findings import Role
     from ssl_mask.workflows.audit import Audit
 
-Images = Annotated[list[str] | None, typer.Option(help="Folder, quoted glob or CSV. Repeatable.")]
+app = typer.Typer(add_completion=False)
 
 
+def _images(of: str) -> Any:
+    return typer.Option(
+        metavar="<path>", rich_help_panel="Data", show_default="those of the data set",
+        help=f"{of} images: a folder, quoted glob or CSV with an image column. May be repeated.",
+    )  # fmt: skip
+
+
+@command(
+    app,
+    "sslmask audit --unlabeled extra --drop-list drop.csv",
+    'sslmask audit --train "mine/*.jpg" --test others --out cards',
+)
+@takes("data.root", "data.unlabeled", "guard.allow", *DECLARED, shown={"data.unlabeled": "those of the data set"})
 def audit(
-    train: Images = None,
-    val: Images = None,
-    test: Images = None,
-    unlabeled: Annotated[
-        list[str] | None, typer.Option("--unlabeled", "-u", help="Folder, quoted glob or CSV. Repeatable.")
-    ] = None,
-    data: DataFolder = None,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
-    allow: Annotated[
-        Path | None, typer.Option(help="CSV of pairs that may stay: first,second,reason (paths or SHA-256).")
-    ] = None,
-    transductive: Annotated[
-        bool,
-        typer.Option("--transductive", help="Declare that unlabeled images of the test or validation set are used."),
-    ] = False,
-    reason: Annotated[str, typer.Option(help="With --transductive: who declares it, and why.")] = "",
-    allowed_by: Annotated[str, typer.Option(help="With --transductive: which rule allows it.")] = "",
-    out: Annotated[Path, typer.Option(help="Folder for audit.json, cards and the contact sheet.")] = Path("data_cards"),
+    given: Given,
+    train: Annotated[list[str] | None, _images("Training")] = None,
+    val: Annotated[list[str] | None, _images("Validation")] = None,
+    test: Annotated[list[str] | None, _images("Test")] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Output",
+            help="Folder for audit.json, the data cards and the picture of the pairs.",
+        ),
+    ] = Path("data_cards"),
     drop_list: Annotated[
-        Path | None, typer.Option(help="Write a CSV of the images to leave out. Nothing is ever deleted.")
+        Path | None,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Output",
+            help="Write a CSV of the images to leave out. No image is ever deleted.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print audit.json instead of a table.")] = False,
-    processes: Annotated[int | None, typer.Option(min=1, help="[default: one a core]")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel="Output", show_default="one per core", help="Processes that read images."),
+    ] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Find copies and shared groups between training, validation, test and unlabeled images; write data cards.
+    """Find copies and shared persons between training, validation, test and unlabeled images.
 
-    Exit code 0: nothing is refused. 3: labeled images overlap. 4: unlabeled ones do, undeclared. 6: check incomplete.
+    Finds copies by their bytes, by their pixels and by what they show, and groups (persons) that are in two sets.
+    Writes audit.json and a data card per set of images.
+
+    Exit code 0: nothing is refused. 3: labeled images overlap. 4: unlabeled images overlap, and nobody declared it.
+    6: the check is incomplete.
     """
-    from ssl_mask.config import resolve
+    sources: dict[Role, list[str] | None] = {
+        "train": train, "val": val, "test": test, "unlabeled": given.flags.get("data.unlabeled"),
+    }  # fmt: skip
+    with answering(as_json) as answer:
+        settings = resolve(given.layers(quiet=quiet), has_gpu=lambda: False)
+        with loading("the image libraries", quiet=quiet):
+            if train is None:
+                check_folder(settings)
+            from ssl_mask.guard.policy import Declaration, enforce
+            from ssl_mask.workflows.audit import audit as run_audit
 
-    layers = gather(config, assignments, {"data.root": str(data) if data is not None else None})
-    from ssl_mask.guard.policy import Declaration, enforce
-    from ssl_mask.workflows.audit import audit as run_audit
-
-    given: dict[Role, list[str] | None] = {"train": train, "val": val, "test": test, "unlabeled": unlabeled}
-    result = run_audit(
-        resolve(layers, has_gpu=lambda: False),
-        {role: sources for role, sources in given.items() if sources},
-        allow=allow,
-        declared=Declaration(reason, allowed_by) if transductive or reason or allowed_by else None,
-        out=out,
-        drop_list=drop_list,
-        processes=processes,
-        quiet=quiet or as_json,
-    )
-    if as_json:
-        typer.echo(result.report.read_text(encoding="utf-8"), nl=False)
-    elif not quiet:
-        show(result)
-    enforce(result.verdict)
+        guard = settings.guard
+        is_declared = guard.transductive or guard.reason or guard.allowed_by
+        result = run_audit(
+            settings,
+            {role: paths for role, paths in sources.items() if paths},
+            allow=guard.allow,
+            declared=Declaration(guard.reason or "", guard.allowed_by or "") if is_declared else None,
+            out=out,
+            drop_list=drop_list,
+            processes=processes,
+            quiet=quiet,
+        )
+        answer(json.loads(result.report.read_text(encoding="utf-8")))
+        if not quiet and not as_json:
+            show(result)
+        enforce(result.verdict)
 
 
 def show(result: Audit) -> None:

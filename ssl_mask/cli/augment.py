@@ -7,26 +7,30 @@ from typing import Annotated
 
 import typer
 
-from ssl_mask.cli.options import Assignments, ConfigFile, DataFolder, gather
+from ssl_mask.cli.flags import Given, takes
+from ssl_mask.cli.options import command
+from ssl_mask.config import resolve
+
+app = typer.Typer(add_completion=False)
 
 
+@command(app, "sslmask augment", "sslmask augment --preset competition --photos 3 --out look.png")
+@takes("data.root", "augment.preset", "seed", shown={"augment.preset": "all of them"})
 def augment(
-    preset: Annotated[str | None, typer.Option(help="none, flip, light, competition or strong. [default: all]")] = None,
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("augment.png"),
-    photos: Annotated[int, typer.Option(min=1, max=64, help="Rows.")] = 6,
-    views: Annotated[int, typer.Option(min=1, max=32, help="Augmented views a photo.")] = 7,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
-    data: DataFolder = None,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
+    given: Given,
+    out: Annotated[Path, typer.Option(metavar="<path>", rich_help_panel="Output", help="The PNG to write.")] = Path(
+        "augment.png"
+    ),
+    photos: Annotated[int, typer.Option(min=1, max=64, rich_help_panel="Output", help="Rows, one per image.")] = 6,
+    views: Annotated[int, typer.Option(min=1, max=32, rich_help_panel="Output", help="Augmented views per image.")] = 7,
 ) -> None:
-    """Show what an augmentation preset does to your photos, as a contact sheet."""
-    from ssl_mask.config import resolve
+    """Show what an augmentation preset does to your images.
 
-    flags = {"data.root": str(data) if data is not None else None, "seed": seed}
-    layers = gather(config, assignments, flags)
+    Draws a contact sheet: one row per image, the original first, then augmented views of it.
+    """
+    settings = resolve(given.layers(), has_gpu=lambda: False)
     from ssl_mask.reports.augment_sheet import contact_sheet
 
-    settings = resolve(layers, has_gpu=lambda: False)
+    preset = given.flags.get("augment.preset")
     written = contact_sheet(settings, out, preset=preset, photos=photos, views=views)
     typer.echo(f"Saved {written}")

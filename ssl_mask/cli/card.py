@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-card = typer.Typer(help="Show or verify a data card.", no_args_is_help=True)
-CardFile = Annotated[Path, typer.Argument(help="A card that sslmask audit wrote: its .json or .md.")]
+from ssl_mask.cli.options import command
+
+app = typer.Typer(
+    help="Show a data card, or verify that its images are unchanged.", no_args_is_help=True, add_completion=False
+)
+CardFile = Annotated[
+    Path, typer.Argument(metavar="<card>", help="A data card that `sslmask audit` wrote: its .json or .md.")
+]
 
 
-@card.command()
+@command(app, "sslmask card show data_cards/train.md", "sslmask card show data_cards/test.json > card.md")
 def show(file: CardFile) -> None:
-    """Print a data card as Markdown."""
+    """Show a data card: rendered in a terminal, as Markdown where it is piped."""
     from ssl_mask.reports.data_page import pool_page
     from ssl_mask.reports.verify_card import read_card
 
-    typer.echo(pool_page(read_card(file)), nl=False)
+    page = pool_page(read_card(file))
+    if not sys.stdout.isatty():
+        typer.echo(page, nl=False)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(without_front_matter(page)))
 
 
-@card.command()
+def without_front_matter(page: str) -> str:
+    """A Markdown page without the YAML between two lines of dashes at its top."""
+    return re.sub(r"\A---\n.*?^---\n", "", page, count=1, flags=re.DOTALL | re.MULTILINE)
+
+
+@command(app, "sslmask card verify data_cards/train.json", "sslmask card verify data_cards/test.md --root faces")
 def verify(
     file: CardFile,
     root: Annotated[
-        Path | None, typer.Option(help="What the card's paths are relative to. [default: where it was made]")
+        Path | None,
+        typer.Option(
+            metavar="<path>", show_default="where the card was made", help="The folder that holds the card's images."
+        ),
     ] = None,
 ) -> None:
     """Read every image of a card again and compare. Exit code 5 when the card or an image has changed."""

@@ -7,17 +7,36 @@ from typing import Annotated
 
 import typer
 
+from ssl_mask.cli.flags import Given, takes
+from ssl_mask.cli.options import command
+from ssl_mask.cli.output import loading
 
+app = typer.Typer(add_completion=False)
+
+
+@command(app, "sslmask demo", "sslmask demo --into faces --persons 200 --data-only")
+@takes("seed", files=False)
 def demo(
-    into: Annotated[Path, typer.Option(help="Folder to draw into.")] = Path("sslmask-demo"),
-    persons: Annotated[int, typer.Option(help="Training persons, seven photos each.")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same pictures.")] = 0,
-    data_only: Annotated[bool, typer.Option("--data-only", help="Draw the data and stop.")] = False,
+    given: Given,
+    into: Annotated[Path, typer.Option(metavar="<path>", rich_help_panel="Data", help="Folder to draw into.")] = Path(
+        "sslmask-demo"
+    ),
+    persons: Annotated[
+        int,
+        typer.Option(metavar="<number>", rich_help_panel="Data", help="Persons with labels, seven photos of each."),
+    ] = 60,
+    data_only: Annotated[
+        bool, typer.Option("--data-only", metavar="", rich_help_panel="Data", help="Draw the data set and stop.")
+    ] = False,
 ) -> None:
-    """Draw a small data set, train, predict and score on it: the whole way in under three minutes, no network."""
-    from ssl_mask.workflows.demo import demo as run_demo
+    """Draw a small data set, then train, predict and score on it.
 
-    _, run, scores = run_demo(into, persons=persons, seed=seed, data_only=data_only)
+    Shows all steps in under three minutes on two CPU cores, without a network.
+    """
+    with loading("torch, timm"):
+        from ssl_mask.workflows.demo import demo as run_demo
+
+    _, run, scores = run_demo(into, persons=persons, seed=given.value("seed"), data_only=data_only)
     if run is None or scores is None:
         typer.echo(f"\nNext:\n  cd {into}\n  sslmask train\n  sslmask predict")
         return

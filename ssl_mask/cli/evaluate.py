@@ -2,39 +2,86 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssl_mask.cli.options import RunsFolder
+from ssl_mask.cli.flags import Given, takes
+from ssl_mask.cli.options import Json, command
+from ssl_mask.cli.output import answering, loading
 
 if TYPE_CHECKING:
     from ssl_mask.workflows.evaluate import Evaluation
 
+app = typer.Typer(add_completion=False)
 
+
+@command(
+    app,
+    "sslmask evaluate --answers eval_answers.csv",
+    "sslmask evaluate --answers eval_answers.csv --run flat --groups persons.csv",
+)
+@takes("runs", files=False)
 def evaluate(
+    given: Given,
     answers: Annotated[
-        Path, typer.Option(help="CSV: image, answer (class number, or a column a factor), maybe `group`.")
+        Path,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Data",
+            help="The true labels, as a CSV: the image, then the class number or one column per factor. May have a "
+            "column `group`.",
+        ),
     ],
     predictions: Annotated[
-        Path | None, typer.Option(help="A predictions.csv. [default: the run's predictions of its test images]")
+        Path | None,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Data",
+            show_default="those of the run on its test images",
+            help="A predictions.csv.",
+        ),
     ] = None,
-    run: Annotated[str, typer.Option("--run", "-r", help="The run that made them; it knows the classes.")] = "latest",
-    groups: Annotated[Path | None, typer.Option(help="CSV: image, `group`; intervals are then by group.")] = None,
-    runs: RunsFolder = Path("runs"),
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            "-r",
+            metavar="<run>",
+            rich_help_panel="Data",
+            help="The run that made the predictions: its name, its path, or `latest`.",
+        ),
+    ] = "latest",
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Data",
+            help="A CSV with the image and its `group` (person): the intervals then count groups, not images.",
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Score predictions: macro-F1, accuracy, per factor, per class, with bootstrap intervals by group."""
-    from ssl_mask.inference.predictor import load_schema
-    from ssl_mask.runs.run import find_run
-    from ssl_mask.workflows.evaluate import evaluate as score
+    """Score predictions against the true labels, with confidence intervals.
 
-    made_by = find_run(run, runs)
-    show(
-        score(
-            answers, predictions or made_by.predictions("test") / "predictions.csv", load_schema(made_by), groups=groups
-        )
-    )
+    Macro-F1 and accuracy, in total, per factor and per class, with bootstrap intervals over groups (persons), and
+    whether the images were seen in training. Writes evaluation.json beside the predictions.
+    """
+    with answering(as_json) as answer:
+        from ssl_mask.runs.run import find_run
+
+        made_by = find_run(run, given.value("runs"))
+        with loading("torch, scikit-learn"):
+            from ssl_mask.inference.predictor import load_schema
+            from ssl_mask.workflows.evaluate import evaluate as score
+
+        table = predictions or made_by.predictions("test") / "predictions.csv"
+        scores = score(answers, table, load_schema(made_by), groups=groups)
+        answer(json.loads(scores.path.read_text(encoding="utf-8")))
+        if not as_json:
+            show(scores)
 
 
 def show(scores: Evaluation) -> None:

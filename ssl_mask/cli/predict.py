@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ssl_mask.cli.options import GuardMode, Quiet, RunsFolder
+from ssl_mask.cli.flags import Given, takes
+from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.output import answering, loading
+from ssl_mask.errors import InputError
+
+app = typer.Typer(add_completion=False)
 
 
 class OnBad(StrEnum):
@@ -17,61 +23,121 @@ class OnBad(StrEnum):
     fallback = "fallback"
 
 
+@command(app, "sslmask predict", "sslmask predict --run train-001 --run flat --tta --images photos")
+@takes("data.root", "data.cache", "guard.mode", "runs", files=False, shown={"data.root": "the one of the run"})
 def predict(
+    given: Given,
     run: Annotated[
         list[str] | None,
-        typer.Option("--run", "-r", help="A run's name or path. Repeat for an ensemble. [default: latest]"),
+        typer.Option(
+            "--run",
+            "-r",
+            metavar="<run>",
+            rich_help_panel="Data",
+            show_default="latest",
+            help="A run: its name, its path, or `latest`. Repeat the option for the mean of several (an ensemble).",
+        ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="A folder or a CSV of images. [default: the data set's own test images]")
+        Path | None,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Data",
+            show_default="the data set's test images",
+            help="A folder of images, or a CSV whose first column names them.",
+        ),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The data set's folder. [default: the run's]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to. [default: inside the run]")] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="Average over the plain and the mirrored view.")] = False,
     on_bad: Annotated[
         OnBad,
         typer.Option(
-            help="An unreadable image: stop, leave its answer empty (skip), or give the commonest class (fallback)."
+            rich_help_panel="Data",
+            help="An image that cannot be read: `fail` stops, `skip` leaves its answer empty, `fallback` answers with "
+            "the majority class.",
         ),
     ] = OnBad.fail,
-    runs: RunsFolder = Path("runs"),
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
-    cache: Annotated[str, typer.Option(help="Decoded images: auto, off, or a folder.")] = "auto",
+    tta: Annotated[
+        bool,
+        typer.Option(
+            "--tta",
+            metavar="",
+            rich_help_panel="Prediction",
+            help="Test-time augmentation: average over the plain and mirrored view.",
+        ),
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel="Prediction", help="Images per batch.")] = 64,
     shard: Annotated[
-        str | None, typer.Option(help="Only part i of N, such as 0/10, as Parquet for `pseudo --from-predictions`.")
+        str | None,
+        typer.Option(
+            metavar="<i/N>",
+            rich_help_panel="Prediction",
+            help="Predict only part i of N, such as 0/10, for `sslmask pseudo --from-predictions`.",
+        ),
     ] = None,
-    guard: GuardMode = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Output",
+            show_default="a folder inside the run",
+            help="Folder to write to.",
+        ),
+    ] = None,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Predict images: the submission CSV, probabilities, and where they come from."""
-    if shard is not None:
-        predict_part(shard, run or ["latest"], on_bad.value, cache, runs_folder=runs, images=images, data=data, tta=tta,
-                     out=out, batch_size=batch_size, quiet=quiet)  # fmt: skip
-        return
-    from ssl_mask.workflows.predict import predict as run_prediction
+    """Predict images with one run or several, and write a submission.
 
-    run_prediction(
-        run or ["latest"], runs_folder=runs, images=images, data=data, tta=tta, on_bad=on_bad.value, out=out,
-        batch_size=batch_size, cache=cache, guard="off" if guard == "off" else "on", quiet=quiet,
-    )  # fmt: skip
+    Writes predictions.csv (in the order and with the columns that the data set asks for), probabilities.parquet, and
+    predictions.provenance.json, which says whether the images were seen in training.
+    """
+    with answering(as_json) as answer:
+        names, runs_folder, cache = run or ["latest"], given.value("runs"), given.value("data.cache")
+        options = {
+            "runs_folder": runs_folder, "images": images, "data": given.flags.get("data.root"), "tta": tta, "out": out,
+            "batch_size": batch_size, "quiet": quiet,
+        }  # fmt: skip
+        check_early(names, runs_folder, shard, on_bad)
+        with loading("torch, timm", quiet=quiet):
+            from ssl_mask.inference.shards import parse_shard, predict_shard
+            from ssl_mask.workflows.predict import predict as run_prediction
+
+        if shard is None:
+            guard = given.value("guard.mode")
+            done = run_prediction(names, on_bad=on_bad.value, cache=cache, guard=guard, **options)
+            answer(prediction_answer(done.path))
+        else:
+            stored = "off" if cache == "auto" else cache  # each image is read once
+            written = predict_shard(
+                parse_shard(shard), names[0], on_bad="skip" if on_bad == OnBad.skip else "fail", cache=stored, **options
+            )
+            answer({"path": str(written), "leakage": "not-checked"})
 
 
-def predict_part(shard: str, run: list[str], on_bad: str, cache: str, **options: Any) -> None:
-    """A shard of one run's predictions.
+def check_early(runs: list[str], folder: Path, shard: str | None, on_bad: OnBad) -> None:
+    """Refuse what can be refused before anything heavy is imported.
 
     Raises:
-        InputError: not a shard, several runs, or `--on-bad fallback`.
+        DataError: no such run. InputError: several runs or `--on-bad fallback` with a shard.
     """
-    from ssl_mask.errors import InputError
-    from ssl_mask.inference.shards import parse_shard, predict_shard
+    from ssl_mask.runs.run import find_run
 
-    if len(run) > 1:
+    if shard is not None and len(runs) > 1:
         raise InputError("--shard takes one --run.", hint="Pseudo-labels are calibrated on one run's validation.")
-    if on_bad == "fallback":
+    if shard is not None and on_bad == OnBad.fallback:
         raise InputError(
             "--shard knows no --on-bad fallback.", hint="An unreadable image gets no pseudo-label: use skip."
         )
-    predict_shard(
-        parse_shard(shard), run[0], on_bad="skip" if on_bad == "skip" else "fail",
-        cache="off" if cache == "auto" else cache, **options,
-    )  # fmt: skip
+    for run in runs:
+        find_run(run, folder)
+
+
+def prediction_answer(predictions: Path) -> dict[str, Any]:
+    """What `--json` says: where the predictions are, what could not be read, and how far scores on them count."""
+    record = json.loads(predictions.with_name("predictions.provenance.json").read_text(encoding="utf-8"))
+    return {
+        "path": str(predictions),
+        "rows": record["pool"]["images"],
+        "unreadable": record["unreadable"]["files"],
+        "leakage": record["leakage"]["verdict"],
+        "why": record["leakage"]["why"],
+    }

@@ -2,48 +2,69 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from ssl_mask.cli.options import RunsFolder
+from ssl_mask.cli.flags import Given, takes
+from ssl_mask.cli.options import Json, command
+from ssl_mask.cli.output import answering
 
 if TYPE_CHECKING:
     from ssl_mask.runs.records import RunStatus
 
+app = typer.Typer(add_completion=False)
 
-def runs(
-    runs: RunsFolder = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-) -> None:
+
+@command(app, "sslmask runs", "sslmask runs --runs elsewhere --json")
+@takes("runs", files=False)
+def runs(given: Given, as_json: Json = False) -> None:
     """List the runs with their scores."""
-    from ssl_mask.runs.run import list_runs
+    with answering(as_json) as answer:
+        from ssl_mask.runs.run import list_runs
 
-    found = {r.path: r.status() for r in list_runs(runs)}
-    names = {path: path.relative_to(runs).as_posix() for path in found}
-    if as_json:
-        records = [{**status.to_json(), "name": names[path], "path": str(path)} for path, status in found.items()]
-        typer.echo(json.dumps(records, indent=2))
-    elif not found:
-        typer.echo(f"No runs in {runs.absolute()}. Make one: sslmask train")
-    else:
-        _table({names[path]: status for path, status in found.items()})
+        folder: Path = given.value("runs")
+        found = {run.path.relative_to(folder).as_posix(): run for run in list_runs(folder)}
+        statuses = {name: run.status() for name, run in found.items()}
+        answer({"runs": [{**s.to_json(), "name": n, "path": str(found[n].path)} for n, s in statuses.items()]})
+        if as_json:
+            return
+        if not found:
+            typer.echo(f"No runs in {folder.absolute()}. Make one: sslmask train")
+        else:
+            width = shutil.get_terminal_size().columns
+            typer.echo(table([row(name, status) for name, status in statuses.items()], width))
 
 
-def _table(found: dict[str, RunStatus]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
+COLUMNS = ("run", "val macro-F1", "leakage", "status", "val accuracy", "steps", "weights", "started", "data")
+"""Most important first: those at the end are left out where the terminal is narrow."""
+ALWAYS = 4
+"""A score is never shown without its leakage status."""
 
-    # A score never stands without its mark, however narrow the terminal is.
-    kept = [Column(name, no_wrap=True) for name in ("run", "val macro-F1", "leakage")]
-    table = Table(*kept, "status", "steps", "val accuracy", "weights", "data", "started")
-    for name, run in found.items():
-        best = run.best
-        f1, accuracy = (f"{best.macro_f1:.4f}", f"{best.accuracy:.4f}") if best else ("", "")
-        weights = f"{best.weights}@{best.step}" if best else ""
-        data = run.data.content_hash[:8] if run.data else ""
-        steps = f"{run.step}/{'?' if run.steps is None else run.steps}"
-        table.add_row(name, f1, run.leakage, run.status, steps, accuracy, weights, data, run.started[:16])
-    Console(highlight=False).print(table)
+
+def table(rows: Sequence[Sequence[str]], width: int) -> str:
+    """The columns that fit into `width` characters, as text. Where not even the first few do, a name gets a line."""
+    lines = [COLUMNS, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+    def fits(count: int) -> bool:
+        return sum(widths[:count]) + 2 * (count - 1) <= width
+
+    shown = max((n for n in range(ALWAYS, len(COLUMNS) + 1) if fits(n)), default=ALWAYS)
+    return "\n".join(
+        (f"{name.ljust(widths[0])}  " if fits(ALWAYS) else f"{name}\n    ")
+        + "  ".join(map(str.ljust, cells[: shown - 1], widths[1:shown])).rstrip()
+        for name, *cells in lines
+    )
+
+
+def row(name: str, run: RunStatus) -> tuple[str, ...]:
+    best = run.best
+    f1, accuracy = (f"{best.macro_f1:.4f}", f"{best.accuracy:.4f}") if best else ("", "")
+    steps = f"{run.step}/{'?' if run.steps is None else run.steps}"
+    weights = f"{best.weights}@{best.step}" if best else ""
+    data = run.data.content_hash[:8] if run.data else ""
+    return name, f1, run.leakage, run.status, accuracy, steps, weights, run.started[:16].replace("T", " "), data

@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-from ssl_mask.cli.options import (
-    Allow,
-    Assignments,
-    ConfigFile,
-    DataFolder,
-    DropOverlap,
-    DryRun,
-    Epochs,
-    GuardMode,
-    InitFrom,
-    Name,
-    Protect,
-    Quiet,
-    Resume,
-    RunsOption,
-    Seed,
-    Steps,
-    gather,
-    guard_flags,
-    length_of,
-    training_flags,
-)
+import typer
+
+from ssl_mask.cli.early import check_folder, check_settings
+from ssl_mask.cli.flags import GUARD, TRAINING, Given, takes
+from ssl_mask.cli.options import DryRun, Json, Quiet, Resume, command
+from ssl_mask.cli.output import answering, loading, run_answer
+from ssl_mask.config import resolve
+
+app = typer.Typer(add_completion=False)
 
 
+@command(app, "sslmask train --data faces", "sslmask train --epochs 20 --name flat --set data.target=joint")
+@takes(*TRAINING, "init_from", *GUARD)
 def train(
-    data: DataFolder = None,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
-    name: Name = None,
-    runs: RunsOption = None,
-    seed: Seed = None,
-    steps: Steps = None,
-    epochs: Epochs = None,
-    resume: Resume = None,
-    init_from: InitFrom = None,
-    guard: GuardMode = None,
-    protect: Protect = None,
-    drop_overlap: DropOverlap = False,
-    allow: Allow = None,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
+    given: Given, resume: Resume = None, dry_run: DryRun = False, quiet: Quiet = False, as_json: Json = False
 ) -> None:
-    """Train on labeled images: ArcFace, split by person, best weights by validation macro-F1."""
-    from ssl_mask.config import resolve
+    """Train on labeled images.
 
-    flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
-    flags |= guard_flags(guard, protect, drop_overlap, allow)
-    layers = gather(config, assignments, flags)
-    from ssl_mask import devices
-    from ssl_mask.workflows.train import train as run_training
+    ArcFace with one head per factor. Groups (persons) are never split between training and validation. The weights with
+    the best validation macro-F1 are kept.
+    """
+    with answering(as_json) as answer:
+        layers = given.layers(quiet=quiet)
+        early = check_settings(layers, resumed=resume is not None)
+        if resume is not None:
+            from ssl_mask.runs.run import find_run
 
-    settings = resolve(layers, has_gpu=devices.has_gpu)
-    run_training(settings, resume=resume, length=length_of(steps, epochs), dry_run=dry_run, quiet=quiet)
+            find_run(resume, early.runs)
+        with loading("torch, timm", quiet=quiet):
+            if resume is None:
+                check_folder(early)
+            from ssl_mask import devices
+            from ssl_mask.workflows.train import train as run_training
+
+        settings = resolve(layers, has_gpu=devices.has_gpu)
+        run = run_training(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)
+        answer(run_answer(run))

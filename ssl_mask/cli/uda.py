@@ -6,78 +6,56 @@ from typing import Annotated
 
 import typer
 
-from ssl_mask.cli.options import (
-    Allow,
-    AllowedBy,
-    Assignments,
-    ConfigFile,
-    DataFolder,
-    DropOverlap,
-    DryRun,
-    Epochs,
-    GuardMode,
-    InitFrom,
-    Name,
-    OnBadUnlabeled,
-    Protect,
-    Quiet,
-    Reason,
-    Resume,
-    RunsOption,
-    Seed,
-    Steps,
-    Transductive,
-    UnlabeledSources,
-    gather,
-    guard_flags,
-    length_of,
-    training_flags,
-)
+from ssl_mask.cli.early import check_folder, check_settings
+from ssl_mask.cli.flags import DECLARED, GUARD, TRAINING, UNLABELED, Given, takes
+from ssl_mask.cli.options import DryRun, Json, Quiet, Resume, command
+from ssl_mask.cli.output import answering, loading, run_answer, study_answer
+from ssl_mask.config import resolve
+
+app = typer.Typer(add_completion=False)
 
 
+@command(app, "sslmask uda --unlabeled extra", "sslmask uda --unlabeled extra --baseline --seeds 0,1,2 --name study")
+@takes(*UNLABELED, *TRAINING, "init_from", *GUARD, *DECLARED, shown={"algorithm.name": "uda"})
 def uda(
-    unlabeled: UnlabeledSources = None,
-    data: DataFolder = None,
-    config: ConfigFile = None,
-    assignments: Assignments = None,
-    algorithm: Annotated[str | None, typer.Option(help="uda, fixmatch, freematch or softmatch. [default: uda]")] = None,
-    twin: Annotated[
+    given: Given,
+    baseline: Annotated[
         bool,
-        typer.Option("--twin", help="Also train the labels-only twin, and report the difference with its interval."),
+        typer.Option(
+            "--baseline",
+            metavar="",
+            rich_help_panel="Training",
+            help="Also train a supervised baseline on the labels alone, and report the difference with its interval.",
+        ),
     ] = False,
-    seeds: Annotated[str | None, typer.Option(help="Several seeds, such as 0,1,2: one run each.")] = None,
-    on_bad: OnBadUnlabeled = None,
-    name: Name = None,
-    runs: RunsOption = None,
-    seed: Seed = None,
-    steps: Steps = None,
-    epochs: Epochs = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(rich_help_panel="Training", metavar="<list>", help="Several seeds, such as 0,1,2: one run each."),
+    ] = None,
     resume: Resume = None,
-    init_from: InitFrom = None,
-    guard: GuardMode = None,
-    protect: Protect = None,
-    drop_overlap: DropOverlap = False,
-    allow: Allow = None,
-    transductive: Transductive = False,
-    reason: Reason = None,
-    allowed_by: AllowedBy = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Train on labeled and unlabeled images: consistency between a weak and a strong view (UDA and its kin)."""
-    from ssl_mask.config import resolve
+    """Train on labeled and unlabeled images (UDA, FixMatch, FreeMatch, SoftMatch).
 
-    flags = training_flags(data, name, runs, seed, steps, epochs, init_from)
-    flags |= {"data.unlabeled": unlabeled or None, "algorithm.name": algorithm, "data.on_bad": on_bad}
-    flags |= guard_flags(guard, protect, drop_overlap, allow, transductive, reason, allowed_by)
-    layers = [{"algorithm": {"name": "uda"}}, *gather(config, assignments, flags)]
-    from ssl_mask import devices
-    from ssl_mask.runs.study import find_study
-    from ssl_mask.workflows.compare import compare, parse_seeds
-    from ssl_mask.workflows.train import train
+    Consistency training: what the network predicts for a weakly augmented unlabeled image is the target for a strongly
+    augmented view of it.
+    """
+    with answering(as_json) as answer:
+        layers = [{"algorithm": {"name": "uda"}}, *given.layers(quiet=quiet)]
+        early = check_settings(layers, resumed=resume is not None)
+        with loading("torch, timm", quiet=quiet):
+            if resume is None:
+                check_folder(early)
+            from ssl_mask import devices
+            from ssl_mask.runs.study import find_study
+            from ssl_mask.workflows.compare import compare, parse_seeds
+            from ssl_mask.workflows.train import train
 
-    settings = resolve(layers, has_gpu=devices.has_gpu)
-    if twin or seeds is not None or (resume is not None and find_study(resume, settings.runs) is not None):
-        compare(settings, seeds=parse_seeds(seeds, settings.seed), twin=twin, resume=resume, quiet=quiet)
-    else:
-        train(settings, resume=resume, length=length_of(steps, epochs), dry_run=dry_run, quiet=quiet)
+        settings = resolve(layers, has_gpu=devices.has_gpu)
+        if baseline or seeds is not None or (resume is not None and find_study(resume, settings.runs) is not None):
+            chosen = parse_seeds(seeds, settings.seed)
+            answer(study_answer(compare(settings, seeds=chosen, twin=baseline, resume=resume, quiet=quiet)))
+        else:
+            answer(run_answer(train(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)))

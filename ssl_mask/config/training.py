@@ -37,8 +37,8 @@ class AlgorithmConfig(Settings):
     sigmas: PositiveFloat = 2.0
     """Width of the truncated Gaussian in standard deviations: greater is narrower (softmatch)."""
     alignment: Literal["none", "prior", "uniform"] = "none"
-    """Distribution alignment (arXiv 1911.09785): move the mean prediction on unlabeled images to the class shares of the
-    labels (`prior`), or to equal shares (`uniform`)."""
+    """Distribution alignment (arXiv 1911.09785): move the mean prediction on unlabeled images to the shares of
+    the classes among the labels (`prior`), or to equal shares (`uniform`)."""
     teacher: Literal["live", "ema"] = "live"
     """Whose predictions are the targets: the trained weights (`live`), or their average (`ema`: Mean Teacher, arXiv
     1703.01780)."""

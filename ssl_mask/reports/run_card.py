@@ -104,7 +104,7 @@ def _unlabeled(status: RunStatus) -> list[str]:
     used = f"{pool.images} unlabeled images of {', '.join(pool.sources)} ({pool.left_out} left out)."
     if status.comparison is not None:
         return ["## What the unlabeled images were worth", used, comparison_text(status.comparison)]
-    missing = "**No labels-only twin was trained**: nothing here shows that they helped (`sslmask uda --twin`)."
+    missing = "**No labels-only twin was trained**: nothing here shows that they helped (`sslmask uda --baseline`)."
     return ["## What the unlabeled images were worth", f"{used} {missing}"]
 
 

@@ -1,6 +1,6 @@
 """Folders of several runs: a study compares runs of some seeds, a series trains round after round.
 
-runs/study-001/          sslmask uda --twin --seeds 0,1
+runs/study-001/          sslmask uda --baseline --seeds 0,1
 ├── study.json           its seeds, and the configuration
 ├── seed-0/, seed-0-labels-only/, …
 └── comparison.json, comparison.md

@@ -1,4 +1,4 @@
-"""`sslmask uda --twin --seeds …`: a run a seed and its labels-only twin, and the difference with its interval.
+"""`sslmask uda --baseline --seeds …`: a run a seed and its labels-only twin, and the difference with its interval.
 
 A semi-supervised figure without its twin says nothing: the unlabeled images may as well have done harm.
 """
@@ -97,7 +97,7 @@ def _plan(config: RunConfig, seeds: Sequence[int], twin: bool, resume: str | Pat
     if resume is not None:
         found = find_study(resume, config.runs)
         if found is None:
-            raise InputError(f"{resume} is not a study.", hint="Resume a single run without --twin and --seeds.")
+            raise InputError(f"{resume} is not a study.", hint="Resume a single run without --baseline and --seeds.")
         study, stored = found, json.loads(found.plan.read_text(encoding="utf-8"))
         config, seeds, twin = validate(stored["config"]), stored["seeds"], stored["twin"]
     else:

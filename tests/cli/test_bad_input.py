@@ -270,6 +270,6 @@ def test_an_unknown_algorithm_and_wrong_seeds(cli: Cli, faces: Path) -> None:
 
 
 def test_a_run_is_not_a_study(cli: Cli, faces: Path) -> None:
-    code, text = cli("uda", "--data", str(faces), "--resume", "nothing", "--twin", *SMALL)
+    code, text = cli("uda", "--data", str(faces), "--resume", "nothing", "--baseline", *SMALL)
     assert code == 3
     assert "is not a study" in text

@@ -30,7 +30,7 @@ def read_dataset(root: Path, *, layout: str = "auto", options: dict[str, Any] | 
     root = safe_root(root)
     given = options or {}
     if layout == "auto":
-        layout = _detect(root, given)
+        layout = detect(root, given)
     if layout not in LAYOUTS:
         raise ConfigError(f"data.layout: no layout {layout!r}.", hint=did_you_mean(layout, ["auto", *LAYOUTS]))
     adapter = LAYOUTS[layout]
@@ -45,7 +45,12 @@ def read_dataset(root: Path, *, layout: str = "auto", options: dict[str, Any] | 
     return manifest
 
 
-def _detect(root: Path, options: dict[str, Any]) -> str:
+def detect(root: Path, options: dict[str, Any]) -> str:
+    """The name of the layout that the data set in `root` has.
+
+    Raises:
+        DataError: none of them.
+    """
     for name, adapter in LAYOUTS.items():
         if adapter.detect(root, options):
             return name
