@@ -1,9 +1,21 @@
-"""Semi-supervised against labels-only, as text."""
+"""Semi-supervised runs against the supervised baseline: were the unlabeled images worth anything?
+
+`python -m ssl_mask.reports.comparison` shows a made-up comparison.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from rich.table import Table
+
+from ssl_mask.reports.tables import Cells, filled, markdown, terminal
+
+NOTE = (
+    "Scores are of validation, at the best evaluation of each run. The last column is the best that the run with "
+    "unlabeled images had reached after as much CPU time as its baseline took in all."
+)
 
 
 def comparison_card(name: str, result: Mapping[str, Any]) -> str:
@@ -12,40 +24,64 @@ def comparison_card(name: str, result: Mapping[str, Any]) -> str:
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
-    """What the unlabeled images were worth: a verdict, the interval and a line a seed."""
-    lines = [_verdict(result["difference"])] if "difference" in result else []
+    """What the unlabeled images were worth: a verdict with its interval, and a table with a row per seed."""
+    parts = [markdown(comparison_cells(result)), NOTE]
+    if "difference" in result:
+        verdict, figures = verdict_of(result["difference"])
+        parts.insert(0, f"**{verdict}** {figures}")
+    return "\n\n".join(parts)
+
+
+def comparison_table(result: Mapping[str, Any]) -> Table:
+    """The table for a terminal."""
+    return terminal(comparison_cells(result), "With unlabeled images and without (validation)")
+
+
+def comparison_cells(result: Mapping[str, Any]) -> Cells:
+    """A row per seed."""
     header = (
-        "| seed | labels only: macro-F1, accuracy | with unlabeled: macro-F1, accuracy | CPU s | at equal CPU time |"
-    )
-    table = [header, "| --- | --- | --- | --- | --- |"]
-    for row in result["rows"]:
-        twin, ours, early = row.get("labels_only"), row["ours"], row.get("ours_at_equal_cpu")
-        seconds = (
-            f"{ours['cpu_seconds']:.0f}" if twin is None else f"{twin['cpu_seconds']:.0f} / {ours['cpu_seconds']:.0f}"
-        )
-        cells = [str(row["seed"]), _pair(twin), _pair(ours), seconds, _pair(early)]
-        table.append(f"| {' | '.join(cells)} |")
-    note = (
-        "Validation, best evaluation of each run. `At equal CPU time` is the best that the run with unlabeled images "
-        "had reached when it had used what its twin used; its schedule was made for more."
-    )
-    return "\n\n".join([*lines, "\n".join(table), note])
+        "seed", "baseline\nmacro-F1", "with\nunlabeled\nmacro-F1", "baseline\naccuracy", "with\nunlabeled\naccuracy",
+        "CPU s", "macro-F1\nat equal\nCPU time",
+    )  # fmt: skip
+    return filled(header, [_cells(row) for row in result["rows"]])
 
 
-def _pair(scores: Mapping[str, Any] | None) -> str:
-    return "" if scores is None else f"{scores['macro_f1']:.4f}, {scores['accuracy']:.4f}"
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    baseline, ours = row.get("labels_only"), row["ours"]
+    seconds = [f"{run['cpu_seconds']:.0f}" for run in (baseline, ours) if run is not None]
+    return [
+        str(row["seed"]), _score(baseline, "macro_f1"), _score(ours, "macro_f1"), _score(baseline, "accuracy"),
+        _score(ours, "accuracy"), " / ".join(seconds), _score(row.get("ours_at_equal_cpu"), "macro_f1"),
+    ]  # fmt: skip
 
 
-def _verdict(difference: Mapping[str, Mapping[str, float]]) -> str:
+def _score(scores: Mapping[str, Any] | None, key: str) -> str:
+    return "" if scores is None else f"{scores[key]:.4f}"
+
+
+def verdict_of(difference: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
+    """Whether the unlabeled images helped, in a few words, and the figures that say so."""
     f1, accuracy = difference["macro_f1"], difference["accuracy"]
     if f1["low"] > 0:
-        word = "**The unlabeled images helped.**"
+        verdict = "The unlabeled images helped."
     elif f1["high"] < 0:
-        word = "**The unlabeled images did harm.**"
+        verdict = "The unlabeled images made it worse."
     else:
-        word = "**No difference can be shown**: the interval holds 0."
-    return (
-        f"{word} With unlabeled less labels only, validation macro-F1 {f1['value']:+.4f} "
-        f"(95 % interval {f1['low']:+.4f} to {f1['high']:+.4f}), accuracy {accuracy['value']:+.4f} "
-        f"({accuracy['low']:+.4f} to {accuracy['high']:+.4f}); paired, by group, equal optimizer steps."
+        verdict = "No difference can be shown: the interval of macro-F1 includes 0."
+    return verdict, (
+        f"With unlabeled images minus the supervised baseline: macro-F1 {_signed(f1)}, accuracy {_signed(accuracy)} "
+        "(95 % intervals, paired, by group; equal numbers of optimizer steps)."
     )
+
+
+def _signed(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:+.4f} ({interval['low']:+.4f} to {interval['high']:+.4f})"
+
+
+if __name__ == "__main__":
+    from rich.console import Console
+
+    from ssl_mask.reports import samples
+
+    print(comparison_card("made-up", samples.comparison()))
+    Console(highlight=False).print(comparison_table(samples.comparison()))
