@@ -17,7 +17,7 @@ from ssl_mask.inference.predictor import load_schema
 from ssl_mask.pseudo.audit import audit
 from ssl_mask.pseudo.select import read_pool
 from ssl_mask.reports import round_plots
-from ssl_mask.reports.round_table import class_table, round_table
+from ssl_mask.reports.round_table import class_table, round_tables
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.records import RoundSummary, leakage_of
 from ssl_mask.runs.run import RunDir, find_run
@@ -40,13 +40,14 @@ def report_round(config: RunConfig, series: SeriesDir, number: int, answers: Pat
         pool = read_pool(run.pool, schema)
         if answers is not None:
             write_json(run.audit, audit(pool, read_answers(answers, schema)[0], schema))
-        record = run.selection_record().to_json()
+        record = run.selection_record()
         if not (plot := run.plots / "selection.svg").is_file():  # a finished round is left alone
             round_plots.write_selection(plot, record, pool)
         console.rich.print(class_table(record))
-    rows = [r.to_json() for r in summaries(config, series, number)]
+    rows = summaries(config, series, number)
     round_plots.write_rounds(series.plots / "rounds.svg", rows)
-    console.rich.print(round_table(rows))
+    for table in round_tables(rows):
+        console.rich.print(table)
 
 
 def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[RoundSummary]:

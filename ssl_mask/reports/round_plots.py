@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,34 +25,32 @@ from ssl_mask.reports.figures import (
     short,
     whole_ticks,
 )
+from ssl_mask.runs.records import HeadSelectionRecord, RoundSummary, SelectionRecord
 
-Row = Mapping[str, Any]
 
-
-def write_selection(path: Path, record: Row, pool: PredictionTable) -> None:
+def write_selection(path: Path, record: SelectionRecord, pool: PredictionTable) -> None:
     """Draw a round.
 
     Args:
-        record: the content of the round's `selection.json`.
+        record: the round's `selection.json`.
         pool: its `pool.parquet`.
     """
     flags = [v.astype(bool) for k, v in pool.more.items() if k.startswith("selected/")]
     save_figure(path, draw_selection(record, pool.probs.max(axis=1), np.logical_or.reduce(flags)))
 
 
-def draw_selection(record: Row, confidence: NDArray[Any], selected: NDArray[np.bool_]) -> Any:
+def draw_selection(record: SelectionRecord, confidence: NDArray[Any], selected: NDArray[np.bool_]) -> Any:
     """Confidences of the pool, calibration on validation, and how many images of each class are selected.
 
     Args:
-        record: the content of `selection.json`.
         confidence: (n,) of the pool's images in their joint class.
         selected: (n,) whether at least one label of the image is selected.
     """
-    heads = record["heads"]
+    heads = record.heads
     columns = max(2, len(heads))
-    bars = max(2.6, 0.24 * max(min(len(h["classes"]), MANY_CLASSES) for h in heads.values()) + 1)
+    bars = max(2.6, 0.24 * max(min(len(h.classes), MANY_CLASSES) for h in heads.values()) + 1)
     figure, axes = new_figure(2, columns, (5.2 * columns, 4 + bars), height_ratios=[3.8, bars])
-    figure.suptitle(f"Round {record['round']}: pseudo-labels for {record['selected']} of {record['pool']} images")
+    figure.suptitle(f"Round {record.round}: pseudo-labels for {record.selected} of {record.pool} images")
     bins = np.linspace(0, 1, 21)
     axes[0, 0].hist(confidence, bins=bins, color="0.82", label="unlabeled images")
     axes[0, 0].hist(confidence[selected], bins=bins, rwidth=0.6, color=COLOURS[0], label="pseudo-labeled")
@@ -66,88 +64,94 @@ def draw_selection(record: Row, confidence: NDArray[Any], selected: NDArray[np.b
     return figure
 
 
-def _draw_reliability(axis: Any, record: Row) -> None:
+def _draw_reliability(axis: Any, record: SelectionRecord) -> None:
     """Accuracy against confidence on validation; a dot is a bin of confidence, its area the number of its images."""
-    bins = record["reliability"]
-    filled = [i for i, count in enumerate(bins["images"]) if count]
-    sizes = [15 + 900 * bins["images"][i] / max(record["validation"], 1) for i in filled]
+    bins = record.reliability
+    filled = [i for i, count in enumerate(bins.images) if count]
+    sizes = [15 + 900 * bins.images[i] / max(record.validation, 1) for i in filled]
     axis.plot([0, 1], [0, 1], color="0.6", lw=1, label="perfectly calibrated")
-    places = ([bins[key][i] for i in filled] for key in ("confidence", "accuracy"))
+    places = ([values[i] for i in filled] for values in (bins.confidence, bins.accuracy))
     axis.scatter(*places, s=sizes, color=COLOURS[0], alpha=0.8, label="validation (area: images)")
-    title = f"Calibration on {record['validation']} validation images (error {record['calibration_error']:.3f})"
+    title = f"Calibration on {record.validation} validation images (error {record.calibration_error:.3f})"
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
     axis.set_title(title, fontsize=10)
     legend(axis, loc="upper left")
 
 
-def _draw_classes(axis: Any, name: str, head: Row) -> None:
+def _draw_classes(axis: Any, name: str, head: HeadSelectionRecord) -> None:
     """Images predicted as each class and those selected, with the class's threshold beside its name."""
-    labels, rows = list(head["classes"]), list(head["classes"].values())
-    places, predicted = np.arange(len(labels)), [r["predicted"] for r in rows]
+    labels, rows = list(head.classes), list(head.classes.values())
+    places, predicted = np.arange(len(labels)), [r.predicted for r in rows]
     axis.barh(places, predicted, height=0.8, color="0.82", label="predicted")
-    axis.barh(places, [r["selected"] for r in rows], height=0.5, color=COLOURS[0], label="selected")
-    limits = ["none selected" if r["threshold"] is None else f"≥ {r['threshold']:.2f}" for r in rows]
+    axis.barh(places, [r.selected for r in rows], height=0.5, color=COLOURS[0], label="selected")
+    limits = ["none selected" if r.threshold is None else f"≥ {r.threshold:.2f}" for r in rows]
     ticks = name_ticks(len(labels))
     axis.set_yticks(ticks, [f"{short(labels[t])}  ({limits[t]})" for t in ticks], fontsize=SMALL)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.set_xlim(0, 1.35 * max(*predicted, 1))  # room for the legend
-    precision = "none selected" if head["val_precision"] is None else f"precision {head['val_precision']:.1%}"
+    precision = "none selected" if head.val_precision is None else f"precision {head.val_precision:.1%}"
     axis.set(title=f"{name}: {precision} on validation", xlabel="images (class and its threshold)")
     legend(axis, loc="lower right")
 
 
-def write_rounds(path: Path, rows: Sequence[Row]) -> None:
+def write_rounds(path: Path, rows: Sequence[RoundSummary]) -> None:
     save_figure(path, draw_rounds(rows))
 
 
-def draw_rounds(rows: Sequence[Row]) -> Any:
+def draw_rounds(rows: Sequence[RoundSummary]) -> Any:
     """By round: validation scores with their intervals, how many images are pseudo-labeled, and how correctly.
 
     Args:
         rows: one per round, round 0 first, as `round_table` takes them.
     """
     figure, ((scores, shares, quality),) = new_figure(1, 3, (15, 4.4))
-    best = max(rows, key=lambda r: float(r["macro_f1"]["value"]))
-    for i, (key, label) in enumerate((("macro_f1", "macro-F1"), ("accuracy", "accuracy"))):
-        value, low, high = (np.asarray([r[key][k] for r in rows]) for k in ("value", "low", "high"))
-        places = np.asarray([r["round"] for r in rows]) + (i - 0.5) * 0.1  # side by side: the intervals overlap
+    best = max(rows, key=lambda r: r.macro_f1.value)
+    scored = {"macro-F1": [r.macro_f1 for r in rows], "accuracy": [r.accuracy for r in rows]}
+    for i, (label, intervals) in enumerate(scored.items()):
+        value, low, high = np.asarray([[i.value, i.low, i.high] for i in intervals]).T
+        places = np.asarray([r.round for r in rows]) + (i - 0.5) * 0.1  # side by side: the intervals overlap
         spread = [value - low, high - value]
         scores.errorbar(places, value, yerr=spread, fmt="o-", color=COLOURS[i], capsize=3, label=label)
-    scores.axvline(best["round"], color="0.35", ls=":", lw=1.5)
-    scores.set(title=f"Validation, 95 % intervals; best: round {best['round']}", ylim=(0, 1))
-    later = [r for r in rows if r["round"] > 0]
+    scores.axvline(best.round, color="0.35", ls=":", lw=1.5)
+    scores.set(title=f"Validation, 95 % intervals; best: round {best.round}", ylim=(0, 1))
+    later = [r for r in rows if r.round > 0]
     _draw_shares(shares, later)
     _draw_quality(quality, later)
     for axis in (scores, shares, quality):
-        whole_ticks(axis, rows[0]["round"], rows[-1]["round"])
+        whole_ticks(axis, rows[0].round, rows[-1].round)
         axis.set_xlabel("round")
         axis.grid(alpha=0.3)
     legend(scores)
     return figure
 
 
-def _draw_shares(axis: Any, later: Sequence[Row]) -> None:
-    lines: list[tuple[str, Callable[[Row], float | None]]] = [
-        ("pseudo-labeled images", lambda r: r["selected"] / r["pool"]),
-        ("images whose predicted class changed", lambda r: r["flipped"] / r["pool"] if r["round"] > 1 else None),
-        ("pseudo-labels that stayed the same", lambda r: r["agreement"]),
-    ]
-    for i, (label, share) in enumerate(lines):
-        curve(axis, [r["round"] for r in later], [share(r) for r in later], color=COLOURS[i], label=label)
+def _draw_shares(axis: Any, later: Sequence[RoundSummary]) -> None:
+    lines = {
+        "pseudo-labeled images": [_part(r.selected, r.pool) for r in later],
+        "images whose predicted class changed": [_part(r.flipped, r.pool) if r.round > 1 else None for r in later],
+        "pseudo-labels that stayed the same": [r.agreement for r in later],
+    }
+    for i, (label, shares) in enumerate(lines.items()):
+        curve(axis, [r.round for r in later], shares, color=COLOURS[i], label=label)
     axis.set(title="Pseudo-labels: how many, how stable", ylabel="share", ylim=(0, 1.02))
     legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
-def _draw_quality(axis: Any, later: Sequence[Row]) -> None:
+def _part(count: int | None, total: int | None) -> float | None:
+    return count / total if count is not None and total else None
+
+
+def _draw_quality(axis: Any, later: Sequence[RoundSummary]) -> None:
     """Precision per head on validation and, where the answers were given, of the pseudo-labels themselves."""
-    rounds = [r["round"] for r in later]
-    for i, name in enumerate(later[0]["heads"] if later else ()):
-        validated = [r["heads"][name]["val_precision"] for r in later]
-        audited = [(r.get("audit") or {}).get("factors", {}).get(name, {}).get("precision") for r in later]
+    rounds = [r.round for r in later]
+    for i, name in enumerate((later[0].heads or {}) if later else ()):
+        validated = [r.heads[name].val_precision if r.heads else None for r in later]
+        audited = [
+            r.audit.factors[name].precision if r.audit is not None and name in r.audit.factors else None for r in later
+        ]
         colour = COLOURS[i % len(COLOURS)]
         curve(axis, rounds, validated, color=colour, ls="--", label=f"{name}, on validation")
-        if any(v is not None for v in audited):
-            curve(axis, rounds, audited, color=colour, label=f"{name}, audited (true)")
+        curve(axis, rounds, audited, color=colour, label=f"{name}, audited (true)")
     axis.set(title="Pseudo-labels: precision", ylabel="share correct", ylim=(0, 1.02))
     legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
 

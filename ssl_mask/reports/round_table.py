@@ -1,99 +1,119 @@
-"""The rounds of pseudo-labels as tables for the terminal and, as Markdown, for the run card."""
+"""Rounds of pseudo-labels as tables: the scores, the pseudo-labels behind them, and the classes of one selection.
+
+`python -m ssl_mask.reports.round_table` shows them with made-up rounds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-Row = Mapping[str, Any]
+from ssl_mask.reports.tables import Cells, filled, markdown, terminal
+from ssl_mask.runs.records import AuditShares, HeadSummary, IntervalRecord, RoundSummary, SelectionRecord
+
+MANY_CLASSES = 30
+"""Of more classes the table shows those that are predicted most."""
+SOURCES = {"class": "this class", "pooled": "all classes", "none": ""}
+"""Where a selection record's threshold comes from: its `source` in words. Other sources are names of rules."""
 
 
-def round_table(rows: Sequence[Row]) -> Table:
-    """A block of lines a round, with a line a factor; fits into 80 columns."""
-    header = [
-        "round", "believed", "right\non val", "really\nright", "found", "same", "flips", "macro-F1\n(95 %)", "acc.",
-        "CPU\ns",
-    ]  # fmt: skip
-    header, blocks = _filled(header, [_block(r) for r in rows])
-    table = Table(*header, title="Rounds (validation; intervals by group)", box=SIMPLE_HEAD, padding=0)
-    for block in blocks:
-        table.add_row(*block)
-    return table
+def round_tables(rows: Sequence[RoundSummary]) -> tuple[Table, ...]:
+    """For a terminal: the scores, and the pseudo-labels once there are some. Both fit into 80 columns."""
+    tables = [terminal(score_cells(rows), "Validation scores by round (95 % intervals by group)", words=2)]
+    if rows[1:]:
+        tables.append(terminal(label_cells(rows), label_title(rows), words=2))
+    return tuple(tables)
 
 
-def _block(row: Row) -> list[str]:
-    f1, audit, first = row["macro_f1"], row.get("audit"), row["round"] == 0
-    score = [f"{f1['value']:.3f}\n{f1['low']:.3f}-{f1['high']:.3f}", f"{row['accuracy']['value']:.3f}"]
-    score.append(f"{row['cpu_seconds']:.0f}")
-    if first:
-        return ["0", row["taught_by"], "", "", "", "", "", *score]
-    heads = row["heads"]
-    counts = [f"{row['selected']} of {row['pool']}", *(f"{n} {h['selected']}" for n, h in heads.items())]
-    live = ["", *(_share(h["val_precision"]) for h in heads.values())]
-    really = found = ""
-    if audit is not None:
-        known = [audit["factors"].get(n, audit["labels"]) for n in heads]  # one head `joint`: as a whole
-        really = "\n".join(_share(part["precision"]) for part in (audit["labels"], *known))
-        found = _share(audit["labels"]["recall"])
-    agreement = "" if row["agreement"] is None else _share(row["agreement"])
-    cells = ["\n".join(counts), "\n".join(live), really, found, agreement, str(row["flipped"])]
-    return [str(row["round"]), *cells, *score]
+def round_markdown(rows: Sequence[RoundSummary]) -> str:
+    """The same for the run card."""
+    parts = [markdown(score_cells(rows))]
+    if rows[1:]:
+        parts += [f"{label_title(rows)}:", markdown(label_cells(rows))]
+    return "\n\n".join(parts)
 
 
-def round_markdown(rows: Sequence[Row]) -> str:
-    header, lines = round_lines(rows)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *lines))
+def score_cells(rows: Sequence[RoundSummary]) -> Cells:
+    """A row per round."""
+    header = ("round", "trained on", "macro-F1", "95 %", "accuracy", "95 %", "CPU s")
+    return filled(header, [_score_row(row) for row in rows])
 
 
-def round_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells; columns that no round fills are left out."""
-    header = [
-        "round", "believed", "right on validation", "really right (audit)", "found (audit)", "same as before",
-        "flipped", "macro-F1", "accuracy", "CPU s",
-    ]  # fmt: skip
-    return _filled(header, [_cells(r) for r in rows])
+def _score_row(row: RoundSummary) -> tuple[str, ...]:
+    scores = [text for i in (row.macro_f1, row.accuracy) for text in (f"{i.value:.4f}", _range(i))]
+    return str(row.round), row.taught_by or "+ pseudo-labels", *scores, f"{row.cpu_seconds:.0f}"
 
 
-def _filled(header: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Without the columns that are empty in all lines."""
-    filled = [i for i in range(len(header)) if any(line[i] for line in lines)]
-    return [header[i] for i in filled], [[line[i] for i in filled] for line in lines]
+def label_title(rows: Sequence[RoundSummary]) -> str:
+    pools = dict.fromkeys(str(row.pool) for row in rows if row.pool is not None)
+    audited = ", audit: true labels" if any(row.audit is not None for row in rows) else ""
+    return f"Pseudo-labels for {' or '.join(pools)} images (val: validation{audited})"
 
 
-def _cells(row: Row) -> list[str]:
-    f1, audit = row["macro_f1"], row.get("audit")
-    score = [
-        f"{f1['value']:.3f} ({f1['low']:.3f} to {f1['high']:.3f})",
-        f"{row['accuracy']['value']:.3f}",
-        f"{row['cpu_seconds']:.0f}",
-    ]
-    if row["round"] == 0:
-        return ["0", row["taught_by"], "", "", "", "", "", *score]
-    heads = row["heads"].items()
-    live = ", ".join(f"{n} {_share(h['val_precision'])}" for n, h in heads)
-    counts = f"{row['selected']} of {row['pool']} (" + ", ".join(f"{n} {h['selected']}" for n, h in heads) + ")"
-    really = found = ""
-    if audit is not None:
-        parts = {"all": audit["labels"], **audit["factors"]}
-        really = ", ".join(f"{n} {_share(p['precision'])}" for n, p in parts.items())
-        found = _share(audit["labels"]["recall"])
-    agreement = "" if row["agreement"] is None else _share(row["agreement"])
-    return [str(row["round"]), counts, live, really, found, agreement, str(row["flipped"]), *score]
+def label_cells(rows: Sequence[RoundSummary]) -> Cells:
+    """Per round of pseudo-labels a row for all labels together and one per head; one row alone if there is one head."""
+    header = (
+        "round", "labels", "selected", "precision\n(val)", "precision\n(audit)", "recall\n(audit)",
+        "same as\nbefore", "class\nchanged",
+    )  # fmt: skip
+    return filled(header, [cells for row in rows for cells in _label_rows(row)])
+
+
+def _label_rows(row: RoundSummary) -> list[tuple[str, ...]]:
+    heads, audit = row.heads or {}, row.audit
+    if not heads:
+        return []
+    changed = str(row.flipped) if row.round > 1 else ""  # in round 1 there is nothing to differ from
+    images = str(row.selected)
+    whole = _audited(audit.labels if audit is not None else None)
+    if len(heads) == 1:
+        ((name, head),) = heads.items()
+        return [(str(row.round), name, images, _share(head.val_precision), *whole, _share(row.agreement), changed)]
+    lines: list[tuple[str, ...]] = [(str(row.round), "any", images, "", *whole, _share(row.agreement), changed)]
+    for name, head in heads.items():
+        lines.append(_head_row(name, head, audit.factors.get(name) if audit is not None else None))
+    return lines
+
+
+def _head_row(name: str, head: HeadSummary, audited: AuditShares | None) -> tuple[str, ...]:
+    return "", name, str(head.selected), _share(head.val_precision), *_audited(audited), "", ""
+
+
+def _audited(shares: AuditShares | None) -> tuple[str, str]:
+    return ("", "") if shares is None else (_share(shares.precision), _share(shares.recall))
+
+
+def class_table(record: SelectionRecord) -> Table:
+    """A row per class of one round: predicted, selected, and from which confidence on."""
+    header = ("head", "class", "predicted", "selected", "threshold", "threshold\nfrom")
+    rows: list[tuple[str, ...]] = []
+    for name, head in record.heads.items():
+        most = sorted(head.classes.items(), key=lambda item: -item[1].predicted)[:MANY_CLASSES]
+        shown = {label for label, _ in most}
+        for label, row in ((k, v) for k, v in head.classes.items() if k in shown):
+            limit = "" if row.threshold is None else f"{row.threshold:.3f}"
+            source = SOURCES.get(row.source, row.source)
+            rows.append((name, label, str(row.predicted), str(row.selected), limit or "none", source))
+    title = f"Round {record.round}: images selected per class"
+    if any(len(head.classes) > MANY_CLASSES for head in record.heads.values()):
+        title += f" ({MANY_CLASSES} classes that are predicted most; all are in selection.json)"
+    return terminal(filled(header, rows), title, words=2)
+
+
+def _range(interval: IntervalRecord) -> str:
+    return f"{interval.low:.3f}-{interval.high:.3f}"
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "" if value is None else f"{value:.3f}"
 
 
-def class_table(record: Row) -> Table:
-    """One line a class: predicted, believed, and from which confidence on."""
-    table = Table("", "class", "predicted", "believed", "from confidence", "bar", title=f"Round {record['round']}")
-    for name, head in record["heads"].items():
-        for number, (label, row) in enumerate(head["classes"].items()):
-            bar = "never" if row["threshold"] is None else f"{row['threshold']:.3f}"
-            first = name if number == 0 else ""
-            table.add_row(first, label, str(row["predicted"]), str(row["selected"]), bar, row["source"])
-    return table
+if __name__ == "__main__":
+    from rich.console import Console
+
+    from ssl_mask.reports import samples
+
+    print(round_markdown(samples.rounds()))
+    for table in (class_table(samples.selection()), *round_tables(samples.rounds())):
+        Console(highlight=False).print(table)

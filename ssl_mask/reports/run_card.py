@@ -93,7 +93,7 @@ def _rounds(status: RunStatus) -> list[str]:
         if best == 0
         else f"These are the weights of round {best}, the best on validation; round 0 knew {first}."
     )
-    return ["## Rounds of pseudo-labels", verdict, round_markdown([r.to_json() for r in status.rounds])]
+    return ["## Rounds of pseudo-labels", verdict, round_markdown(status.rounds)]
 
 
 def _unlabeled(status: RunStatus) -> list[str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.evaluation.metrics import Interval
 from ssl_mask.guard.provenance import Provenance
+from ssl_mask.runs.records import RoundSummary, SelectionRecord
 
 SCHEMA = LabelSchema(
     (
@@ -91,12 +92,12 @@ def pool_confidence(images: int = 2000) -> tuple[NDArray[np.float64], NDArray[np
     return confidence, confidence > 0.8
 
 
-def selection(heads: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+def selection(heads: Mapping[str, Sequence[str]] | None = None) -> SelectionRecord:
     """A `selection.json` of round 1."""
     rng = np.random.default_rng(0)
     confidence, selected = pool_confidence()
     bins = [(i + 0.5) / 15 for i in range(15)]
-    return {
+    content = {
         "round": 1, "teacher": "runs/pseudo-001/rounds/00", "rule": "precision", "masks": "factors", "pool": 2000,
         "selected": int(selected.sum()), "whole": 700, "highest_confidence": float(confidence.max()), "flipped": 0,
         "agreement": None, "validation": 612, "validation_groups": 90, "calibration_error": 0.041,
@@ -107,6 +108,7 @@ def selection(heads: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any
             for name, c in (heads or head_classes()).items()
         },
     }  # fmt: skip
+    return SelectionRecord.model_validate(content)
 
 
 def _head(predicted: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def _head(predicted: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
     return {"selected": selected, "val_share": 0.61, "val_precision": 0.953, "classes": rows}
 
 
-def rounds(last: int = 3, heads: Mapping[str, float] | None = None, *, audited: bool = True) -> list[dict[str, Any]]:
+def rounds(last: int = 3, heads: Mapping[str, float] | None = None, *, audited: bool = True) -> list[RoundSummary]:
     """A row per round: round 0 trained on labels only, and `last` rounds of pseudo-labels.
 
     Args:
@@ -132,14 +134,15 @@ def rounds(last: int = 3, heads: Mapping[str, float] | None = None, *, audited: 
     def scored(number: int) -> dict[str, Any]:
         f1, accuracy = 0.414 + 0.03 * min(number, 2), 0.67 + 0.02 * min(number, 2)
         return {
-            "round": number, "cpu_seconds": 12345.0 + number,
+            "round": number, "run": f"runs/pseudo-001/rounds/{number:02d}", "cpu_seconds": 12345.0 + number,
             "macro_f1": {"value": f1, "low": f1 - 0.04, "high": f1 + 0.05},
             "accuracy": {"value": accuracy, "low": accuracy - 0.03, "high": accuracy + 0.03},
         }  # fmt: skip
 
     rows = [{**scored(0), "taught_by": "labels only"}]
     for number in range(1, last + 1):
-        truth = {n: {"precision": p - 0.05, "recall": 0.4} for n, p in heads.items() if n != "joint"}
+        truth = {n: {"believed": 20000, "precision": p - 0.05, "recall": 0.4} for n, p in heads.items() if n != "joint"}
+        whole = {"believed": 60000, "precision": 0.735, "recall": 0.654}
         rows.append(
             {
                 **scored(number),
@@ -150,10 +153,12 @@ def rounds(last: int = 3, heads: Mapping[str, float] | None = None, *, audited: 
                 "flipped": 0 if number == 1 else 1220,
                 "rule": "precision",
                 "heads": {n: {"val_precision": p, "selected": 20000 + i} for i, (n, p) in enumerate(heads.items())},
-                "audit": {"labels": {"precision": 0.735, "recall": 0.654}, "factors": truth} if audited else None,
+                "audit": {"images": 22600, "labels": whole, "images_whole": whole, "factors": truth}
+                if audited
+                else None,
             }
         )
-    return rows
+    return [RoundSummary.model_validate(row) for row in rows]
 
 
 def comparison(*, baseline: bool = True) -> dict[str, Any]:

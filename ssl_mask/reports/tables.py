@@ -43,7 +43,9 @@ def terminal(cells: Cells, title: str, *, words: int = 1) -> Table:
         Column(escape(name), justify="left" if i < words else "right", overflow="fold")
         for i, name in enumerate(cells.header)
     ]
-    table = Table(*columns, title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        *columns, title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
     for row in cells.rows:
         table.add_row(*map(escape, row))
     return table

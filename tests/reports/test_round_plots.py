@@ -23,7 +23,7 @@ def test_a_selection_shows_each_class_with_its_threshold(classes: int, tmp_path:
     figure = draw_selection(record, *samples.pool_confidence())
     save_figure(tmp_path / "selection.svg", figure)
     bars = figure.axes[2]
-    counts = [row["selected"] for row in record["heads"]["species"]["classes"].values()]
+    counts = [row.selected for row in record.heads["species"].classes.values()]
     assert [round(p.get_width()) for p in bars.patches[classes:]] == counts
     names = [t.get_text() for t in bars.get_yticklabels()]
     assert names[0] == "species 00  (≥ 0.87)" and len(names) <= 30
