@@ -6,17 +6,19 @@ import platform
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_mask.data.augment import Augmenter
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.errors import SslMaskError
 from ssl_mask.types import Batch, Labeled, Unlabeled
+
+if TYPE_CHECKING:  # prediction reads batches too, and albumentations takes half a second to import
+    from ssl_mask.data.augment import Augmenter
 
 GRACE_SECONDS = 3.0
 

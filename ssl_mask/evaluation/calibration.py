@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 LOWEST, HIGHEST = 0.05, 20.0
 FEW = 200
@@ -21,6 +19,9 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
         logits: (n, classes) margin-free.
         labels: (n,); n = 0 gives 1.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
     if len(labels) == 0:
         return 1.0
     scores = logits.astype(np.float64)

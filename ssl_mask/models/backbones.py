@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from timm.data import resolve_model_data_config
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from ssl_mask.errors import ModelError, did_you_mean
+from ssl_mask.models.lean_timm import group_parameters, resolve_model_data_config, timm
 
 EMBEDDED = "embedded"
 LITE0 = "tf_efficientnet_lite0"

@@ -6,13 +6,14 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "torch", "torchvision", "timm", "accelerate", "albumentations", "opencv-python-headless", "pillow", "numpy",
-    "pandas", "scikit-learn", "safetensors",
+    "torch", "timm", "accelerate", "albumentations", "opencv-python-headless", "pillow", "numpy", "pandas",
+    "scikit-learn", "safetensors",
 )  # fmt: skip
 
 
@@ -37,6 +38,18 @@ def _git(root: Path, *command: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def package_versions() -> dict[str, str]:
+    """Name -> version of what results depend on. One that is not installed under that name is left out.
+
+    Such as opencv-python-headless where opencv-python has taken its place.
+    """
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def describe(device: str, processes: int, precision: str) -> dict[str, Any]:
     """A JSON-able record of where and with what a run was made."""
     import torch
@@ -44,7 +57,7 @@ def describe(device: str, processes: int, precision: str) -> dict[str, Any]:
     return {
         "sslmask": code_version(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
