@@ -11,27 +11,24 @@ So there are no locks. Two processes may decode the same picture at once; that w
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ssl_mask.data.digests import digest_file
+from ssl_mask.data.digests import DigestMemo, State, read_file
 from ssl_mask.data.images import Resize, decode, fit
+from ssl_mask.data.segments import Pixels, Segment, is_whole, npy_header
 from ssl_mask.errors import ImageError, StorageError
-
-Pixels = NDArray[np.uint8]
 
 _IMAGES_PER_SEGMENT = 4096  # what a killed fill can lose
 _STALE_SECONDS = 24 * 3600
@@ -98,7 +95,7 @@ class ImageCache:
         self.resize: Resize = resize
         self._segments: set[Path] = set()
         self._places: dict[bytes, tuple[Path, int]] = {}  # digest -> segment and row
-        self._start = len(_header(0, size))
+        self._start = len(npy_header(0, size))
         self._find_segments()
 
     def missing(self, digests: Sequence[str]) -> list[int]:
@@ -128,38 +125,71 @@ class ImageCache:
         *,
         max_pixels: int,
         threads: int,
+        memo: DigestMemo | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_bad: Callable[[int, ImageError], None] | None = None,
-    ) -> None:
-        """Decodes what is missing and adds it; `on_progress(done, total)` counts the missing positions.
+    ) -> list[str]:
+        """Decode what is missing and add it. Each file is read once: its digest and its pixels are of the same bytes.
 
-        A bad image, or one whose file no longer has its digest, raises ImageError, or is given to `on_bad(position,
-        error)` and skipped. What was decoded before an error is kept. Raises StorageError when the disk refuses.
+        Args:
+            digests: of each file; "" where it is not known yet.
+            memo: told the digests that were not known.
+            on_progress: told (done, total) of the files that have to be read.
+            on_bad: told (position, error) of a bad image, or of one whose file no longer has its digest, which is then
+                skipped; not given: it raises. What was decoded before an error is kept.
+
+        Returns:
+            All digests; "" for a file that cannot be read.
+
+        Raises:
+            ImageError: see `on_bad`. StorageError: the disk refuses.
         """
+        digests = list(digests)
         self._find_segments()
         self._remove_leftovers()
         todo = self.missing(digests)
-        source = DecodedImages(paths, self.size, self.resize, max_pixels)
+        read = partial(self._read_new, paths, tuple(digests), max_pixels)
+        if on_progress and todo:
+            on_progress(0, len(todo))
         # Not the generator's own: one that is left after an error would end its threads when the garbage is collected,
         # in whatever thread that is, and a thread that waits for itself waits for ever.
         with ThreadPoolExecutor(threads) as pool:
-            results = enumerate(_decode_ahead(pool, todo, source, digests, at_most=2 * threads), start=1)
+            results = enumerate(_read_ahead(pool, todo, read, at_most=2 * threads), start=1)
             done = 0
             while done < len(todo):
-                with _Segment(self.folder, self.size) as segment:
+                with Segment(self.folder, self.size) as segment:
                     for done, (position, future) in results:
-                        result = future.result()
-                        if not isinstance(result, ImageError):
-                            segment.add(digests[position], result)
-                        elif on_bad:
-                            on_bad(position, result)
-                        else:
-                            raise result
+                        new = future.result()
+                        digests[position] = new.digest or digests[position]
+                        if memo:
+                            memo.note(paths[position], new.digest, new.state)
+                        if new.pixels is not None:
+                            segment.add(new.digest, new.pixels)
+                        if new.error is not None:
+                            if on_bad is None:
+                                raise new.error
+                            on_bad(position, new.error)
                         if on_progress:
                             on_progress(done, len(todo))
                         if len(segment.digests) == _IMAGES_PER_SEGMENT:
                             break
                 self._find_segments()
+        return digests
+
+    def _read_new(self, paths: Sequence[Path], digests: Sequence[str], max_pixels: int, position: int) -> _New:
+        """One file, read and hashed, and decoded unless its picture is here. Raises nothing for a bad image."""
+        path, digest, state = paths[position], "", None
+        try:
+            content, digest, state = read_file(path)
+            if digests[position] and digest != digests[position]:
+                digest, state = "", None
+                raise ImageError(f"{path}: not the same file as when its digest was taken")
+            if bytes.fromhex(digest) in self._places:
+                return _New(digest, state, None, None)
+            pixels = fit(decode(path, content, max_pixels=max_pixels), self.size, self.resize)
+        except ImageError as error:
+            return _New(digest, state, None, error)
+        return _New(digest, state, pixels, None)
 
     def _find_segments(self) -> None:
         """Adds the segments that appeared since the last look. One that does not fit its index is ignored."""
@@ -170,7 +200,7 @@ class ImageCache:
             self._segments.add(path)
             with suppress(OSError, ValueError, TypeError):
                 digests = [bytes.fromhex(digest) for digest in json.loads(index.read_bytes())]
-                if _is_whole(path, len(digests), self.size):
+                if is_whole(path, len(digests), self.size):
                     self._places.update((digest, (path, row)) for row, digest in enumerate(digests))
 
     def _remove_leftovers(self) -> None:
@@ -181,90 +211,27 @@ class ImageCache:
                     path.unlink()
 
 
-def _decode_ahead(
-    pool: ThreadPoolExecutor, todo: Sequence[int], source: DecodedImages, digests: Sequence[str], *, at_most: int
-) -> Iterator[tuple[int, Future[Pixels | ImageError]]]:
-    """Each position with its picture or what is wrong with it, in order, `at_most` so many in memory."""
+class _New(NamedTuple):
+    """A file that was read."""
 
-    def decoded(position: int) -> Pixels | ImageError:
-        try:
-            pixels = source.read(position)
-            # After decoding, and never from a memo: a wrong picture in here would be wrong for every later run.
-            if digest_file(source.paths[position]) != digests[position]:
-                raise ImageError(f"{source.paths[position]}: not the same file as when its digest was taken")
-        except ImageError as error:
-            return error
-        return pixels
+    digest: str
+    """"" where it could not be read."""
+    state: State | None
+    pixels: Pixels | None
+    """None: they are here already, or there is an error."""
+    error: ImageError | None
 
-    waiting: deque[tuple[int, Future[Pixels | ImageError]]] = deque()
+
+def _read_ahead(
+    pool: ThreadPoolExecutor, todo: Sequence[int], read: Callable[[int], _New], *, at_most: int
+) -> Iterator[tuple[int, Future[_New]]]:
+    """Each position with what was read there, in order, `at_most` so many in memory."""
+    waiting: deque[tuple[int, Future[_New]]] = deque()
     for position in todo:
-        waiting.append((position, pool.submit(decoded, position)))
+        waiting.append((position, pool.submit(read, position)))
         if len(waiting) == at_most:
             yield waiting.popleft()
     yield from waiting
-
-
-class _Segment:
-    """A segment being written. Leaving the `with` block publishes its whole rows, also after an error."""
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self.digests: dict[str, None] = {}  # an ordered set
-        self._size = size
-        self._path = folder / f"{uuid.uuid4().hex}.npy"
-        self._unfinished = self._path.with_suffix(".tmp")
-        with _writing_in(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = self._unfinished.open("wb")
-            self._file.write(_header(0, size))
-
-    def add(self, digest: str, pixels: Pixels) -> None:
-        if digest not in self.digests:
-            with _writing_in(self._path.parent):
-                self._file.write(pixels.data)
-            self.digests[digest] = None
-
-    def __enter__(self) -> _Segment:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        header = _header(len(self.digests), self._size)
-        try:
-            with _writing_in(self._path.parent):
-                with self._file as file:
-                    file.seek(0)
-                    file.write(header)
-                    file.truncate(len(header) + len(self.digests) * self._size * self._size * 3)
-                    os.fsync(file.fileno())  # else a power cut could leave an index beside a file of zeros
-                if self.digests:
-                    self._unfinished.rename(self._path)
-                    self._unfinished.write_text(json.dumps(list(self.digests)), encoding="ascii")
-                    self._unfinished.rename(self._path.with_suffix(".json"))
-        finally:
-            self._unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing_in(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        hint = "Free some space, or set `data.cache` to another folder or to `off`."
-        raise StorageError(f"{folder}: cannot write the image cache ({error.strerror})", hint=hint) from error
-
-
-def _header(count: int, size: int) -> bytes:
-    """What a .npy file of `count` pictures begins with. Its length does not depend on `count`: numpy leaves room."""
-    header = io.BytesIO()
-    shape = (count, size, size, 3)
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    return header.getvalue()
-
-
-def _is_whole(path: Path, count: int, size: int) -> bool:
-    header = _header(count, size)
-    with path.open("rb") as file:
-        length = os.fstat(file.fileno()).st_size
-        return length == len(header) + count * size * size * 3 and file.read(len(header)) == header
 
 
 def default_cache_folder() -> Path:

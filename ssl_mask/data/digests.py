@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from ssl_mask.data.images import open_regular
 from ssl_mask.errors import ImageError
@@ -25,56 +26,108 @@ State = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 _MEMO_NAME = "digests-v1.txt"
 _RACY_NS = 2_000_000_000  # a file changed within a clock tick of being read may change again unseen (git's "racy")
 _FILES_PER_APPEND = 4096  # what a kill can lose
+_LARGEST = 2**30  # bytes; no image that is trained on comes near, and what is read is held in memory
 
 
-def digest_file(path: Path) -> str:
-    """SHA-256 of the file's bytes as 64 hex digits. Raises ImageError as `digest_files` does."""
-    return _read(path)[0]
+class FileRead(NamedTuple):
+    """A file read once: whatever is made of it is made of these bytes."""
+
+    content: bytes
+    digest: str
+    """SHA-256 of `content` as 64 hex digits."""
+    state: State | None
+    """None: the file changed while it was read, or so shortly before that it may change again unseen."""
 
 
-def digest_files(paths: Sequence[Path], memo: Path | None, *, threads: int = 4) -> list[str]:
-    """SHA-256 of each file's bytes as 64 hex digits, in order; `memo` is a folder, or None to read every file.
+def read_file(path: Path) -> FileRead:
+    """The bytes of an image file and their digest.
 
-    Raises ImageError naming the first file that is missing, unreadable or not a regular file.
+    Raises:
+        ImageError: it is missing, unreadable, not a regular file, or larger than 1 GiB.
     """
-    known = _load(memo / _MEMO_NAME) if memo else {}
-    digests: list[str] = []
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(paths), _FILES_PER_APPEND):
-            part = paths[start : start + _FILES_PER_APPEND]
-            try:
-                results = list(pool.map(lambda path: _recall(path, known), part))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-            digests += [digest for digest, _ in results]
-            if memo:
-                _append(memo / _MEMO_NAME, [line for _, line in results if line])
-    return digests
-
-
-def _recall(path: Path, known: dict[str, tuple[State, str]]) -> tuple[str, str]:
-    """The digest, and the line to memoise: empty when it is known already or not safe to remember."""
-    name = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links and costs ten times as much
-    with contextlib.suppress(OSError, ValueError):
-        if name in known and known[name][0] == _state(path.stat()):
-            return known[name][1], ""
     started = time.time_ns()
-    digest, state = _read(path)
-    is_safe = state is not None and max(state[1], state[2]) < started - _RACY_NS
-    return digest, _line(name, state, digest) if state is not None and is_safe else ""
-
-
-def _read(path: Path) -> tuple[str, State | None]:
-    """Digest and state of a file; the state is None when the file changed while it was read."""
     with open_regular(path) as file:
         try:
             before = _state(os.fstat(file.fileno()))
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if before[0] > _LARGEST:
+                raise ImageError(f"{path}: {before[0] / 2**30:.1f} GiB, more than any image has")
+            content = file.read()
             after = _state(os.fstat(file.fileno()))
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
-    return digest, after if before == after else None
+    is_safe = before == after and max(after[1], after[2]) < started - _RACY_NS
+    return FileRead(content, hashlib.sha256(content).hexdigest(), after if is_safe else None)
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of the file's bytes as 64 hex digits. Raises ImageError as `read_file` does."""
+    return read_file(path).digest
+
+
+def digest_files(paths: Sequence[Path], folder: Path | None, *, threads: int = 4) -> list[str]:
+    """SHA-256 of each file's bytes as 64 hex digits, in order; the memo is in `folder`, None reads every file.
+
+    Raises ImageError naming the first file that cannot be read.
+    """
+
+    def digest(path: Path) -> tuple[str, State | None]:
+        known = memo.recall(path)
+        return (known, None) if known else read_file(path)[1:]
+
+    digests: list[str] = []
+    with DigestMemo(folder) as memo, ThreadPoolExecutor(threads) as pool:
+        try:
+            for path, (found, state) in zip(paths, pool.map(digest, paths), strict=True):
+                memo.note(path, found, state)
+                digests.append(found)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return digests
+
+
+class DigestMemo:
+    """The digests of files that have not changed since they were read. Leaving the `with` block keeps what was noted.
+
+    Args:
+        folder: where the memo is; None remembers nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / _MEMO_NAME if folder else None
+        self._known = _load(self._path) if self._path else {}
+        self._lines: list[str] = []
+
+    def recall(self, path: Path) -> str:
+        """The file's digest, or "" where it has to be read. Never raises."""
+        with contextlib.suppress(OSError, ValueError):
+            name = _name(path)
+            if name in self._known and self._known[name][0] == _state(path.stat()):
+                return self._known[name][1]
+        return ""
+
+    def note(self, path: Path, digest: str, state: State | None) -> None:
+        """Remember what `read_file` found; without a state there is nothing to remember."""
+        if state is not None and self._path is not None:
+            self._lines.append(_line(_name(path), state, digest))
+            if len(self._lines) == _FILES_PER_APPEND:
+                self.save()
+
+    def save(self) -> None:
+        """Append what was noted since the last time."""
+        if self._path is not None:
+            _append(self._path, self._lines)
+        self._lines = []
+
+    def __enter__(self) -> DigestMemo:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
+
+
+def _name(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links and costs ten times as much
 
 
 def _state(status: os.stat_result) -> State:

@@ -11,7 +11,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterator
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -100,13 +100,19 @@ def open_regular(path: Path) -> BufferedReader:
         raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def decode(path: Path, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
+def decode(path: Path, content: bytes | None = None, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
     """The picture as a person sees it: (H, W, 3) RGB, upright, transparent parts on white, the first frame only.
 
-    16-bit values lose their low byte. Raises ImageError when the file is missing, not a regular file, empty, not an
-    image of a known format, damaged, or has more than `max_pixels` pixels; the last is read off the header.
+    16-bit values lose their low byte.
+
+    Args:
+        content: the file's bytes, where they have been read; None reads them.
+
+    Raises:
+        ImageError: the file is missing, not a regular file, empty, not an image of a known format, damaged, or has more
+            than `max_pixels` pixels; the last is read off the header.
     """
-    with open_regular(path) as file:
+    with open_regular(path) if content is None else BytesIO(content) as file:
         _quieten_pil()
         try:
             image = _open(file)

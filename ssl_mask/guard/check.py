@@ -65,7 +65,9 @@ def check(
             if known and pool.name in known:
                 prints[pool.name] = known[pool.name].at(order)
             else:
-                prints[pool.name] = read([pool.root / pool.paths[i] for i in order], on_progress=tell)
+                files = [pool.root / pool.paths[i] for i in order]
+                digests = [pool.digests[i] for i in order] if pool.digests else ()
+                prints[pool.name] = read(files, digests=digests, on_progress=tell)
         records.append(_record(pool, order, prints[pool.name]))
     compare = partial(match, cache=cache, processes=processes)
     pairs = tuple(_pairs(records, prints, compare, counting))

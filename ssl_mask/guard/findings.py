@@ -43,6 +43,8 @@ class Pool:
     """Class name of each image; "" unknown."""
     group_source: str = ""
     """Where the groups come from, in words; "" none."""
+    digests: tuple[str, ...] = ()
+    """SHA-256 of each file, "" unknown; empty where nobody has read them yet."""
 
 
 class File(NamedTuple):

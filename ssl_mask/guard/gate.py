@@ -141,7 +141,7 @@ def read_prints(config: RunConfig, pools: list[Pool], console: Console) -> dict[
     for pool in pools:
         with console.counting(f"Fingerprints of {pool.name}") as tell:
             found[pool.name] = fingerprint(
-                [pool.root / p for p in pool.paths], cache=cache, processes=processes(),
+                [pool.root / p for p in pool.paths], digests=pool.digests, cache=cache, processes=processes(),
                 max_pixels=config.data.max_pixels, on_progress=tell,
             )  # fmt: skip
     return found

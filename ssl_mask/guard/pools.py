@@ -26,6 +26,7 @@ def pool_of(manifest: Manifest, role: Role, *, name: str = "", base: Path | None
         paths=tuple((prefix / r.path).as_posix() for r in manifest.rows),
         groups=tuple(r.group if manifest.grouped else "" for r in manifest.rows),
         labels=tuple(_label(manifest, r) for r in manifest.rows),
+        digests=tuple(r.digest for r in manifest.rows),
         group_source=f"the {manifest.layout} layout" if manifest.grouped and any(manifest.groups) else "",
     )
 

@@ -54,9 +54,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were really decoded."""
     seen: list[Path] = []
 
-    def counted(path: Path, *, max_pixels: int) -> object:
+    def counted(path: Path, content: bytes | None = None, *, max_pixels: int) -> object:
         seen.append(path)
-        return decode(path, max_pixels=max_pixels)
+        return decode(path, content, max_pixels=max_pixels)
 
     monkeypatch.setattr(module, "decode", counted)
     return seen
@@ -93,8 +93,25 @@ def test_every_picture_is_decoded_once(tmp_path: Path, decoded: list[Path]) -> N
     cache = filled(tmp_path / "c", paths, digests, on_progress=lambda *at: progress.append(at))
     filled(tmp_path / "c", paths, digests)
     assert sorted(decoded) == sorted(paths)
-    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert progress == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
     assert cache.missing(["00" * 32, digests[0]]) == [0]
+
+
+def test_digests_that_nobody_knows_are_found_while_filling(tmp_path: Path, decoded: list[Path]) -> None:
+    paths, digests = images(tmp_path / "i")
+    paths[3].write_text("no image")
+    digests[3] = digest_file(paths[3])
+    paths[5].unlink()
+    filled(tmp_path / "c", paths[:2], digests[:2])
+    bad: dict[int, str] = {}
+    cache = ImageCache(tmp_path / "c", SIZE, "crop")
+    found = cache.fill(
+        paths, [""] * 10, max_pixels=10_000, threads=2, on_bad=lambda i, error: bad.update({i: error.problem})
+    )
+    assert found == [*digests[:5], "", *digests[6:]] and bad.keys() == {3, 5}
+    assert sorted(decoded) == sorted(path for path in paths if path != paths[5])  # the first two once, not again
+    good = [i for i in range(10) if i not in bad]
+    check(cache, [paths[i] for i in good], [digests[i] for i in good])
 
 
 def test_the_same_picture_twice_is_kept_once(tmp_path: Path) -> None:
@@ -376,13 +393,15 @@ def test_a_slow_reader_does_not_pile_pictures_up(tmp_path: Path, monkeypatch: py
     paths, digests = images(tmp_path / "i", 40)
     ahead, lock, most = [0], threading.Lock(), [0]
 
-    def counted(path: Path, *, max_pixels: int) -> object:
+    def counted(path: Path, content: bytes | None = None, *, max_pixels: int) -> object:
         with lock:
             ahead[0] += 1
             most[0] = max(most[0], ahead[0])
-        return decode(path, max_pixels=max_pixels)
+        return decode(path, content, max_pixels=max_pixels)
 
-    def written(*_: int) -> None:
+    def written(done: int, _: int) -> None:
+        if done == 0:
+            return
         time.sleep(0.002)
         with lock:
             ahead[0] -= 1

@@ -32,13 +32,13 @@ def by_hand(paths: list[Path]) -> list[str]:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were really read."""
     seen: list[Path] = []
-    real = digests._read
+    real = digests.read_file
 
     def counted(path: Path) -> object:
         seen.append(path)
         return real(path)
 
-    monkeypatch.setattr(digests, "_read", counted)
+    monkeypatch.setattr(digests, "read_file", counted)
     return seen
 
 
@@ -90,7 +90,7 @@ def test_a_file_written_just_now_is_not_memoised(tmp_path: Path, reads: list[Pat
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_torn_memo_is_ignored_and_mended(tmp_path: Path, reads: list[Path]) -> None:
+def test_a_torn_memo_is_ignored_and_completed(tmp_path: Path, reads: list[Path]) -> None:
     """Cut at every length of its last line, as a kill in the middle of a write leaves it."""
     paths = files(tmp_path / "i", 4)
     digest_files(paths, tmp_path / "m")
@@ -146,3 +146,10 @@ def test_what_cannot_be_read_is_named_at_once(tmp_path: Path, name: str) -> None
     with pytest.raises(ImageError, match=name):
         digest_files([*paths, tmp_path / name, *paths], tmp_path / "m")
     assert time.monotonic() - started < 2
+
+
+def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "sparse.jpg").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ImageError, match=r"sparse\.jpg: 1024\.0 GiB"):
+        digest_file(tmp_path / "sparse.jpg")

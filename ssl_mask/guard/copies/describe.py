@@ -1,4 +1,4 @@
-"""What the guard keeps of one image: a digest of its pixels, PDQ, HOG and a small grey picture. One decode each."""
+"""What the guard keeps of one image: a digest of its pixels, PDQ, HOG and a small grey picture. One read each."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.digests import digest_file
+from ssl_mask.data.digests import State, read_file
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import ImageError
 from ssl_mask.guard.copies.hog import hogs
 from ssl_mask.guard.copies.pdq import coefficients, hashes
-from ssl_mask.guard.copies.store import RECORD, Records
+from ssl_mask.guard.copies.store import RECORD, Records, held
 from ssl_mask.guard.copies.verification import SIDE
 
 
@@ -25,34 +25,58 @@ class Task(NamedTuple):
 
     paths: Sequence[Path]
     digests: Sequence[str]
+    """"" where it is not known yet."""
     max_pixels: int
+    stored: tuple[Path, ...] = ()
+    """Segments of the store: what they hold is hashed and not decoded."""
 
 
-def describe(task: Task) -> tuple[Records, list[str]]:
-    """A record for each image, and why it is empty: "" where it is not. Raises nothing for a bad image."""
+class Described(NamedTuple):
+    """One file."""
+
+    digest: str
+    """"" where it could not be read."""
+    state: State | None
+    why: str
+    """Why it is no readable image; "" where it is one."""
+    is_stored: bool
+    """The store has its record already, so there is none here."""
+
+
+def describe(task: Task) -> tuple[Records, list[Described]]:
+    """A record for each image, empty where there is nothing to keep. Raises nothing for a bad image."""
     records = np.zeros(len(task.paths), RECORD)
     spectra = np.zeros((len(task.paths), 16, 16), np.float32)
-    reasons = [""] * len(task.paths)
-    for row, (path, digest) in enumerate(zip(task.paths, task.digests, strict=True)):
+    found = []
+    for row, (path, known) in enumerate(zip(task.paths, task.digests, strict=True)):
+        digest, state, why, is_stored = "", None, "", False
         try:
-            picture = decode(path, max_pixels=task.max_pixels)
-            # After decoding: what is remembered under this digest must be of these bytes.
-            if digest_file(path) != digest:
+            content, digest, state = read_file(path)
+            if known not in {"", digest}:
                 raise ImageError("it was changed while it was being read")
+            is_stored = digest in held(task.stored)
+            if not is_stored:
+                # Of these bytes, not of the file: what is remembered under this digest must be of what was hashed.
+                picture = decode(path, content, max_pixels=task.max_pixels)
+                spectra[row] = _fill(records[row : row + 1], digest, picture)
         except ImageError as error:
-            reasons[row] = reason(path, error)
-            continue
-        grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
-        records["digest"][row] = np.frombuffer(bytes.fromhex(digest), np.uint8)
-        records["pixels"][row] = np.frombuffer(pixel_digest(picture), np.uint8)
-        records["thumb"][row] = fit(grey, SIDE, "squash")
-        spectra[row] = coefficients(grey)
+            why = _reason(path, error)
+        found.append(Described(digest, state, why, is_stored))
     records["pdq"] = hashes(spectra)
     records["hog"] = hogs(records["thumb"])
-    return records, reasons
+    return records, found
 
 
-def pixel_digest(picture: NDArray[np.uint8]) -> bytes:
+def _fill(record: Records, digest: str, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Write what is made of one picture alone; returns its (16, 16) DCT coefficients, of which PDQ is made."""
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+    record["digest"] = np.frombuffer(bytes.fromhex(digest), np.uint8)
+    record["pixels"] = np.frombuffer(_pixel_digest(picture), np.uint8)
+    record["thumb"] = fit(grey, SIDE, "squash")
+    return coefficients(grey)
+
+
+def _pixel_digest(picture: NDArray[np.uint8]) -> bytes:
     """SHA-256 of shape and pixels of the decoded picture: RGB, upright, so that its container and mode do not count."""
     height, width = picture.shape[:2]
     digest = hashlib.sha256(f"RGB {height} {width} ".encode())
@@ -60,6 +84,6 @@ def pixel_digest(picture: NDArray[np.uint8]) -> bytes:
     return digest.digest()
 
 
-def reason(path: Path, error: ImageError) -> str:
+def _reason(path: Path, error: ImageError) -> str:
     """The error without the file's name, which the caller knows and which may not be printable."""
     return error.problem.removeprefix(f"{path}: ")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.digests import digest_file, digest_files
-from ssl_mask.data.images import open_regular
-from ssl_mask.errors import ImageError
+from ssl_mask.data.digests import DigestMemo
 from ssl_mask.guard.copies import store
-from ssl_mask.guard.copies.describe import Task, describe, reason
+from ssl_mask.guard.copies.describe import Described, Task, describe
 from ssl_mask.guard.copies.memory import release, zeros
 from ssl_mask.guard.copies.store import RECORD, Records
 from ssl_mask.guard.copies.workers import spread
@@ -73,89 +70,100 @@ def fingerprint(
     files: Sequence[Path],
     *,
     cache: Path | None,
+    digests: Sequence[str] = (),
     processes: int = 1,
     max_pixels: int = 50_000_000,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Fingerprints:
-    """Read and decode each image once; with a cache, once for ever.
+    """Read each image once; with a cache, once for ever.
 
     Args:
         cache: the project's cache folder, or None to keep nothing.
+        digests: SHA-256 of each file, or "", where they are known already; a file with other bytes is unreadable then.
         max_pixels: larger pictures are unreadable.
-        on_progress: told (done, total) of the pictures that have to be decoded.
+        on_progress: told (done, total) of the files that have to be read, (0, total) before the first.
 
     Raises:
         StorageError: the cache cannot be written. A bad image raises nothing; it is listed in `unreadable`.
     """
     folder = cache / FOLDER / "images" if cache else None
-    digests, unreadable = _digests(files, cache)
-    columns = _blank(len(files), cache)
-    known: set[str] = {""}
-    if folder:
-        for positions, records in store.recall(folder, digests):
-            _put(columns, positions, records)
-            known.update(digests[position] for position in positions)
-    places: dict[str, list[int]] = {}
-    for position, digest in enumerate(digests):
-        if digest not in known:
-            places.setdefault(digest, []).append(position)
-    for done, (digest, record, why) in enumerate(_described(files, places, folder, processes, max_pixels), start=1):
-        if why:
-            unreadable.update(dict.fromkeys(places[digest], why))
-        else:
-            _put(columns, np.array(places[digest]), np.repeat(record, len(places[digest])))
-        if on_progress:
-            on_progress(done, len(places))
-    pixels = [bytes(row).hex() for row in columns["pixels"]]
-    for position in unreadable:
-        digests[position] = pixels[position] = ""
-    unreadable = dict(sorted(unreadable.items()))
-    return Fingerprints(tuple(digests), tuple(pixels), columns["pdq"], columns["hog"], columns["thumb"], unreadable)
+    with DigestMemo(cache) as memo:
+        known = [digest or memo.recall(path) for digest, path in zip(digests or [""] * len(files), files, strict=True)]
+        table = _Table(known, _blank(len(files), cache), {})
+        groups = table.recall(folder, range(len(files)))
+        stored = store.segments(folder) if folder and not all(known) else ()
+        if on_progress and groups:
+            on_progress(0, len(groups))
+        in_store: list[int] = []
+        for done, (positions, record, found) in enumerate(
+            _described(files, known, groups, stored, folder, processes, max_pixels), start=1
+        ):
+            memo.note(files[positions[0]], found.digest, found.state)
+            in_store += table.take(positions, record, found)
+            if on_progress:
+                on_progress(done, len(groups))
+    lost = table.recall(folder, in_store)  # somebody emptied the store meanwhile
+    for positions, record, found in _described(files, known, lost, (), folder, processes, max_pixels):
+        table.take(positions, record, found)
+    return table.fingerprints()
 
 
-def _digests(files: Sequence[Path], memo: Path | None) -> tuple[list[str], dict[int, str]]:
-    """The digest of each file, "" where it cannot be read, and why."""
-    with suppress(ImageError):
-        return digest_files(files, memo), {}
-    unreadable: dict[int, str] = {}
-    for position, path in enumerate(files):
-        try:
-            open_regular(path).close()
-        except ImageError as error:
-            unreadable[position] = reason(path, error)
-    digests = [""] * len(files)
-    readable = [position for position in range(len(files)) if position not in unreadable]
-    try:
-        found = digest_files([files[position] for position in readable], memo)
-    except ImageError:  # a damaged disk, or a file that was there a moment ago: each alone
-        found = [_digest_or_reason(files[position], position, unreadable) for position in readable]
-    for position, digest in zip(readable, found, strict=True):
-        digests[position] = digest
-    return digests, unreadable
+@dataclass(frozen=True)
+class _Table:
+    """What is known of each file so far."""
 
+    digests: list[str]
+    columns: dict[str, NDArray[Any]]
+    unreadable: dict[int, str]
 
-def _digest_or_reason(path: Path, position: int, unreadable: dict[int, str]) -> str:
-    try:
-        return digest_file(path)
-    except ImageError as error:
-        unreadable[position] = reason(path, error)
-        return ""
+    def recall(self, folder: Path | None, positions: Sequence[int]) -> list[list[int]]:
+        """Fill in what the store holds of these files; returns the others, those of one digest together."""
+        rest = dict.fromkeys(positions)
+        if folder:
+            for places, records in store.recall(folder, [self.digests[position] for position in positions]):
+                found = np.asarray(positions, np.int64)[places]
+                _put(self.columns, found, records)
+                for position in found.tolist():
+                    del rest[position]
+        groups: dict[str | int, list[int]] = {}
+        for position in rest:
+            groups.setdefault(self.digests[position] or position, []).append(position)
+        return list(groups.values())
+
+    def take(self, positions: list[int], record: Records, found: Described) -> list[int]:
+        """Fill in what was read of some equal files; returns them where the store holds their record."""
+        for position in positions:
+            self.digests[position] = found.digest
+        if found.why:
+            self.unreadable.update(dict.fromkeys(positions, found.why))
+        elif not found.is_stored:
+            _put(self.columns, np.array(positions), np.repeat(record, len(positions)))
+        return positions if found.is_stored else []
+
+    def fingerprints(self) -> Fingerprints:
+        pixels = [bytes(row).hex() for row in self.columns["pixels"]]
+        for position in self.unreadable:
+            self.digests[position] = pixels[position] = ""
+        pdq, hog, thumbs = (self.columns[name] for name in ("pdq", "hog", "thumb"))
+        unreadable = dict(sorted(self.unreadable.items()))
+        return Fingerprints(tuple(self.digests), tuple(pixels), pdq, hog, thumbs, unreadable)
 
 
 def _described(
-    files: Sequence[Path], places: dict[str, list[int]], folder: Path | None, processes: int, max_pixels: int
-) -> Iterable[tuple[str, Records, str]]:
-    """(digest, record, reason) of each of `places`, in order; what is readable is stored."""
-    digests = list(places)
-    tasks = []
-    for start in range(0, len(digests), _IMAGES_PER_TASK):
-        part = digests[start : start + _IMAGES_PER_TASK]
-        tasks.append(Task([files[places[digest][0]] for digest in part], part, max_pixels))
+    files: Sequence[Path], digests: Sequence[str], groups: Sequence[list[int]], stored: tuple[Path, ...],
+    folder: Path | None, processes: int, max_pixels: int,
+) -> Iterator[tuple[list[int], Records, Described]]:  # fmt: skip
+    """The first file of each group described, in order; what is new is stored in `folder`."""
+    parts = [groups[start : start + _IMAGES_PER_TASK] for start in range(0, len(groups), _IMAGES_PER_TASK)]
+    tasks = [
+        Task([files[group[0]] for group in part], [digests[group[0]] for group in part], max_pixels, stored)
+        for part in parts
+    ]
     kept: list[Records] = []
     try:
-        for task, (records, reasons) in zip(tasks, spread(describe, tasks, min(processes, len(tasks))), strict=True):
-            kept.append(records[[not why for why in reasons]])
-            yield from zip(task.digests, records[:, None], reasons, strict=True)
+        for part, (records, found) in zip(parts, spread(describe, tasks, min(processes, len(tasks))), strict=True):
+            kept.append(records[[not each.why and not each.is_stored for each in found]])
+            yield from zip(part, records[:, None], found, strict=True)
             if len(kept) * _IMAGES_PER_TASK >= _IMAGES_PER_SEGMENT:
                 _store(folder, kept)
     finally:
@@ -164,7 +172,10 @@ def _described(
 
 def _store(folder: Path | None, kept: list[Records]) -> None:
     if folder and kept:
-        store.add(folder, np.concatenate(kept))
+        records = np.concatenate(kept)
+        # Equal files whose digest nobody knew are described each; the store holds one.
+        _, first = np.unique(records["digest"], axis=0, return_index=True)
+        store.add(folder, records[np.sort(first)])
     kept.clear()
 
 

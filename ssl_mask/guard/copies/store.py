@@ -16,6 +16,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def recall(folder: Path, digests: Sequence[str]) -> Iterator[tuple[NDArray[np.in
     wanted: dict[str, list[int]] = {}
     for position, digest in enumerate(digests):
         wanted.setdefault(digest, []).append(position)
-    for index in sorted(folder.glob("*.json")):
+    for index in segments(folder):
         with suppress(OSError, ValueError, TypeError, IndexError):  # deleted or damaged is as good as absent
             held = [(row, digest) for row, digest in enumerate(json.loads(index.read_bytes())) if digest in wanted]
             records = _rows(index.with_suffix(".npy"), [row for row, _ in held])
@@ -58,6 +59,21 @@ def recall(folder: Path, digests: Sequence[str]) -> Iterator[tuple[NDArray[np.in
             positions = [wanted.pop(digest) for _, digest in held]
             repeated = np.repeat(np.arange(len(held)), [len(p) for p in positions])
             yield np.array([p for several in positions for p in several], np.int64), records[repeated]
+
+
+def segments(folder: Path) -> tuple[Path, ...]:
+    """The indices of the segments that are there now."""
+    return tuple(sorted(folder.glob("*.json")))
+
+
+@lru_cache(maxsize=1)
+def held(indices: tuple[Path, ...]) -> frozenset[str]:
+    """The digests that these segments hold."""
+    found: set[str] = set()
+    for index in indices:
+        with suppress(OSError, ValueError, TypeError):
+            found.update(json.loads(index.read_bytes()))
+    return frozenset(found)
 
 
 def save_table(path: Path, table: NDArray[np.void]) -> None:
