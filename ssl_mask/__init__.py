@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
     from ssl_mask.workflows.train import train as train
-    from ssl_mask.workflows.train import uda as uda
+    from ssl_mask.workflows.uda import uda as uda
 
 _HOME = {
     "RunConfig": "ssl_mask.config",
@@ -30,7 +30,7 @@ _HOME = {
     "load_run": "ssl_mask.runs.run",
     "pseudo": "ssl_mask.workflows.pseudo",
     "train": "ssl_mask.workflows.train",
-    "uda": "ssl_mask.workflows.train",
+    "uda": "ssl_mask.workflows.uda",
     "audit": "ssl_mask.workflows.audit",
     "compare": "ssl_mask.workflows.compare",
     "predict": "ssl_mask.workflows.predict",

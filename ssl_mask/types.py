@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HeadTensors = Mapping[str, Tensor]
-"""(n, classes) a head."""
+"""(n, classes) per head."""
 
 
 class Labeled(NamedTuple):
@@ -22,10 +22,10 @@ class Labeled(NamedTuple):
     weights: Tensor | None = None
     """(n, heads) factors of the loss, 0 where a label is not known; None: all 1."""
     targets: Mapping[str, Tensor] | None = None
-    """(n, classes) a head: probabilities to train towards; None: the labels."""
+    """(n, classes) per head: probabilities to train towards; None: the labels."""
 
     def joined(self, other: Labeled) -> Labeled:
-        """Both, one after the other. A loss averaged over all of them is the sum of the two sides' own averages.
+        """Both, one after the other. A loss averaged over all of them is the sum of the two parts' own averages.
 
         Args:
             other: has weights; without targets its labels count.
@@ -100,15 +100,34 @@ class Losses(NamedTuple):
         return sum(self.terms.values())  # type: ignore[return-value]
 
 
+class Evaluated(NamedTuple):
+    """What an algorithm is told of an evaluation on validation images."""
+
+    temperatures: Mapping[str, float]
+    """Fitted, per head."""
+    logits: HeadTensors
+    """Margin-free, of the algorithm's `teacher_weights`; on its device."""
+    labels: Mapping[str, Tensor]
+    """(n,) true classes per head, and `joint`; on the CPU."""
+
+
 class Algorithm(ABC):
     """What is minimised. Some algorithms learn more than weights (thresholds, temperatures): that is their state."""
+
+    teacher_weights: str = "live"
+    """Whose evaluation `evaluated` wants: that of the `live` weights, or of their average (`ema`)."""
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
         """Losses of one batch; `progress` is the share of training done, in [0, 1]."""
 
-    def calibrate(self, temperatures: Mapping[str, float]) -> None:  # noqa: B027 - most have no use for it
-        """Told the heads' temperatures after each evaluation."""
+    def evaluated(self, validation: Evaluated) -> dict[str, dict[str, float]]:  # noqa: ARG002
+        """Told of each evaluation; returns what is logged of it. Most algorithms have no use for it."""
+        return {}
+
+    def warnings(self, recent: Sequence[Mapping[str, Sequence[float]]]) -> list[str]:  # noqa: ARG002
+        """What the user should know, each once, from the logged `stats` of the last fifth of the steps so far."""
+        return []
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}

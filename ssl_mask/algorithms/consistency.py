@@ -8,20 +8,33 @@ the gradient is that of the dense computation.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssl_mask.algorithms.running import Alignment, Running
 from ssl_mask.algorithms.supervised import Supervised, share_right
 from ssl_mask.losses.consistency import annealing_threshold, kl_divergence
 from ssl_mask.models.joint import calibrated, joint_log_probs
-from ssl_mask.types import Algorithm, Averaging, Batch, HeadTensors, Labeled, Losses, Unlabeled, one_process
+from ssl_mask.selection.collapse import collapsed
+from ssl_mask.types import (
+    Algorithm,
+    Averaging,
+    Batch,
+    Evaluated,
+    HeadTensors,
+    Labeled,
+    Losses,
+    Unlabeled,
+    one_process,
+)
 
 HISTOGRAM_BINS = 10
 
@@ -30,16 +43,16 @@ class Targets(NamedTuple):
     """What the strong views are pulled towards. An image whose weights are all 0 gets no strong view."""
 
     probs: dict[str, Tensor]
-    """(n, classes) a head."""
+    """(n, classes) per head."""
     weights: dict[str, Tensor]
-    """(n,) in [0, 1] a head."""
+    """(n,) in [0, 1] per head."""
 
     def at(self, rows: Tensor) -> Targets:
         return Targets({k: p[rows] for k, p in self.probs.items()}, {k: w[rows] for k, w in self.weights.items()})
 
 
 class Rule(ABC):
-    """Which weak predictions are believed, and as what. This is where the algorithms differ."""
+    """Which weak predictions become targets, and what the targets are. This is where the algorithms differ."""
 
     def __init__(self, momentum: float = 0.0) -> None:
         self.running = Running(momentum)
@@ -49,7 +62,7 @@ class Rule(ABC):
 
     @abstractmethod
     def targets(self, logits: HeadTensors) -> Targets:
-        """Targets from calibrated logits (n, classes) a head of the weak views."""
+        """Targets from calibrated logits, (n, classes) per head, of the weak views."""
 
     def extra_loss(self, strong: HeadTensors, targets: Targets) -> Tensor | None:  # noqa: ARG002
         """A further term on the strong views' calibrated logits; both arguments hold the same images."""
@@ -71,9 +84,9 @@ class Consistency(Algorithm):
     ramp_up: float = 0.0
     """Share of the training over which λ then rises."""
     joint: bool = False
-    """Believe images as a whole: heads are folded into one distribution over their product."""
+    """Select images as a whole: heads are folded into one distribution over their product."""
     tsa: str = "off"
-    """Schedule of `annealing_bar`, or off."""
+    """Schedule of `annealing_threshold`, or off."""
     temperatures: dict[str, float] = field(default_factory=dict)
     """Divide the logits of each head; 1 where none is given."""
     calibrates: bool = True
@@ -81,11 +94,19 @@ class Consistency(Algorithm):
     alignment: Alignment | None = None
     dense: bool = False
     weak_training_mode: bool = False
+    teacher_weights: str = "live"
+    """Which weights the teacher has: `live` or `ema`."""
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of the classes of each distribution that targets are chosen from."""
+    labeled: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """(classes,) labeled images of each class, of the same distributions."""
     mean: Averaging = one_process
     """Over all processes."""
+    warned: set[str] = field(default_factory=set)
+    """Distributions whose collapse has been told."""
 
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
-        """Supervised terms a head and `consistency`; stats: mask rates, confidences, shares a class."""
+        """Supervised terms per head and `consistency`; stats: mask rates, confidences, shares per class."""
         labeled, images = batch.labeled, batch.labeled.images
         strength = self.strength(progress)
         if batch.unlabeled is None or strength == 0.0:
@@ -114,17 +135,51 @@ class Consistency(Algorithm):
         return self.weight * (1.0 if self.ramp_up == 0 else min((progress - self.start) / self.ramp_up, 1.0))
 
     def fold(self, logits: HeadTensors) -> dict[str, Tensor]:
-        """Calibrated logits of what is believed: each head, or one named `joint` over their product."""
+        """Calibrated logits that targets are chosen from: each head, or one named `joint` over their product."""
         divided = calibrated(logits, self.temperatures)
         return {"joint": joint_log_probs(divided)} if self.joint else divided
 
-    def judge(self, logits: HeadTensors) -> Targets:
+    def evaluated(self, validation: Evaluated) -> dict[str, dict[str, float]]:
+        """Take over the temperatures; returns what would be selected of validation, and how much of that is right.
+
+        `pseudo_share` is the share of validation images whose target counts, `pseudo_precision` the share of those
+        whose target is the true class.
+        """
+        self.calibrate(validation.temperatures)
+        targets = self.targets(validation.logits)
+        share, precision = {}, {}
+        for name, weights in targets.weights.items():
+            weight = weights.cpu().numpy()
+            right = targets.probs[name].argmax(dim=1).cpu().numpy() == validation.labels[name].numpy()
+            share[name] = round(float(weight.mean()), 4)
+            precision[name] = round(float((weight * right).sum() / max(weight.sum(), 1e-9)), 4)
+        return {"pseudo_share": share, "pseudo_precision": precision}
+
+    def calibrate(self, temperatures: Mapping[str, float]) -> None:
+        """Divide logits by these from now on, unless the temperatures are fixed."""
+        if self.calibrates:
+            self.temperatures = dict(temperatures)
+
+    def targets(self, logits: HeadTensors) -> Targets:
         """Targets of images outside of training, such as validation. Changes nothing."""
         return self.rule.targets(self._aligned(self.fold(logits)))
 
-    def calibrate(self, temperatures: Mapping[str, float]) -> None:
-        if self.calibrates:
-            self.temperatures = dict(temperatures)
+    def warnings(self, recent: Sequence[Mapping[str, Sequence[float]]]) -> list[str]:
+        """Whether the targets that count have come to fall on few classes; told once per distribution."""
+        found = []
+        for name, labeled in self.labeled.items():
+            seen = [np.asarray(stats[f"selected/{name}"]) for stats in recent if f"selected/{name}" in stats]
+            if not seen or name in self.warned:
+                continue
+            selected = np.mean(seen, axis=0)
+            if collapsed(selected, labeled):
+                self.warned.add(name)
+                most = self.classes[name][int(selected.argmax())]
+                found.append(
+                    f"The targets of {name} fall on few classes ({selected.max() / selected.sum():.0%} on {most!r}). "
+                    "Lower algorithm.threshold, set algorithm.alignment=prior, or try --algorithm freematch."
+                )
+        return found
 
     def state_dict(self) -> dict[str, Tensor]:
         state = {f"temperature/{k}": torch.tensor(v, dtype=torch.float64) for k, v in self.temperatures.items()}
@@ -180,7 +235,7 @@ class Consistency(Algorithm):
         return terms, stats
 
     def _below_annealing(self, logits: HeadTensors, labels: Tensor, progress: float) -> dict[str, Tensor]:
-        """(n,) a head: whether the calibrated, margin-free p of the true class is below the annealing bar."""
+        """(n,) per head: whether the calibrated, margin-free p of the true class is below the annealing threshold."""
         with torch.no_grad():
             divided = calibrated(logits, self.temperatures)
             log_p = {
@@ -205,7 +260,7 @@ def consistency_loss(strong: HeadTensors, targets: Targets, count: int) -> Tenso
     """(1/count) Σ_i Σ_heads w_i · KL(target_i ‖ softmax(strong_i)).
 
     Args:
-        strong: (k, classes) calibrated logits a head of the images that got a strong view; k may be 0.
+        strong: (k, classes) calibrated logits per head, of the images that got a strong view; k may be 0.
         targets: of the same images.
         count: all unlabeled images of the batch, also those without a strong view.
     """

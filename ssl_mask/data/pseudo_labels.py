@@ -1,8 +1,8 @@
-"""Pseudo-labels on disk and in memory: a CSV that a person can read and edit, a row an image that is believed.
+"""Pseudo-labels on disk and in memory: a CSV that a person can read and edit, one row per selected image.
 
     image,sha256,group,label,<factor>…,confidence,margin,confidence/<factor>…,first_round,flips[,p/<joint class>…]
 
-A factor that is not believed is an empty cell. `label` is for the eye; the factors' own columns count.
+A factor that was not selected is an empty cell. `label` is for the eye; the factors' own columns count.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.config import DataConfig, PseudoConfig
-from ssl_mask.data.cache import ChosenImages, ImageSource
+from ssl_mask.data.image_set import ImageSet, Progress, open_images
 from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.manifest import Manifest, Row
-from ssl_mask.data.pool import Progress, open_pool
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 
@@ -34,7 +33,7 @@ class PseudoLabels:
     manifest: Manifest
     """Their images, with digests; no labels."""
     labels: NDArray[np.int64]
-    """(n, factors) class indices; -1 where a factor is not believed."""
+    """(n, factors) class indices; -1 where a factor was not selected."""
     confidence: NDArray[np.float32]
     """(n, 1 + factors): of the joint class, then of each factor."""
     margin: NDArray[np.float32]
@@ -56,46 +55,44 @@ class PseudoLabels:
             self.first_round[rows], self.flips[rows], None if self.probs is None else self.probs[rows],
         )  # fmt: skip
 
-    def record(self, table: Path | None) -> dict[str, object]:
-        """What a run's status says of them."""
-        return {"table": str(table), "images": len(self), "sha256": hashlib.sha256(to_csv(self).encode()).hexdigest()}
+    def of(self, manifest: Manifest) -> PseudoLabels:
+        """Those of these images, in their order; they are found by digest."""
+        place = {row.digest: i for i, row in enumerate(self.manifest.rows)}
+        return self.at([place[row.digest] for row in manifest.rows])
+
+    @property
+    def sha256(self) -> str:
+        """Of the table's text."""
+        return hashlib.sha256(to_csv(self).encode()).hexdigest()
 
     @property
     def whole(self) -> NDArray[np.bool_]:
-        """(n,) whether every factor is believed."""
+        """(n,) whether every factor was selected."""
         return np.asarray((self.labels >= 0).all(axis=1))
 
-
-@dataclass(frozen=True)
-class PseudoSide:
-    """Pseudo-labels with their pixels, ready for batches."""
-
-    labels: PseudoLabels
-    images: ImageSource
-
-    def without(self, digests: Collection[str]) -> PseudoSide:
-        """Those whose digest is none of these."""
-        kept = [i for i, r in enumerate(self.labels.manifest.rows) if r.digest not in digests]
-        return PseudoSide(self.labels.at(kept), ChosenImages(self.images, kept))
+    @property
+    def whole_digests(self) -> frozenset[str]:
+        """Digests of the images of which every factor was selected."""
+        return frozenset(r.digest for r, whole in zip(self.manifest.rows, self.whole, strict=True) if whole)
 
     def head_labels(self, target: str) -> NDArray[np.int64]:
-        """(n, heads); a factor that is not believed counts as its class 0, with weight 0."""
-        return self.labels.manifest.schema.head_labels(np.maximum(self.labels.labels, 0), target)
+        """(n, heads); a factor that was not selected counts as its class 0, with weight 0."""
+        return self.manifest.schema.head_labels(np.maximum(self.labels, 0), target)
 
     def weights(self, target: str, config: PseudoConfig) -> NDArray[np.float32]:
         """(n, heads) factors of the loss: λ, times the confidence if asked; 0 where a label is missing."""
-        known: NDArray[np.bool_] = self.labels.labels >= 0
-        confidence = self.labels.confidence[:, 1:]
-        if self.labels.manifest.schema.heads(target).keys() == {"joint"} and known.shape[1] > 1:
-            known, confidence = self.labels.whole[:, None], self.labels.confidence[:, :1]
+        known: NDArray[np.bool_] = self.labels >= 0
+        confidence = self.confidence[:, 1:]
+        if self.manifest.schema.heads(target).keys() == {"joint"} and known.shape[1] > 1:
+            known, confidence = self.whole[:, None], self.confidence[:, :1]
         elif config.masks == "joint":
-            confidence = np.broadcast_to(self.labels.confidence[:, :1], known.shape)
+            confidence = np.broadcast_to(self.confidence[:, :1], known.shape)
         factor = confidence if config.weighting == "confidence" else np.ones_like(confidence)
         return np.asarray(known * factor * config.weight, dtype=np.float32)
 
     def targets(self, target: str) -> dict[str, NDArray[np.float32]] | None:
         """(n, classes) a head, for soft labels."""
-        schema, probs = self.labels.manifest.schema, self.labels.probs
+        schema, probs = self.manifest.schema, self.probs
         if probs is None:
             return None
         return {"joint": probs} if schema.heads(target).keys() == {"joint"} else schema.marginals(probs)
@@ -144,13 +141,13 @@ def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:
         if digest in given:
             raise DataError(f"{where}: {cells['image']} is the labeled {given[digest]}.", hint="Remove the row.")
         if seen.setdefault(digest, where) != where or not digest:
-            what = f"stands already at {seen[digest]}" if digest else "has no sha256"
-            raise DataError(f"{where}: {cells['image']} {what}.", hint="Keep one row an image, with its SHA-256.")
+            what = f"is already at {seen[digest]}" if digest else "has no sha256"
+            raise DataError(f"{where}: {cells['image']} {what}.", hint="Keep one row per image, with its SHA-256.")
         name, group = cells["image"], cells.get("group", "")
         rows.append(Row(name, group, "unlabeled", where, None, id=Path(name).name, digest=digest))
         records.append(_record(cells, schema, where))
     if not rows:
-        raise DataError(f"{table} has no rows.", hint="Select anew with a lower bar, or train without it.")
+        raise DataError(f"{table} has no rows.", hint="Select anew with a lower threshold, or train without it.")
     manifest = labeled.with_rows(rows)
     columns = {k: np.asarray([r[k] for r in records]) for k in records[0]}
     return PseudoLabels(
@@ -188,24 +185,23 @@ def _number(
     except ValueError:
         value = float("nan")
     if not 0 <= value <= most + 1e-6:
-        raise DataError(f"{where}: {column} {text!r} is not a number from 0 to {most:g}.", hint="Mend the cell.")
+        raise DataError(f"{where}: {column} {text!r} is not a number from 0 to {most:g}.", hint="Fix the cell.")
     return value
 
 
-def load_pseudo_side(
-    table: Path, labeled: Manifest, config: DataConfig, size: int, on_progress: Progress | None = None
-) -> PseudoSide:
-    """The CSV's rows with their pixels.
+def open_pseudo_labeled(
+    labels: PseudoLabels, config: DataConfig, size: int, on_progress: Progress | None = None
+) -> ImageSet:
+    """The images of pseudo-labels, in their order.
 
     Raises:
-        DataError: as `read_pseudo_labels`, or an image is not the one that was labeled.
+        DataError: an image is not the one that was labeled.
     """
-    labels = read_pseudo_labels(table, labeled)
-    pool = open_pool(labels.manifest, config, size, on_progress=on_progress)
-    for before, now in zip(labels.manifest.rows, pool.manifest.rows, strict=True):
+    opened = open_images(labels.manifest, config, size, on_progress=on_progress)
+    for before, now in zip(labels.manifest.rows, opened.manifest.rows, strict=True):
         if before.digest != now.digest:
             raise DataError(
                 f"{before.source}: {before.path} has changed since it was labeled.",
                 hint="Restore the image, or select anew.",
             )
-    return PseudoSide(labels, pool.images)
+    return opened

@@ -6,16 +6,15 @@ import csv
 import glob
 import io
 import os
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ssl_mask.data.cache import ChosenImages, ImageSource
+from ssl_mask.data.image_set import ImageSet
 from ssl_mask.data.images import is_image_name
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest, Row
-from ssl_mask.data.pool import Pool
 from ssl_mask.errors import DataError
 
 
@@ -76,71 +75,50 @@ def _images_of(source: str, manifest: Manifest) -> Iterator[tuple[Path, str]]:
     raise DataError(f"No folder, file or match for {source!r}.", hint="Give --unlabeled DIR, a quoted glob, or a CSV.")
 
 
-@dataclass(frozen=True)
-class Unlabeled:
-    """The pool as it is used, and what was left out of it."""
+def usable(pool: ImageSet, labeled: Manifest, *, on_bad: Literal["fail", "skip"]) -> ImageSet:
+    """The part of a pool that may be trained on.
 
-    manifest: Manifest
-    images: ImageSource
-    left_out: dict[str, str]
-    """Path -> why."""
+    Left out are unreadable images, copies of labeled images (a validation photo that is trained on makes its score
+    optimistic), copies within the pool, and photos of validation groups. Copies are found by their bytes.
 
-    def without(self, digests: Collection[str], why: str) -> Unlabeled:
-        """The pool without the images of these digests; the reason goes into `left_out`."""
-        rows = self.manifest.rows
-        kept = [i for i, r in enumerate(rows) if r.digest not in digests]
-        left_out = self.left_out | {r.path: why for r in rows if r.digest in digests}
-        return Unlabeled(self.manifest.with_rows(rows[i] for i in kept), ChosenImages(self.images, kept), left_out)
-
-    def to_csv(self) -> str:
-        """Every image that was offered: path below the pool's root, where it was named, SHA-256, and its use."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["path", "source", "sha256", "use"])
-        writer.writerows([r.path, r.source, r.digest, "used"] for r in self.manifest.rows)
-        writer.writerows([path, "", "", f"left out: {why}"] for path, why in self.left_out.items())
-        return out.getvalue()
-
-    def record(self, sources: Sequence[str]) -> dict[str, object]:
-        """What a run's status says of it."""
-        return {
-            "sources": list(sources) or [self.manifest.message],
-            "images": len(self.manifest),
-            "content_hash": self.manifest.content_hash,
-            "left_out": len(self.left_out),
-        }
-
-
-def usable(pool: Pool, labeled: Manifest, *, on_bad: Literal["fail", "skip"]) -> Unlabeled:
-    """Leave out what cannot be read, copies of labeled images (training on a validation photo would flatter its score),
-    copies within the pool, and photos of validation groups; copies by their bytes.
+    Args:
+        pool: opened tolerantly: unreadable images are in its `left_out`.
+        labeled: train and validation rows, with digests.
 
     Raises:
         DataError: unreadable images with `on_bad` fail, or nothing is left.
     """
-    rows = pool.manifest.rows
-    if pool.bad and on_bad == "fail":
-        first = ", ".join(f"{rows[i].path} ({why})" for i, why in sorted(pool.bad.items())[:3])
+    offered = len(pool) + len(pool.left_out)
+    if pool.left_out and on_bad == "fail":
+        first = ", ".join(f"{path} ({why})" for path, why in list(pool.left_out.items())[:3])
         raise DataError(
-            f"{len(pool.bad)} of {len(rows)} unlabeled images cannot be read: {first}"
-            + (", …" if len(pool.bad) > 3 else ""),
-            hint="Mend or remove them, or go on without them: --on-bad skip",
+            f"{len(pool.left_out)} of {offered} unlabeled images cannot be read: {first}"
+            + (", …" if len(pool.left_out) > 3 else ""),
+            hint="Fix or remove them, or go on without them: --on-bad skip",
         )
     seen = {r.digest: f"same bytes as the labeled {r.path}" for r in labeled.rows}
     validating = set(labeled.where("val").groups.tolist()) - {""}
-    left_out = {rows[i].path: why for i, why in pool.bad.items()}
+    left_out = dict(pool.left_out)
     kept: list[int] = []
-    for number, position in enumerate(pool.good):
-        row = rows[position]
+    for position, row in enumerate(pool.manifest.rows):
         if row.digest in seen or row.group in validating:
             left_out[row.path] = seen.get(row.digest, f"group {row.group} is in validation")
             continue
         seen[row.digest] = f"same bytes as {row.path}"
-        kept.append(number)
+        kept.append(position)
     if not kept:
         raise DataError(
-            f"None of the {len(rows)} unlabeled images can be used: {next(iter(left_out.values()))}, …",
+            f"None of the {offered} unlabeled images can be used: {next(iter(left_out.values()))}, …",
             hint="The pool must hold other images than the labeled ones.",
         )
-    manifest = pool.manifest.with_rows(rows[pool.good[n]] for n in kept)
-    return Unlabeled(manifest, ChosenImages(pool.images, kept), left_out)
+    return replace(pool.at(kept), left_out=left_out)
+
+
+def pool_csv(pool: ImageSet) -> str:
+    """Every image that was offered: path below the pool's root, where it was named, SHA-256, and its use."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["path", "source", "sha256", "use"])
+    writer.writerows([r.path, r.source, r.digest, "used"] for r in pool.manifest.rows)
+    writer.writerows([path, "", "", f"left out: {why}"] for path, why in pool.left_out.items())
+    return out.getvalue()

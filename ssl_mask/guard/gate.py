@@ -13,8 +13,8 @@ from accelerate.utils import broadcast_object_list
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
+from ssl_mask.data.image_set import cache_folder
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.pool import cache_folder
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import SslMaskError
 from ssl_mask.guard.allow import read_allow

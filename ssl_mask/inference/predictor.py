@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
+from ssl_mask.data import image_set
 from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.image_set import ImageSet
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.pool import Pool, open_pool
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import ModelError
 from ssl_mask.evaluation.scores import mean_probs
@@ -75,14 +76,25 @@ def _load_weights(model: Classifier, checkpoint: Checkpoint, where: Path) -> Non
 
 def open_images(
     member: Member, manifest: Manifest, cache: str, *, tolerant: bool, accelerator: Accelerator, console: Console
-) -> Pool:
+) -> ImageSet:
     """The images at the member's size, with digests."""
     config = member.run.config().data
     reading = DataConfig.model_validate(
         {"cache": cache if cache != "auto" else config.cache, "max_pixels": config.max_pixels, "resize": member.resize}
     )
     with accelerator.main_process_first(), console.counting("Reading images") as tell:
-        return open_pool(manifest, reading, member.size, tolerant=tolerant, on_progress=tell)
+        return image_set.open_images(manifest, reading, member.size, tolerant=tolerant, on_progress=tell)
+
+
+def with_digests_of(rows: Manifest, opened: ImageSet) -> Manifest:
+    """All rows that were asked for; an unreadable image has no digest."""
+    digests = {r.path: r.digest for r in opened.manifest.rows}
+    return rows.with_digests(digests.get(r.path, "") for r in rows.rows)
+
+
+def readable(rows: Manifest, opened: ImageSet) -> list[int]:
+    """Positions of the readable rows."""
+    return [i for i, r in enumerate(rows.rows) if r.path not in opened.left_out]
 
 
 def member_probs(

@@ -15,7 +15,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import write_predictions
 from ssl_mask.errors import DataError, InputError
-from ssl_mask.inference.predictor import load_member, member_probs, open_images
+from ssl_mask.inference.predictor import load_member, member_probs, open_images, readable, with_digests_of
 from ssl_mask.pseudo.sharded import MADE_BY, MIRRORED
 from ssl_mask.pseudo.streaming import shard_name
 from ssl_mask.runs.run import find_run
@@ -77,12 +77,12 @@ def predict_shard(
         return path
     opened = open_images(member, rows, cache, tolerant=on_bad == "skip", accelerator=accelerator, console=console)
     probs = np.full((len(rows), len(member.schema.joint_classes)), np.nan, dtype=np.float32)
-    if opened.good:
+    if good := readable(rows, opened):
         workers = devices.settle_workers("auto", accelerator) if cache == "off" else 0
-        probs[opened.good] = member_probs(member, opened.images, accelerator, batch_size, workers, tta, console)
+        probs[good] = member_probs(member, opened.images, accelerator, batch_size, workers, tta, console)
     if accelerator.is_main_process:
-        write_shard(path, opened.manifest, probs, about)
-        console.say(f"Saved  {path}  ({len(rows)} rows, {len(opened.bad)} unreadable; leakage: not-checked)")
+        write_shard(path, with_digests_of(rows, opened), probs, about)
+        console.say(f"Saved  {path}  ({len(rows)} rows, {len(rows) - len(good)} unreadable; leakage: not-checked)")
     accelerator.wait_for_everyone()
     return path
 

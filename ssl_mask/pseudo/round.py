@@ -17,6 +17,7 @@ from ssl_mask.config import PseudoConfig, RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.digests import digest_files
+from ssl_mask.data.load import load_training_data, load_unlabeled, read_manifest
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.predictions import PredictionTable, write_predictions
 from ssl_mask.data.pseudo_labels import to_csv
@@ -41,7 +42,6 @@ from ssl_mask.pseudo.select import (
 from ssl_mask.pseudo.sharded import select_from_shards, shards_are_mirrored
 from ssl_mask.runs.records import ClassSelection, HeadSelectionRecord, ReliabilityRecord, SelectionRecord
 from ssl_mask.runs.run import RunDir
-from ssl_mask.training import session as setup
 
 
 def select_round(
@@ -58,11 +58,11 @@ def select_round(
         DataError: nothing is believed; says what to lower.
     """
     member, asked = load_member(teacher, accelerator), config.pseudo
-    manifest = setup.read_manifest(config.data, Console(quiet=True))
+    manifest = read_manifest(config.data, Console(quiet=True))
     if manifest.schema != member.schema:
         raise ModelError(f"{teacher.path} was trained for other classes.", hint="Start from a run on these labels.")
-    train, val = setup.load_sides(manifest, config.data, member.size, accelerator, console)
-    labeled = manifest.with_rows(train.manifest.rows + val.manifest.rows)
+    data = load_training_data(manifest, config.data, member.size, accelerator, console, unlabeled=False)
+    val, labeled = data.val, data.labeled
     shards = asked.from_predictions
     flip = config.augment.flip if shards is None else shards_are_mirrored(shards, member)
     see = partial(predict_views, member, flip=flip, config=config, accelerator=accelerator, console=console)
@@ -70,7 +70,7 @@ def select_round(
     if shards is not None:
         choice = select_from_shards(asked, shards, judged, labeled.with_rows(labeled.rows + validating(manifest)))
     else:
-        pool = setup.load_unlabeled(manifest, labeled, config.data, member.size, accelerator, console)
+        pool = load_unlabeled(manifest, labeled, config.data, member.size, accelerator, console)
         overlapping = guard_pool(config, manifest, pool.manifest, accelerator, Console(quiet=True))
         pool = pool.without(overlapping, "overlaps validation or test images")
         probs = see(pool.images, "Scoring the pool")

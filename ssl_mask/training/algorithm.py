@@ -56,6 +56,9 @@ def make_algorithm(
         alignment=make_alignment(config, train, accelerator.device),
         dense=asked.dense,
         weak_training_mode=asked.weak_mode == "train",
+        teacher_weights=asked.teacher,
+        classes=target_classes(config, train.schema),
+        labeled=labeled_counts(config, train),
         mean=lambda value: accelerator.reduce(value.detach().clone(), reduction="mean"),
     )
 
@@ -81,7 +84,7 @@ def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 
 
 
 def is_joint(config: RunConfig, schema: LabelSchema) -> bool:
-    """Whether several heads are folded into one distribution before anything is believed."""
+    """Whether several heads are folded into one distribution before targets are chosen."""
     return config.algorithm.masks == "joint" and len(schema.heads(config.data.target)) > 1
 
 
@@ -100,13 +103,18 @@ def make_alignment(config: RunConfig, train: Manifest, device: torch.device) -> 
         return None
     if asked.alignment == "uniform":
         return Alignment(None, asked.momentum)
-    schema, labels = train.schema, train.train_labels
-    sizes = schema.heads(config.data.target)
-    columns = dict(zip(sizes, schema.head_labels(labels, config.data.target).T, strict=True))
-    if is_joint(config, schema):
-        sizes, columns = {"joint": len(schema.joint_classes)}, {"joint": schema.join(labels)}
-    counts = {name: np.bincount(columns[name], minlength=size) for name, size in sizes.items()}
+    counts = labeled_counts(config, train)
     return Alignment({k: torch.from_numpy(c / c.sum()).float().to(device) for k, c in counts.items()}, asked.momentum)
+
+
+def labeled_counts(config: RunConfig, train: Manifest) -> dict[str, NDArray[np.int64]]:
+    """(classes,) labeled images of each class, of each distribution that targets are chosen from."""
+    schema, labels = train.schema, train.train_labels
+    if is_joint(config, schema):
+        return {"joint": np.bincount(schema.join(labels), minlength=len(schema.joint_classes))}
+    columns = schema.head_labels(labels, config.data.target).T
+    sizes = schema.heads(config.data.target)
+    return {name: np.bincount(own, minlength=size) for (name, size), own in zip(sizes.items(), columns, strict=True)}
 
 
 def make_supervised(config: RunConfig, train: Manifest, device: torch.device) -> Supervised:

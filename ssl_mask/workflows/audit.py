@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.pool import cache_folder
+from ssl_mask.data.image_set import cache_folder
+from ssl_mask.data.load import read_manifest
 from ssl_mask.files import atomic_path, storage, write_text
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
@@ -20,7 +21,6 @@ from ssl_mask.guard.policy import Declaration, Verdict, judge
 from ssl_mask.guard.sources import gather_pools
 from ssl_mask.reports.data_card import pool_card, refuse_foreign, write_card
 from ssl_mask.reports.pair_sheet import pair_sheet
-from ssl_mask.training.session import read_manifest
 
 CACHED_SIDE = 84
 """A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""

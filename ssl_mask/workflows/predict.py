@@ -18,7 +18,7 @@ from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import DataError, ImageError, ModelError
 from ssl_mask.guard.provenance import SourceRun, provenance_of
-from ssl_mask.inference.predictor import Member, load_member, member_probs, open_images
+from ssl_mask.inference.predictor import Member, load_member, member_probs, open_images, readable, with_digests_of
 from ssl_mask.inference.submission import named, write_submission
 from ssl_mask.runs.run import find_run
 
@@ -81,13 +81,14 @@ def predict(
     bad: dict[int, str] = {}
     try:
         for member in members:
-            pool = open_images(
+            opened = open_images(
                 member, manifest, cache, tolerant=on_bad != "fail", accelerator=accelerator, console=console
             )
-            manifest, bad = pool.manifest, pool.bad
-            if pool.good:
+            manifest, good = with_digests_of(manifest, opened), readable(manifest, opened)
+            bad = {i: opened.left_out[r.path] for i, r in enumerate(manifest.rows) if r.path in opened.left_out}
+            if good:
                 settled = devices.settle_workers(workers, accelerator) if cache == "off" else 0
-                total[pool.good] += member_probs(member, pool.images, accelerator, batch_size, settled, tta, console)
+                total[good] += member_probs(member, opened.images, accelerator, batch_size, settled, tta, console)
     except ImageError as error:
         hint = "Mend it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (commonest class)."
         raise ImageError(error.problem, hint=hint) from error

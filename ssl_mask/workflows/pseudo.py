@@ -19,6 +19,7 @@ from ssl_mask import devices
 from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
 from ssl_mask.data.checks import refuse_other_validation
+from ssl_mask.data.load import read_manifest
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import DataError, InputError, Interrupted
 from ssl_mask.files import storage
@@ -26,7 +27,6 @@ from ssl_mask.pseudo.report import publish, report_round, stopped_early
 from ssl_mask.pseudo.round import guard_pool, select_round
 from ssl_mask.runs.run import Run, RunDir, find_run
 from ssl_mask.runs.study import SeriesDir, create_series, find_series
-from ssl_mask.training import session as setup
 from ssl_mask.workflows.train import train
 
 
@@ -53,7 +53,7 @@ def pseudo(
     check_first(config if found is None else found.config(), audit_answers)
     if found is None and config.pseudo.from_predictions is None:
         # Before round 0, not after it: what will be refused is refused at once.
-        manifest = setup.read_manifest(config.data, Console(quiet=True))
+        manifest = read_manifest(config.data, Console(quiet=True))
         guard_pool(config, manifest, read_unlabeled(config.data.unlabeled, manifest), accelerator, console)
     series: SeriesDir = shared(accelerator, lambda: found or create_series(config))
     with series.locked() if accelerator.is_main_process else nullcontext():
@@ -175,7 +175,7 @@ def check_start(config: RunConfig) -> None:
     run = find_run(config.pseudo.start_from or "", config.runs)
     if run.status().status != "finished":
         raise DataError(f"{run.path} is not finished.", hint=f"Finish it: sslmask train --resume {run.path}")
-    refuse_other_validation(run.path, run.manifest, setup.read_manifest(config.data, Console(quiet=True)).where("val"))
+    refuse_other_validation(run.path, run.manifest, read_manifest(config.data, Console(quiet=True)).where("val"))
 
 
 def round_config(config: RunConfig, series: SeriesDir, number: int) -> RunConfig:

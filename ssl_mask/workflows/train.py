@@ -1,4 +1,4 @@
-"""`sslmask train` and `sslmask uda`: build, fit, finish. The two differ in `algorithm.name` only."""
+"""`sslmask train`: load, guard, build, fit, finish. The other verbs that train come through here too."""
 
 from __future__ import annotations
 
@@ -6,36 +6,37 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from ssl_mask import devices
 from ssl_mask.config import RunConfig, to_yaml, validate
 from ssl_mask.console import Console
 from ssl_mask.data.batches import train_batches
-from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.pseudo_labels import PseudoSide
-from ssl_mask.data.unlabeled import Unlabeled
+from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
+from ssl_mask.data.unlabeled import pool_csv
+from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
-from ssl_mask.guard.gate import run_gate
+from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.provenance import leakage_record
+from ssl_mask.models.classifier import Classifier
 from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import init_from, load_checkpoint
 from ssl_mask.runs.run import Run, RunDir, create_run, find_run
-from ssl_mask.training import session as setup
-from ssl_mask.training.algorithm import make_algorithm, target_classes
-from ssl_mask.training.ema import make_ema
-from ssl_mask.training.fit import Job, Progress, data_record, fit
-from ssl_mask.training.loop import Training, train_steps
-from ssl_mask.training.optim import Schedule, build_optimizer, clipper
+from ssl_mask.runs.writer import RunWriter
+from ssl_mask.training.algorithm import target_classes
+from ssl_mask.training.fit import fit
+from ssl_mask.training.loop import train_steps
+from ssl_mask.training.progress import Progress
+from ssl_mask.training.record import data_record
+from ssl_mask.training.session import Session, build, make_model
 from ssl_mask.training.state import load_state
 
 
@@ -63,35 +64,32 @@ def train(
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:
         config = resumed_config(run, length or {})
-    accelerator = devices.make_accelerator(config.train.precision)
+    accelerator = make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    job = build(config, accelerator, console)
-    job.batches(workers=0)  # refuses what is wrong with the augmentation before there is a run
+    console.say(f"Preset {config.preset} ({_device(accelerator)})")
+
+    manifest = read_manifest(config.data, console)
+    model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
+    ancestors = start_from(config, model, console)
+    data = load_training_data(
+        manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
+    )
+    gate = run_gate(config, manifest, data.pools, accelerator, console)
+    config, data = settle_unlabeled(config, data.without(gate.dropped), console)
+    session = build(config, data, model, size, accelerator, console)
     if dry_run:
-        estimate(job)
+        estimate(session)
         return None
-    job.run = run
-    if accelerator.is_main_process:
-        job.run = start_run(job) if run is None else continue_run(job, run)
-    if run is not None:
-        job.progress = Progress.from_json(load_state(run.last, job.training))
-    with job.run.locked() if job.run is not None and job.is_main else nullcontext():
-        fit(job)
-        if job.run is not None and job.is_main:
-            finish(job, job.run)
+    if run is None:
+        run = start_run(session, gate, ancestors) if accelerator.is_main_process else None
+    else:
+        continue_run(session, run)
+    writer = RunWriter(run if accelerator.is_main_process else None)
+    with writer.locked():
+        fit(session, writer)
+        writer.write(lambda folder: finish(session, folder))
     accelerator.wait_for_everyone()
-    return Run(job.run) if job.run is not None else None
-
-
-def uda(config: RunConfig, **options: Any) -> Run | None:
-    """Train on labeled and unlabeled images: `train` with `algorithm.name` uda, unless the configuration names another.
-
-    For the settings of the preset, name it when the configuration is made:
-    `load_config({"algorithm": {"name": "uda"}, "data": {"unlabeled": ["extra"]}})`.
-    """
-    if config.algorithm.name == "supervised":
-        config = config.model_copy(update={"algorithm": config.algorithm.model_copy(update={"name": "uda"})})
-    return train(config, **options)
+    return Run(run) if run is not None else None
 
 
 def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
@@ -102,86 +100,31 @@ def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
     return validate({**tree, "runs": str(run.path.parent), "name": run.name})
 
 
-def build(config: RunConfig, accelerator: Accelerator, console: Console) -> Job:
-    """Check everything that can be checked and load it; cheap checks first."""
-    console.say(f"Preset {config.preset} ({_device(accelerator)})")
-    manifest = setup.read_manifest(config.data, console)
-    model, size = setup.make_model(config, manifest.schema)
+def start_from(config: RunConfig, model: Classifier, console: Console) -> tuple[RunDir | None, ...]:
+    """Copy the weights of `init_from` into the model.
+
+    Returns:
+        The runs whose weights or predictions this one builds on; None for pseudo-labels of unknown origin.
+    """
+    found: list[RunDir | None] = []
     if config.init_from is not None:
-        source = find_run(config.init_from, config.runs).best
-        fresh = init_from(model, load_checkpoint(source), where=source)
-        console.say(f"Start  weights of {source}" + (f"; fresh: {', '.join(fresh)}" if fresh else ""))
-    train_side, val_side = setup.load_sides(manifest, config.data, size, accelerator, console)
-    rows = manifest.with_rows(train_side.manifest.rows + val_side.manifest.rows)
-    ancestors = ancestors_of(config)
-    pseudo = setup.load_pseudo(rows, config.data, size, accelerator, console)
-    unlabeled = None
-    if config.algorithm.name != "supervised":
-        unlabeled = setup.load_unlabeled(manifest, rows, config.data, size, accelerator, console)
-        if pseudo is not None:
-            unlabeled = setup.without_labeled(unlabeled, pseudo)
-    guarded = run_gate(config, manifest, read_by(train_side, val_side, pseudo, unlabeled), accelerator, console)
-    if guarded.drops:
-        train_side, val_side = (s.without(guarded.dropped(n)) for n, s in (("train", train_side), ("val", val_side)))
-        pseudo = None if pseudo is None else pseudo.without(guarded.dropped("pseudo-labeled"))
-        if unlabeled is not None:
-            unlabeled = unlabeled.without(guarded.dropped("unlabeled"), "overlaps validation or test images")
-        rows = manifest.with_rows(train_side.manifest.rows + val_side.manifest.rows)
-    if unlabeled is not None and not len(unlabeled.manifest):
-        console.warn("Every image of the pool has a pseudo-label: none is left for consistency, which is off.")
-        unlabeled, config = None, labels_only(config)
-    if unlabeled is not None:
-        setup.tell_batches(config, len(unlabeled.manifest), len(val_side.manifest), accelerator, console)
-    steps = setup.settle_steps(config, len(train_side.manifest))
-    model = model.to(accelerator.device)
-    ema = make_ema(model, config.train.ema_decay)
-    optim = config.optim
-    optimizer = build_optimizer(
-        model, kind=optim.optimizer, lr=optim.lr, backbone_lr_scale=optim.backbone_lr_scale,
-        weight_decay=optim.weight_decay, momentum=optim.momentum,
-    )  # fmt: skip
-    prepared, optimizer = accelerator.prepare(setup.share_norms(model, config, accelerator), optimizer)
-    live = accelerator.unwrap_model(prepared)
-    training = Training(
-        accelerator=accelerator,
-        model=prepared,
-        optimizer=optimizer,
-        schedule=Schedule(optim.schedule, steps, optim.warmup, optim.final_lr_scale, optim.plateau_patience),
-        ema=ema,
-        algorithm=make_algorithm(config, train_side.manifest, accelerator, live=live, ema=ema),
-        clip=clipper(clip_norm=optim.clip_norm, agc=optim.agc),
-        steps=steps,
-        accumulate=config.train.accumulate,
-        seed=config.seed,
-    )
-    workers = devices.settle_workers(config.train.workers, accelerator)
-    return Job(config, accelerator, console, rows, train_side, val_side, pseudo, unlabeled, size, training, workers,
-               guarded, tuple(ancestors))  # fmt: skip
-
-
-def read_by(
-    train: setup.Side, val: setup.Side, pseudo: PseudoSide | None, unlabeled: Unlabeled | None
-) -> dict[str, Manifest]:
-    """The pools that a run reads, for the guard."""
-    pools = {"train": train.manifest, "val": val.manifest}
-    if pseudo is not None:
-        pools["pseudo-labeled"] = pseudo.labels.manifest
-    if unlabeled is not None:
-        pools["unlabeled"] = unlabeled.manifest
-    return pools
-
-
-def ancestors_of(config: RunConfig) -> list[RunDir | None]:
-    """The runs whose weights or predictions a run builds on; None for pseudo-labels that nobody knows the origin of."""
-    found: list[RunDir | None] = [find_run(config.init_from, config.runs)] if config.init_from is not None else []
+        source = find_run(config.init_from, config.runs)
+        fresh = init_from(model, load_checkpoint(source.best), where=source.best)
+        console.say(f"Start  weights of {source.best}" + (f"; fresh: {', '.join(fresh)}" if fresh else ""))
+        found.append(source)
     if config.data.pseudo_labels is not None:
         teacher = RunDir(config.data.pseudo_labels.parent).teacher()
         found.append(RunDir(teacher) if teacher is not None else None)
-    return found
+    return tuple(found)
 
 
-def labels_only(config: RunConfig) -> RunConfig:
-    return config.model_copy(update={"algorithm": config.algorithm.model_copy(update={"name": "supervised"})})
+def settle_unlabeled(config: RunConfig, data: TrainingData, console: Console) -> tuple[RunConfig, TrainingData]:
+    """Turn consistency off where every unlabeled image has a pseudo-label."""
+    if data.unlabeled is None or len(data.unlabeled):
+        return config, data
+    console.warn("Every image of the pool has a pseudo-label: none is left for consistency, which is off.")
+    supervised = config.algorithm.model_copy(update={"name": "supervised"})
+    return config.model_copy(update={"algorithm": supervised}), replace(data, unlabeled=None)
 
 
 def _device(accelerator: Accelerator) -> str:
@@ -189,25 +132,30 @@ def _device(accelerator: Accelerator) -> str:
     return f"{processes} x {accelerator.device.type}" if processes > 1 else str(accelerator.device.type)
 
 
-def start_run(job: Job) -> RunDir:
-    run = create_run(job.config, "train" if job.unlabeled is None else "uda")
-    write_json(run.environment, _environment(job))
-    write_text(run.manifest, job.manifest.to_csv())
-    if job.unlabeled is not None:
-        write_text(run.unlabeled, job.unlabeled.to_csv())
-    write_cards(run, job.guarded, job.config.guard.cards)
-    run.update(steps=job.training.steps, data=data_record(job), **dict(leakage_record(job.guarded, job.ancestors, run)))
-    job.console.say(f"Run    {run.path}")
+def start_run(session: Session, gate: GateResult, ancestors: tuple[RunDir | None, ...]) -> RunDir:
+    """A fresh run folder with everything that is known before the first step."""
+    config, data = session.config, session.data
+    run = create_run(config, "train" if data.unlabeled is None else "uda")
+    write_json(run.environment, _environment(session.accelerator))
+    write_text(run.manifest, data.labeled.to_csv())
+    if data.unlabeled is not None:
+        write_text(run.unlabeled, pool_csv(data.unlabeled))
+    write_cards(run, gate, config.guard.cards)
+    run.update(
+        steps=session.training.steps, data=data_record(config, data), **dict(leakage_record(gate, ancestors, run))
+    )
+    session.console.say(f"Run    {run.path}")
     return run
 
 
-def continue_run(job: Job, run: RunDir) -> RunDir:
-    """Check that a run is continued on the data it began with.
+def continue_run(session: Session, run: RunDir) -> None:
+    """Put the saved state back, after a check that the run continues on the data it began with.
 
     Raises:
         DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
+        ModelError: no saved state, or a damaged one.
     """
-    before, now = run.data(), data_record(job)
+    before, now = run.data(), data_record(session.config, session.data)
     pairs = {
         "data": (before.content_hash, now.content_hash),
         "unlabeled pool": tuple(d.unlabeled and d.unlabeled.content_hash for d in (before, now)),
@@ -216,48 +164,44 @@ def continue_run(job: Job, run: RunDir) -> RunDir:
     for what, (then, today) in pairs.items():
         if then != today:
             raise DataError(
-                f"The {what} in {job.config.data.root.absolute()} is not what {run.path} began with.",
+                f"The {what} in {session.config.data.root.absolute()} is not what {run.path} began with.",
                 hint="Restore it, or start a new run (--init-from takes over the weights).",
             )
-    run.update(status="running", steps=job.training.steps)
-    write_text(run.config_file, to_yaml(job.config))
-    return run
+    session.progress = Progress.from_json(load_state(run.last, session.training))
+    if session.accelerator.is_main_process:
+        run.update(status="running", steps=session.training.steps)
+        write_text(run.config_file, to_yaml(session.config))
 
 
-def _environment(job: Job) -> dict[str, Any]:
-    return environment.describe(
-        str(job.accelerator.device), job.accelerator.num_processes, job.accelerator.mixed_precision
-    )
+def _environment(accelerator: Accelerator) -> dict[str, Any]:
+    return environment.describe(str(accelerator.device), accelerator.num_processes, accelerator.mixed_precision)
 
 
-def finish(job: Job, run: RunDir) -> None:
+def finish(session: Session, run: RunDir) -> None:
     """Plots and run card of a finished run, and what to do next."""
+    schema = session.data.manifest.schema
     plots.write_curves(run.plots / "curves.svg", run.records())
-    if job.unlabeled is not None:
-        plots.write_consistency(
-            run.plots / "consistency.svg", run.records(), target_classes(job.config, job.manifest.schema)
-        )
-    confusion_plot.write_confusion(run.plots / "confusion.svg", run.validation, job.manifest.schema)
+    if session.data.unlabeled is not None:
+        plots.write_consistency(run.plots / "consistency.svg", run.records(), target_classes(session.config, schema))
+    confusion_plot.write_confusion(run.plots / "confusion.svg", run.validation, schema)
     write_text(run.card, run_card(run))
     best = run.scores()
-    job.console.say(
+    session.console.say(
         f"Best   validation macro-F1 {best.macro_f1:.4f}, accuracy {best.accuracy:.4f} "
         f"({best.weights} weights, step {best.step}; leakage: {run.status().leakage})"
     )
-    job.console.say(f"Saved  {run.path}  (read {run.card.name}; next: sslmask predict --run {run.path})")
+    session.console.say(f"Saved  {run.path}  (read {run.card.name}; next: sslmask predict --run {run.path})")
 
 
-def estimate(job: Job) -> None:
+def estimate(session: Session) -> None:
     """Run two steps and print what the whole would take."""
-    batches = train_batches(job.batches(workers=0), start=0, stop=2, workers=0)
+    batches = train_batches(session.batches(workers=0), start=0, stop=2, workers=0)
     # The first step pays for warming up; the second one is what a step costs.
-    first, second = (time.monotonic() for _ in train_steps(job.training, batches, start=0))
-    per_step = second - first
-    total = per_step * job.training.steps
-    job.console.say(f"Dry run: configuration and data are fine; {job.training.steps} steps of {per_step:.2f} s.")
-    job.console.say(
-        f"Estimate: {total / 60:.1f} minutes without evaluations, {_peak_memory(job.accelerator):.2f} GB memory."
-    )
+    first, second = (time.monotonic() for _ in train_steps(session.training, batches, start=0))
+    per_step, steps = second - first, session.training.steps
+    memory = _peak_memory(session.accelerator)
+    session.console.say(f"Dry run: configuration and data are fine; {steps} steps of {per_step:.2f} s.")
+    session.console.say(f"Estimate: {per_step * steps / 60:.1f} minutes without evaluations, {memory:.2f} GB memory.")
 
 
 def _peak_memory(accelerator: Accelerator) -> float:

@@ -102,7 +102,7 @@ def test_judging_validation_images_aligns_and_changes_nothing() -> None:
     ours.losses(net, batch, 0.5)
     before = {k: v.clone() for k, v in ours.state_dict().items()}
     logits = net(batch.labeled.images)["class"].detach()
-    targets = ours.judge({"class": logits})
+    targets = ours.targets({"class": logits})
     torch.testing.assert_close(ours.state_dict(), before, rtol=0, atol=0)
     aligned = torch.softmax(logits / 2.0, 1) * 0.2 / ours.alignment.running.values["class"]  # type: ignore[union-attr]
     aligned = aligned / aligned.sum(1, keepdim=True)

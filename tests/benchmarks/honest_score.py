@@ -40,12 +40,12 @@ import ssl_mask
 from ssl_mask.config import RunConfig, to_yaml
 from ssl_mask.console import Console
 from ssl_mask.data.batches import image_batches
+from ssl_mask.data.image_set import open_images
 from ssl_mask.data.layouts import read_dataset
+from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.pool import open_pool
 from ssl_mask.evaluation import metrics
 from ssl_mask.models.classifier import build_classifier
-from ssl_mask.training.session import read_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_SIZE = 112
@@ -150,7 +150,7 @@ def photo_features(data: Path) -> dict[str, NDArray[np.float32]]:
     config = ssl_mask.load_config({"data": {"root": str(data)}})
     manifest = read_dataset(data, layout="mask18")
     model, size = build_classifier(manifest.schema.sizes, backbone="embedded", neck="none", image_size=PROBE_SIZE)
-    images = open_pool(manifest, config.data, size).images
+    images = open_images(manifest, config.data, size).images
     model.eval()
     found: list[NDArray[np.float32]] = []
     with torch.inference_mode():

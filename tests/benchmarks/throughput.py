@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # at run time torch comes late: see peak_memory
-    from ssl_mask.training.fit import Job
+    from ssl_mask.training.session import Session
     from ssl_mask.types import Batch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,19 +165,24 @@ def speed(options: argparse.Namespace, folder: Path) -> list[Line]:
     return lines
 
 
-def build_job(root: Path, *, cache: Path, min_groups: int) -> Job:
+def build_job(root: Path, *, cache: Path, min_groups: int) -> Session:
     """The default recipe, ready to train, as `sslmask train` builds it."""
     from ssl_mask import devices
     from ssl_mask.config import load_config
     from ssl_mask.console import Console
-    from ssl_mask.workflows.train import build
+    from ssl_mask.data.load import load_training_data, read_manifest
+    from ssl_mask.training.session import build, make_model
 
     section = {"root": str(root), "cache": str(cache), "min_groups": min_groups}
     config = load_config({"data": section, "train": {"steps": 1_000_000}, "guard": {"mode": "off"}})
-    return build(config, devices.make_accelerator(config.train.precision), Console(quiet=True))
+    accelerator, console = devices.make_accelerator(config.train.precision), Console(quiet=True)
+    manifest = read_manifest(config.data, console)
+    model, size = make_model(config, manifest.schema)
+    data = load_training_data(manifest, config.data, size, accelerator, console, unlabeled=False)
+    return build(config, data, model, size, accelerator, console)
 
 
-def our_steps(job: Job, workers: int) -> Generator[object, None, None]:
+def our_steps(job: Session, workers: int) -> Generator[object, None, None]:
     """The whole loop on the warm cache: read, augment, forward, backward, clip, step, average."""
     from ssl_mask.data.batches import train_batches
     from ssl_mask.training.loop import train_steps
@@ -187,7 +192,7 @@ def our_steps(job: Job, workers: int) -> Generator[object, None, None]:
         yield from train_steps(job.training, batches, start=0)
 
 
-def raw_steps(job: Job) -> Generator[object, None, None]:
+def raw_steps(job: Session) -> Generator[object, None, None]:
     """The floor: the same network, loss, optimizer and precision on batches that are in memory already."""
     training = job.training
     batches = some_batches(job, 4)
@@ -202,13 +207,13 @@ def raw_steps(job: Job) -> Generator[object, None, None]:
             yield loss
 
 
-def some_batches(job: Job, count: int) -> list[Batch]:
+def some_batches(job: Session, count: int) -> list[Batch]:
     from ssl_mask.data.batches import train_batches
 
     return list(train_batches(job.batches(workers=0), start=0, stop=count, workers=0))
 
 
-def train_ratio(job: Job, workers: int, blocks: int, steps: int) -> list[Line]:
+def train_ratio(job: Session, workers: int, blocks: int, steps: int) -> list[Line]:
     """Seconds a step, ours over raw."""
     with closing(our_steps(job, workers)) as ours, closing(raw_steps(job)) as raw:
 
@@ -227,7 +232,7 @@ def train_ratio(job: Job, workers: int, blocks: int, steps: int) -> list[Line]:
     ]
 
 
-def predict_ratio(job: Job, workers: int, blocks: int, images: int) -> list[Line]:
+def predict_ratio(job: Session, workers: int, blocks: int, images: int) -> list[Line]:
     """Images/s of predict_logits from the warm cache, over those of the raw forward of one batch in memory."""
     import torch
 
@@ -237,7 +242,7 @@ def predict_ratio(job: Job, workers: int, blocks: int, images: int) -> list[Line
 
     size = 64
     images -= images % size
-    source = job.train.images
+    source = job.data.train.images
     assert isinstance(source, CachedImages)
     source = CachedImages(source.cache, source.digests[:images])
     batch = next(image_batches(source, range(size), batch_size=size, workers=0))
@@ -297,7 +302,7 @@ def middle(ratios: Iterator[float]) -> str:
     return f"{median:.3f} (quartiles {low:.3f}-{high:.3f})"
 
 
-def step_parts(job: Job) -> list[Line]:
+def step_parts(job: Session) -> list[Line]:
     """What each part that the floor lacks costs a step when it runs alone in this process, in CPU milliseconds."""
     import torch
 

@@ -13,9 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ssl_mask.config import DataConfig, PseudoConfig
-from ssl_mask.data.cache import DecodedImages
 from ssl_mask.data.manifest import Manifest, Row, Submission
-from ssl_mask.data.pseudo_labels import PseudoLabels, PseudoSide, load_pseudo_side, read_pseudo_labels, to_csv
+from ssl_mask.data.pseudo_labels import PseudoLabels, open_pseudo_labeled, read_pseudo_labels, to_csv
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 
@@ -103,7 +102,7 @@ def change(line: int, column: str, text: str) -> Edit:
         (change(4, "sha256", "d" * 64), r"\.csv:4: .*pool/2\.png is the labeled a\.png"),
         (change(4, "sha256", "e" * 64), r"\.csv:4: .*pool/2\.png is the labeled b\.png"),
         (change(2, "sha256", ""), r"\.csv:2: .* has no sha256"),
-        (lambda lines: [*lines, lines[1]], r"\.csv:6: .* stands already at .*\.csv:2"),
+        (lambda lines: [*lines, lines[1]], r"\.csv:6: .* is already at .*\.csv:2"),
         (change(5, "confidence", "1.5"), r"\.csv:5: confidence '1\.5' is not a number from 0 to 1"),
         (change(5, "confidence/kind", "nan"), r"\.csv:5: confidence/kind 'nan'"),
         (change(5, "flips", "-1"), r"\.csv:5: flips '-1'"),
@@ -139,19 +138,15 @@ def test_a_soft_table_without_one_probability_is_refused(labeled: Manifest) -> N
 def test_a_photo_that_has_changed_is_refused(labeled: Manifest) -> None:
     table, config = labeled.root / "pseudo_labels.csv", DataConfig(root=labeled.root)
     table.write_text(to_csv(pseudo(labeled)))
-    side = load_pseudo_side(table, labeled, config, 8)
+    side = open_pseudo_labeled(read_pseudo_labels(table, labeled), config, 8)
     pixels = cv2.cvtColor(cv2.imread(str(labeled.root / "pool/2.png")), cv2.COLOR_BGR2RGB)
     assert (side.images.read(2) == pixels).all()
     (labeled.root / "pool/1.png").write_bytes((labeled.root / "pool/2.png").read_bytes())
     with pytest.raises(DataError, match=r"\.csv:3: .*pool/1\.png has changed"):
-        load_pseudo_side(table, labeled, config, 8)
+        open_pseudo_labeled(read_pseudo_labels(table, labeled), config, 8)
 
 
 # ---- what a training step sees of them ----
-
-
-def side_of(labels: PseudoLabels) -> PseudoSide:
-    return PseudoSide(labels, DecodedImages([], 8, "crop", 1))
 
 
 def slow_weights(labels: PseudoLabels, target: str, config: PseudoConfig) -> NDArray[np.float64]:
@@ -170,41 +165,40 @@ def slow_weights(labels: PseudoLabels, target: str, config: PseudoConfig) -> NDA
 @pytest.mark.parametrize("target", ["factors", "joint"])
 @pytest.mark.parametrize("masks", ["factors", "joint"])
 @pytest.mark.parametrize("weighting", ["confidence", "constant"])
-def test_weights_are_lambda_times_confidence_and_none_where_nothing_is_believed(
+def test_weights_are_lambda_times_confidence_and_none_where_nothing_is_selected(
     labeled: Manifest, target: str, masks: str, weighting: str
 ) -> None:
     config = PseudoConfig.model_validate({"weight": 0.7, "masks": masks, "weighting": weighting})
     labels = pseudo(labeled)
-    weights = side_of(labels).weights(target, config)
+    weights = labels.weights(target, config)
     assert weights.dtype == np.float32
     np.testing.assert_allclose(weights, slow_weights(labels, target, config), rtol=1e-6)
 
 
 def test_labels_and_soft_targets_of_each_head(labeled: Manifest) -> None:
     labels = pseudo(labeled, soft=True)
-    side = side_of(labels)
     assert labels.probs is not None
-    assert side.head_labels("factors").tolist() == [[1, 0], [0, 1], [2, 0], [0, 1]]
-    assert side.head_labels("joint").tolist() == [[2], [1], [4], [1]]
-    targets = side.targets("factors")
+    assert labels.head_labels("factors").tolist() == [[1, 0], [0, 1], [2, 0], [0, 1]]
+    assert labels.head_labels("joint").tolist() == [[2], [1], [4], [1]]
+    targets = labels.targets("factors")
     assert targets is not None
     names = [c.split("/") for c in SCHEMA.joint_classes]
     for head, factor in enumerate(SCHEMA.factors):
         for k, name in enumerate(factor.classes):
             sums = [sum(p for p, c in zip(row, names, strict=True) if c[head] == name) for row in labels.probs]
             np.testing.assert_allclose(targets[factor.name][:, k], sums, rtol=1e-5)
-    joint = side.targets("joint")
+    joint = labels.targets("joint")
     assert joint is not None
     assert joint.keys() == {"joint"}
     assert (joint["joint"] == labels.probs).all()
-    assert side_of(pseudo(labeled)).targets("factors") is None
+    assert pseudo(labeled).targets("factors") is None
 
 
 def test_some_rows_of_them(labeled: Manifest) -> None:
     labels = pseudo(labeled, soft=True)
     rows = labels.manifest.rows
-    some = side_of(labels).without({rows[0].digest, rows[2].digest}).labels
-    assert [r.path for r in some.manifest.rows] == [rows[1].path, rows[3].path]
-    assert some.labels.tolist() == labels.labels[[1, 3]].tolist()
+    some = labels.of(labels.manifest.with_rows([rows[3], rows[1]]))
+    assert [r.path for r in some.manifest.rows] == [rows[3].path, rows[1].path]
+    assert some.labels.tolist() == labels.labels[[3, 1]].tolist()
     assert some.probs is not None
-    assert to_csv(some).splitlines()[1:] == [to_csv(labels).splitlines()[i] for i in (2, 4)]
+    assert to_csv(some).splitlines()[1:] == [to_csv(labels).splitlines()[i] for i in (4, 2)]

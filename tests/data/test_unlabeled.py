@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from ssl_mask.config import DataConfig
+from ssl_mask.data.image_set import ImageSet, open_images
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.pool import open_pool
 from ssl_mask.data.splits import keep_labels_of, split
-from ssl_mask.data.unlabeled import Unlabeled, read_unlabeled, usable
+from ssl_mask.data.unlabeled import pool_csv, read_unlabeled, usable
 from ssl_mask.errors import DataError
 
 
@@ -72,10 +72,10 @@ def test_nothing_there_is_one_clear_error(manifest: Manifest, faces: Path, sourc
         read_unlabeled(sources, manifest)
 
 
-def pool_of(manifest: Manifest, *sources: str, on_bad: str = "fail") -> Unlabeled:
+def pool_of(manifest: Manifest, *sources: str, on_bad: str = "fail") -> ImageSet:
     config = DataConfig(root=manifest.root)
-    labeled = open_pool(manifest.where("train"), config, 32).manifest
-    return usable(open_pool(read_unlabeled(sources, manifest), config, 32, tolerant=True), labeled, on_bad=on_bad)  # type: ignore[arg-type]
+    labeled = open_images(manifest.where("train"), config, 32).manifest
+    return usable(open_images(read_unlabeled(sources, manifest), config, 32, tolerant=True), labeled, on_bad=on_bad)  # type: ignore[arg-type]
 
 
 def test_unreadable_images_stop_or_are_left_out_when_said(manifest: Manifest, faces: Path) -> None:
@@ -87,7 +87,7 @@ def test_unreadable_images_stop_or_are_left_out_when_said(manifest: Manifest, fa
     pool = pool_of(manifest, "extra", on_bad="skip")
     assert sorted(Path(p).name for p in pool.left_out) == ["broken.jpg", "empty.jpg"]
     assert len(pool.images) == len(pool.manifest) == len(everything_in(faces / "extra")) - 2
-    lines = list(csv.DictReader(pool.to_csv().splitlines()))
+    lines = list(csv.DictReader(pool_csv(pool).splitlines()))
     assert sum(r["use"] == "used" and len(r["sha256"]) == 64 for r in lines) == len(pool.manifest)
     assert sum(r["use"].startswith("left out: ") for r in lines) == 2
 

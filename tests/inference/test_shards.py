@@ -13,15 +13,15 @@ from small_rounds import read_json, series_config, table_of, write_table
 
 from ssl_mask import devices
 from ssl_mask.console import Console
+from ssl_mask.data.image_set import ImageSet
+from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.pool import Pool
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import DataError, ImageError, InputError
 from ssl_mask.inference import shards as workflow
 from ssl_mask.inference.shards import parse_shard, predict_shard
 from ssl_mask.pseudo.round import select_round
 from ssl_mask.runs.run import RunDir
-from ssl_mask.training import session as setup
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
@@ -70,7 +70,7 @@ def test_shards_hold_what_predict_says_each_image_once(
 def test_a_shard_that_is_there_is_left_alone_without_reading_an_image(
     teacher: RunDir, shards: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: Any, **__: Any) -> Pool:
+    def never(*_: Any, **__: Any) -> ImageSet:
         raise AssertionError
 
     monkeypatch.setattr(workflow, "open_images", never)
@@ -261,7 +261,7 @@ def test_shards_of_another_run_and_a_missing_one_are_refused(
 
 
 def test_the_hash_of_a_shards_rows_is_of_paths_alone(teacher: RunDir) -> None:
-    manifest = setup.read_manifest(teacher.config().data, Console(quiet=True))
+    manifest = read_manifest(teacher.config().data, Console(quiet=True))
     rows: Manifest = manifest.where("train")
     same = rows.with_rows(r._replace(source="elsewhere", digest="0" * 64) for r in rows.rows)
     assert workflow.rows_hash(rows) == workflow.rows_hash(same)

@@ -12,11 +12,11 @@ from small_rounds import files_of, read_json, rounds_of, series_config, table_of
 
 import ssl_mask
 from ssl_mask.console import Console
+from ssl_mask.data.load import read_manifest
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.runs.run import Run, find_run, list_runs
 from ssl_mask.runs.study import SeriesDir
-from ssl_mask.training import session as setup
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
@@ -131,7 +131,7 @@ def test_a_round_is_told_what_it_was_trained_on(done: Run) -> None:
 def test_labeled_photos_are_never_pseudo_labeled(faces: Path, tmp_path: Path) -> None:
     """Byte copies of a training and of a validation photo, under new names, in the pool; percentile takes all."""
     config = series_config(faces, tmp_path / "runs", pseudo={"rounds": 1, "percentile_step": 1.0})
-    manifest = setup.read_manifest(config.data, Console(quiet=True))
+    manifest = read_manifest(config.data, Console(quiet=True))
     for side in ("train", "val"):
         for i, photo in enumerate(manifest.where(side).files[:3]):
             (faces / "extra" / f"{side}{i}.jpg").write_bytes(photo.read_bytes())

@@ -48,7 +48,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     "in the training of round 1": (
         fit,
         "log_step",
-        lambda job, step, *_: step == 3 and job.run.path.name == "01",
+        lambda _, run, step, *__: step == 3 and run.run.path.name == "01",
     ),
     "before the pool's table": (pseudo_round, "predict_views", lambda *_: True),
     "between selection and training": (workflow, "select_round", lambda _, number, *__: number == 1),

@@ -11,17 +11,22 @@ from small_rounds import rounds_of, same_weights, series_config, table_of, weigh
 
 from ssl_mask import devices
 from ssl_mask.console import Console
+from ssl_mask.data.load import load_training_data, read_manifest
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.pseudo.report import taught_by
 from ssl_mask.runs.run import Run
+from ssl_mask.training.session import build, make_model
 from ssl_mask.types import Batch
 from ssl_mask.workflows.pseudo import pseudo
-from ssl_mask.workflows.train import build, train
+from ssl_mask.workflows.train import train
 
 
 def batch_of(config: Any, step: int) -> Batch:
-    job = build(config, devices.make_accelerator("fp32"), Console(quiet=True))
-    return job.batches(workers=0)[step]
+    accelerator, console = devices.make_accelerator("fp32"), Console(quiet=True)
+    manifest = read_manifest(config.data, console)
+    model, size = make_model(config, manifest.schema)
+    data = load_training_data(manifest, config.data, size, accelerator, console, unlabeled=False)
+    return build(config, data, model, size, accelerator, console).batches(workers=0)[step]
 
 
 @pytest.mark.parametrize("target", ["factors", "joint"])

@@ -35,10 +35,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
     """Send this process a real signal while step `step` is logged."""
     log_step = workflow.log_step
 
-    def log_and_signal(job: Any, at: int, *rest: Any) -> str:
+    def log_and_signal(session: Any, run: Any, at: int, *rest: Any) -> str:
         if at == step:
             signal.raise_signal(number)
-        return log_step(job, at, *rest)
+        return log_step(session, run, at, *rest)
 
     monkeypatch.setattr(workflow, "log_step", log_and_signal)
 

@@ -23,7 +23,8 @@ from ssl_mask.runs.run import Run, find_run, list_runs
 from ssl_mask.training import fit
 from ssl_mask.types import Losses
 from ssl_mask.workflows.compare import compare, parse_seeds
-from ssl_mask.workflows.train import train, uda
+from ssl_mask.workflows.train import train
+from ssl_mask.workflows.uda import uda
 
 Tiny = Callable[..., RunConfig]
 EASY = {"name": "uda", "threshold": 0.2, "mu": 1.5}
@@ -98,10 +99,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 ) -> None:
     log_step = fit.log_step
 
-    def log_and_signal(job: Any, at: int, *rest: Any) -> str:
+    def log_and_signal(session: Any, run: Any, at: int, *rest: Any) -> str:
         if at == 4:
             signal.raise_signal(signal.SIGTERM)
-        return log_step(job, at, *rest)
+        return log_step(session, run, at, *rest)
 
     whole = finished(tiny_uda(name="whole", **settings))
     with monkeypatch.context() as patch:
@@ -215,10 +216,10 @@ def test_an_interrupted_study_goes_on_where_it_stopped(tiny_uda: Tiny, monkeypat
     whole = compare(tiny_uda(name="whole"), quiet=True)
     log_step = fit.log_step
 
-    def log_and_signal(job: Any, at: int, *rest: Any) -> str:
-        if at == 4 and job.unlabeled is not None:
+    def log_and_signal(session: Any, run: Any, at: int, *rest: Any) -> str:
+        if at == 4 and session.data.unlabeled is not None:
             signal.raise_signal(signal.SIGINT)
-        return log_step(job, at, *rest)
+        return log_step(session, run, at, *rest)
 
     with monkeypatch.context() as patch:
         patch.setattr(fit, "log_step", log_and_signal)

@@ -1,0 +1,158 @@
+"""From the settings of the data to what a run reads: the rows of each split, and their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ssl_mask.config import DataConfig
+from ssl_mask.console import Console
+from ssl_mask.data.checks import apply_corrections, refuse_escapes
+from ssl_mask.data.image_set import ImageSet, open_images
+from ssl_mask.data.layouts import read_dataset
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.pseudo_labels import PseudoLabels, open_pseudo_labeled, read_pseudo_labels
+from ssl_mask.data.splits import keep_labels_of, split
+from ssl_mask.data.unlabeled import read_unlabeled, usable
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Dropped = Callable[[str], frozenset[str]]
+"""The name of a pool -> digests of its images that must be left out."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that one run trains on and is validated on."""
+
+    manifest: Manifest
+    """The whole data set, with the rows of test and unlabeled images; only what is named below is opened."""
+    train: ImageSet
+    val: ImageSet
+    pseudo: ImageSet | None = None
+    pseudo_labels: PseudoLabels | None = None
+    """Of the images of `pseudo`, in their order."""
+    unlabeled: ImageSet | None = None
+
+    @property
+    def labeled(self) -> Manifest:
+        """Train and validation rows, with digests."""
+        return self.manifest.with_rows(self.train.manifest.rows + self.val.manifest.rows)
+
+    @property
+    def pools(self) -> dict[str, Manifest]:
+        """What the leakage guard must look at, by name."""
+        named = {"train": self.train, "val": self.val, "pseudo-labeled": self.pseudo, "unlabeled": self.unlabeled}
+        return {name: images.manifest for name, images in named.items() if images is not None}
+
+    def without(self, dropped: Dropped) -> TrainingData:
+        """Without the images that overlap validation or test images."""
+
+        def kept(name: str, images: ImageSet) -> ImageSet:
+            digests = dropped(name)
+            return images.without(digests, "overlaps validation or test images") if digests else images
+
+        data = replace(self, train=kept("train", self.train), val=kept("val", self.val))
+        if self.unlabeled is not None:
+            data = replace(data, unlabeled=kept("unlabeled", self.unlabeled))
+        if self.pseudo is not None and self.pseudo_labels is not None:
+            pseudo = kept("pseudo-labeled", self.pseudo)
+            data = replace(data, pseudo=pseudo, pseudo_labels=self.pseudo_labels.of(pseudo.manifest))
+        return data
+
+
+def read_manifest(config: DataConfig, console: Console) -> Manifest:
+    """The data set: corrections applied, links checked, every labeled row in its split. Nothing is decoded yet.
+
+    Raises:
+        DataError: no data set, a bad row, a group in two splits; ConfigError: an unknown layout or option.
+    """
+    manifest = read_dataset(config.root, layout=config.layout, options=config.options)
+    console.say(f"Data   {manifest.message}, in {config.root.absolute()}")
+    if config.corrections is not None:
+        manifest = apply_corrections(manifest, config.corrections)
+    if config.outside_root == "refuse":
+        refuse_escapes(manifest)
+    given = bool(manifest.where("val"))
+    manifest = split(
+        manifest, folds=config.folds, fold=config.fold, seed=config.split_seed, min_groups=config.min_groups
+    )
+    if config.labeled_groups is not None:
+        manifest = keep_labels_of(manifest, config.labeled_groups, seed=config.split_seed)
+        console.say(f"Labels of {config.labeled_groups} training groups only (data.labeled_groups)")
+    how = "given by the source" if given else f"fold {config.fold} of {config.folds}, by group"
+    _tell_split(manifest, how, console)
+    return manifest
+
+
+def _tell_split(manifest: Manifest, how: str, console: Console) -> None:
+    train, val = manifest.where("train"), manifest.where("val")
+    groups = len(set(train.groups)), len(set(val.groups))
+    console.say(f"Split  train {len(train)} images of {groups[0]} groups, val {len(val)} of {groups[1]} ({how})")
+    if not manifest.grouped:
+        console.warn("no group column, so every image is its own group: leaks between train and val are NOT CHECKED.")
+    lacking = set(train.joint.tolist()) - set(val.joint.tolist())
+    if lacking:
+        names = ", ".join(manifest.schema.joint_classes[i] for i in sorted(lacking))
+        console.warn(f"no validation image of {names}: their F1 counts as 0 in validation.")
+
+
+def load_training_data(
+    manifest: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console, *, unlabeled: bool
+) -> TrainingData:
+    """Open what a run reads; decoded once, the cache keeps it.
+
+    Args:
+        manifest: of `read_manifest`.
+        size: side in pixels.
+        unlabeled: open the unlabeled pool too.
+
+    Raises:
+        DataError: unreadable images, a bad table of pseudo-labels, a pool of which nothing can be used.
+    """
+    train, val = (_open(manifest.where(name), config, size, name, accelerator, console) for name in ("train", "val"))
+    data = TrainingData(manifest, train, val)
+    if config.pseudo_labels is not None:
+        labels = read_pseudo_labels(config.pseudo_labels, data.labeled)
+        with accelerator.main_process_first(), console.counting("Reading pseudo-labeled") as tell:
+            images = open_pseudo_labeled(labels, config, size, on_progress=tell)
+        console.say(f"Pseudo {len(images)} images of {config.pseudo_labels}")
+        data = replace(data, pseudo=images, pseudo_labels=labels)
+    if unlabeled:
+        pool = load_unlabeled(manifest, data.labeled, config, size, accelerator, console)
+        if data.pseudo_labels is not None:
+            # Consistency is for images that have no pseudo-label.
+            pool = pool.without(data.pseudo_labels.whole_digests, "has a pseudo-label")
+        data = replace(data, unlabeled=pool)
+    return data
+
+
+def load_unlabeled(
+    manifest: Manifest, labeled: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console
+) -> ImageSet:
+    """The unlabeled pool with its pixels.
+
+    Args:
+        manifest: the data set; its own unlabeled rows join the pool.
+        labeled: train and validation rows with digests; their copies are left out of the pool.
+    """
+    rows = read_unlabeled(config.unlabeled, manifest)
+    opened = _open(rows, config, size, "unlabeled", accelerator, console, tolerant=True)
+    pool = usable(opened, labeled, on_bad=config.on_bad)
+    sources = [*config.unlabeled, *(["the data set's own"] if manifest.where("unlabeled").rows else [])]
+    console.say(f"Pool   {len(pool)} unlabeled images of {', '.join(sources)}")
+    if pool.left_out:
+        path, why = next(iter(pool.left_out.items()))
+        console.warn(f"{len(pool.left_out)} images are left out of the pool, such as {path}: {why}.")
+    return pool
+
+
+def _open(
+    rows: Manifest, config: DataConfig, size: int, name: str, accelerator: Accelerator, console: Console, *,
+    tolerant: bool = False,
+) -> ImageSet:  # fmt: skip
+    # The first process fills the cache; the others come after it and find it full.
+    with accelerator.main_process_first(), console.counting(f"Reading {name}") as tell:
+        return open_images(rows, config, size, tolerant=tolerant, on_progress=tell)

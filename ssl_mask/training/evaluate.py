@@ -1,0 +1,129 @@
+"""An evaluation in the middle of training: score live and averaged weights on validation, keep the best."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from ssl_mask.data.predictions import write_predictions
+from ssl_mask.evaluation.scores import HeadLogits, Scores, mean_probs, score
+from ssl_mask.inference.logits import predict_logits
+from ssl_mask.runs import environment
+from ssl_mask.runs.checkpoint import save_checkpoint
+from ssl_mask.runs.records import BestScore, CheckpointMetadata, leakage_of
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.writer import RunWriter
+from ssl_mask.training.record import data_record
+from ssl_mask.training.session import Session
+from ssl_mask.types import Evaluated
+
+EVALUATIONS = 10
+"""At most, where `train.eval_every` is not set."""
+TRAINING_COST = 3
+"""A training step costs about this many times a forward pass of its images: forward and backward."""
+
+Results = dict[str, tuple[Scores, HeadLogits]]
+
+
+def steps_between_evaluations(session: Session) -> int:
+    """`train.eval_every`; not set: ten evaluations per run, or fewer, so that they take about a third of the time."""
+    config, steps = session.config.train, session.training.steps
+    if config.eval_every is not None:
+        return config.eval_every
+    copies = 2 if session.training.ema is not None else 1
+    affordable = steps * config.batch_size * TRAINING_COST // (2 * copies * len(session.data.val))
+    return max(1, steps // max(1, min(EVALUATIONS, affordable)))
+
+
+def evaluate(session: Session, run: RunWriter) -> bool:
+    """Score live and averaged weights on validation; keep the best. True when patience has run out."""
+    training, progress, step = session.training, session.progress, session.progress.step
+    candidates = {"live": session.accelerator.unwrap_model(training.model)}
+    if training.ema is not None:
+        candidates["ema"] = training.ema.module
+    results = _score(session, candidates)
+    told = {training.algorithm.teacher_weights: training.algorithm.evaluated(_evaluated(session, results))}
+    kind = max(results, key=lambda k: results[k][0].macro_f1)
+    scores, logits = results[kind]
+    better = progress.best is None or scores.macro_f1 > progress.best.macro_f1
+    progress.waited = 0 if better else progress.waited + 1
+    training.schedule.scored(scores.macro_f1)
+    best = BestScore.model_validate({"step": step, "weights": kind, **scores._asdict()})
+    if better:
+        progress.best = best
+    for name, (own, _) in results.items():
+        cpu = round(progress.cpu, 2)
+        run.log(kind="val", step=step, weights=name, cpu_seconds=cpu, **own._asdict(), **told.get(name, {}))
+    if better:
+        run.write(partial(keep_best, session, candidates[kind], best, logits))
+    session.console.say(_validation_line(step, results, better=better))
+    run.write(partial(_warn, session))
+    return bool(progress.waited >= session.config.train.patience)
+
+
+def _score(session: Session, candidates: dict[str, nn.Module]) -> Results:
+    """Scores and logits of each set of weights."""
+    rows, schema, target = session.data.val.manifest, session.data.manifest.schema, session.config.data.target
+    batch_size = max(64, session.config.train.batch_size // int(session.accelerator.num_processes))
+    results: Results = {}
+    for kind, model in candidates.items():
+        logits = predict_logits(
+            model, session.data.val.images, accelerator=session.accelerator, batch_size=batch_size, workers=0
+        )[0]
+        results[kind] = (
+            score(logits, schema.head_labels(rows.labels, target), rows.joint, len(schema.joint_classes)), logits
+        )  # fmt: skip
+    return results
+
+
+def _evaluated(session: Session, results: Results) -> Evaluated:
+    """What the algorithm is told: the evaluation of the weights that it names."""
+    scores, logits = results[session.training.algorithm.teacher_weights]
+    rows, schema = session.data.val.manifest, session.data.manifest.schema
+    labels = schema.head_labels(rows.labels, session.config.data.target)
+    columns = {name: labels[:, i] for i, name in enumerate(logits)} | {"joint": rows.joint}
+    device = session.accelerator.device
+    return Evaluated(
+        scores.temperatures,
+        {k: torch.from_numpy(z).to(device) for k, z in logits.items()},
+        {k: torch.from_numpy(np.ascontiguousarray(c)) for k, c in columns.items()},
+    )
+
+
+def _warn(session: Session, run: RunDir) -> None:
+    step = session.progress.step
+    recent = [r["stats"] for r in run.records() if r["kind"] == "train" and r["step"] > step * 0.8]
+    for text in session.training.algorithm.warnings(recent):
+        session.console.warn(text)
+
+
+def _validation_line(step: int, results: Results, *, better: bool) -> str:
+    parts = [f"{k} macro-F1 {s.macro_f1:.3f} accuracy {s.accuracy:.3f}" for k, (s, _) in results.items()]
+    return f"  step {step:>6}  " + "  |  ".join(parts) + ("  * best" if better else "")
+
+
+def keep_best(session: Session, model: nn.Module, best: BestScore, logits: HeadLogits, run: RunDir) -> None:
+    """Write the best weights and their predictions of the validation images."""
+    config, data, schema = session.config, session.data, session.data.manifest.schema
+    metadata = CheckpointMetadata(
+        model=config.model,
+        image_size=session.size,
+        schema=schema,
+        target=config.data.target,
+        resize=config.data.resize,
+        submission=data.manifest.submission,
+        temperatures=best.temperatures,
+        best=best,
+        prior=np.bincount(data.train.manifest.joint, minlength=len(schema.joint_classes)).tolist(),
+        data=data_record(config, data),
+        run=run.name,
+        code=environment.code_version(),
+        **dict(leakage_of(run.status())),
+    )
+    save_checkpoint(run.best, model, metadata)
+    probs = mean_probs([logits], best.temperatures)
+    write_predictions(run.validation, data.val.manifest, probs, fold=config.data.fold)
+    run.update(best=best)
