@@ -71,7 +71,7 @@ def test_what_is_written_is_read_again(labeled: Manifest, soft: bool) -> None:
     assert all(r.labels is None and r.split == "unlabeled" for r in found.manifest.rows)
     assert found.whole.tolist() == [True, False, False, True]
     assert to_csv(found) == table.read_text()
-    assert found.record(table)["sha256"] == hashlib.sha256(table.read_bytes()).hexdigest()
+    assert found.sha256 == hashlib.sha256(table.read_bytes()).hexdigest()
 
 
 def test_the_columns_and_cells(labeled: Manifest) -> None:
