@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+
+from ssl_mask.errors import SslMaskError
+
+T = TypeVar("T")
 
 
 def has_gpu() -> bool:
@@ -35,3 +41,26 @@ def settle_workers(workers: int | str, accelerator: Accelerator) -> int:
     # On two cores that the network fills already, a worker takes from it more than it gives (measured: 1.09 against
     # 1.04 of the raw step).
     return int(cpus > 2)
+
+
+def broadcast(accelerator: Accelerator, decide: Callable[[], T]) -> T:
+    """What the first process decides, in all processes: each would look at the disk at another moment.
+
+    Args:
+        decide: called on the first process only; its result is pickled.
+
+    Raises:
+        SslMaskError: what `decide` raises, on every process.
+    """
+    box: list[Any] = [None, None]
+    if accelerator.is_main_process:
+        try:
+            box[0] = decide()
+        except SslMaskError as error:
+            box[1] = error
+    if accelerator.num_processes > 1:
+        broadcast_object_list(box)
+    if box[1] is not None:
+        raise box[1]
+    result: T = box[0]
+    return result
