@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -36,14 +37,14 @@ def answering(as_json: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
             answers.append({"error": problem.problem, "hint": problem.hint, "exit_code": problem.exit_code})
         raise
     finally:
-        if answers:
+        if answers and _is_first():
             print(json.dumps(answers[-1], indent=2, default=str))
 
 
 @contextmanager
 def loading(what: str, *, quiet: bool = False) -> Iterator[None]:
     """Say on stderr what is loading, around imports that take seconds; a terminal shows it only meanwhile."""
-    if quiet or "torch" in sys.modules:
+    if quiet or "torch" in sys.modules or not _is_first():
         yield
         return
     on_terminal = sys.stderr.isatty()
@@ -53,6 +54,11 @@ def loading(what: str, *, quiet: bool = False) -> Iterator[None]:
     finally:
         if on_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _is_first() -> bool:
+    """Whether this is the only process, or the first of those that `accelerate launch` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def run_answer(run: Run | None) -> dict[str, Any]:
