@@ -1,130 +1,211 @@
-"""The run card: one page that says what a run is, on what, how good, and what has not been checked."""
+"""The run card: one page that says how good a run is, what that score is worth, and what it was made from.
+
+`python -m ssl_mask.reports.run_card` shows the card of a made-up run.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ssl_mask.data.predictions import PredictionTable, read_predictions
-from ssl_mask.evaluation.metrics import bootstrap, confusion, f1_per_class
-from ssl_mask.reports.comparison import comparison_text
+from ssl_mask.evaluation.metrics import Interval, bootstrap, confusion, f1_per_class
+from ssl_mask.reports.comparison import comparison_text, verdict_of
 from ssl_mask.reports.round_table import round_markdown
-from ssl_mask.runs.records import BestScore, RunStatus
+from ssl_mask.reports.score_table import class_cells
+from ssl_mask.reports.tables import filled, markdown
+from ssl_mask.runs.records import BestScore, DataRecord, RunStatus
 from ssl_mask.runs.run import RunDir
 
-SAID = {
-    "clean": "No image or group that this run learned from stands in its validation or test images.",
-    "not-checked": "Not everything that could leak has been looked at, so no score of this run is known to be clean.",
-    "transductive-val": "**This run trained on validation images** (without their labels): its validation score is no "
-    "measure of new images.",
-    "transductive-test": "**This run trained on test images** (without their labels): a test score of it is no measure "
-    "of new images.",
-    "leaked-declared": "**This run trained on images that are also in its evaluation pools, with labels**: its scores "
-    "measure memory.",
+LEAKAGE = {
+    "clean": "No photo and no group (person) that this run learned from is also in its validation or test set.",
+    "photos-clean": "No photo that this run learned from is also in its validation or test set. Shared persons cannot "
+    "be ruled out, because the data do not name them.",
+    "not-checked": "Not everything was compared, so leakage cannot be ruled out for any score of this run.",
+    "transductive-val": "This run trained on validation images (without their labels), so its validation score says "
+    "little about new images.",
+    "transductive-test": "This run trained on test images (without their labels), so its test score says little about "
+    "new images.",
+    "leaked-declared": "This run trained on images that are also in its validation or test set, with their labels: its "
+    "scores measure memory.",
 }
-"""One sentence a status."""
+"""What each status means."""
+WEIGHTS = {"live": "live weights", "ema": "averaged weights"}
+PRECISION = {"no": "fp32"}
+"""Accelerate's names of precisions, where people have another."""
 
 
 def run_card(run: RunDir) -> str:
-    """Markdown, from the files in the run folder."""
-    status = run.status()
+    """Markdown, from the files in the run folder.
+
+    Raises:
+        DataError: the run has not been evaluated yet, or one of its files is damaged.
+    """
+    status, best, data = run.status(), run.scores(), run.data()
     environment = json.loads(run.environment.read_text(encoding="utf-8"))
     table = read_predictions(run.validation)
-    data, best = run.data(), run.scores()
+    intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
     parts = [
         f"# Run {run.name}",
-        *_leakage(run, status),
-        "## Score",
-        _score(best, table, grouped=data.grouped),
-        "## Each class (validation)",
-        _per_class(table),
+        *_verdict(status, best, data, intervals),
+        "## Validation scores",
+        _scores(best, intervals, grouped=data.grouped),
+        "## Classes (validation)",
+        _classes(table),
         *_rounds(status),
-        *_unlabeled(status),
+        *_unlabeled(status, data),
+        *_leakage(run, status),
         "## Data",
-        _table(
-            ("what", "value"),
-            [
-                ("layout", data.layout),
-                ("train", f"{data.train_images} images, {data.train_groups} groups"),
-                ("validation", f"{data.val_images} images, {data.val_groups} groups"),
-                ("groups", "given by the source" if data.grouped else "NOT CHECKED: the source names none"),
-                ("content hash", f"`{data.content_hash}`"),
-            ],
-        ),
+        _facts(_data_facts(status, data)),
         "## Made with",
-        _table(
-            ("what", "value"),
-            [
-                ("code", f"sslmask {environment['sslmask']}"),
-                ("command", f"`{' '.join(environment['command'])}`"),
-                ("machine", f"{environment['processes']} x {environment['device']}, {environment['precision']}"),
-                ("steps", f"{status.step} of {status.steps}, {status.seconds:.0f} s"),
-                ("packages", ", ".join(f"{k} {v}" for k, v in environment["packages"].items())),
-            ],
-        ),
-        "The whole configuration is in `config.yaml`, every image with its SHA-256 in `manifest.csv`.",
+        _facts(_making(status, environment)),
+        "The whole configuration is in `config.yaml`; every image with its SHA-256 is in `manifest.csv`.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def _verdict(status: RunStatus, best: BestScore, data: DataRecord, intervals: Mapping[str, Interval]) -> list[str]:
+    """The score, and in a line each what limits its worth."""
+    f1, accuracy = intervals["macro_f1"], intervals["accuracy"]
+    score = (
+        f"**Validation macro-F1 {f1.value:.4f}** (95 % interval {f1.low:.3f} to {f1.high:.3f}), accuracy "
+        f"{accuracy.value:.4f}, on {data.val_images} images."
+    )
+    notes = [
+        f"**Leakage: {status.leakage}.** {LEAKAGE[status.leakage]}",
+        f"**Optimistic**: the checkpoint ({WEIGHTS[best.weights]} of step {best.step}) was selected on this score. "
+        "Only images that were not used for training or selection give an unbiased one (`sslmask evaluate`).",
+    ]
+    if not data.grouped:
+        notes.append("**Intervals too narrow**: the data name no groups (persons), so each image counts by itself.")
+    if status.rounds is None and data.unlabeled is not None:
+        notes.append(f"**Unlabeled images**: {_worth(status)}")
+    elif status.rounds is not None:
+        notes.append(f"**Pseudo-labels**: {_best_round(status)}")
+    return [score, "\n".join(f"- {note}" for note in notes)]
+
+
+def _worth(status: RunStatus) -> str:
+    """What is known of the unlabeled images' worth, in one sentence."""
+    if status.comparison is not None and "difference" in status.comparison:
+        return verdict_of(status.comparison["difference"])[0] + " See below."
+    return (
+        "No supervised baseline was trained, so nothing shows whether they helped. Train one with "
+        "`sslmask uda --baseline`."
+    )
+
+
+def _best_round(status: RunStatus) -> str:
+    first = status.rounds[0].taught_by if status.rounds else ""
+    if status.best_round == 0:
+        return f"No round scored higher on validation than round 0 ({first}), whose weights these are."
+    return f"These are the weights of round {status.best_round}, the best on validation. Round 0 learned from {first}."
+
+
+def _scores(best: BestScore, intervals: Mapping[str, Interval], *, grouped: bool) -> str:
+    names = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+    rows = [(names[k], f"{i.value:.4f}", f"{i.low:.3f} to {i.high:.3f}") for k, i in intervals.items()]
+    if len(best.heads) > 1:
+        rows += [(f"accuracy, {head}", f"{value:.4f}", "") for head, value in best.heads.items()]
+    rows.append(("calibration error", f"{best.ece:.3f}", ""))
+    rows.append(("calibration error without temperatures", f"{best.ece_raw:.3f}", ""))
+    return markdown(filled(("score", "value", f"95 % interval by {'group' if grouped else 'image'}"), rows))
+
+
+def _classes(table: PredictionTable) -> str:
+    matrix = confusion(table.true, table.predicted, len(table.classes))
+    counts, f1 = matrix.sum(axis=1).tolist(), f1_per_class(matrix).tolist()
+    cells = class_cells({c: (f, n) for c, f, n in zip(table.classes, f1, counts, strict=True)})
+    missing = counts.count(0)
+    note = f"Macro-F1 is the mean over all {len(counts)} classes"
+    note += f"; the {missing} without validation images count as 0." if missing else "."
+    return f"{markdown(cells)}\n\n{note}"
+
+
+def _rounds(status: RunStatus) -> list[str]:
+    return ["## Rounds of pseudo-labels", round_markdown(status.rounds)] if status.rounds else []
+
+
+def _unlabeled(status: RunStatus, data: DataRecord) -> list[str]:
+    """The comparison with the supervised baseline, where there is one."""
+    if data.unlabeled is None or status.rounds is not None or status.comparison is None:
+        return []
+    return ["## What the unlabeled images were worth", comparison_text(status.comparison)]
+
+
 def _leakage(run: RunDir, status: RunStatus) -> list[str]:
-    """The mark in one sentence, what was declared, and what was not looked at."""
-    parts = [f"Leakage: **{status.leakage}**. {SAID[status.leakage]}"]
+    """What was declared, what the guard warned of, and what is not known."""
+    parts: list[str] = []
     if status.declaration is not None:
         parts.append(f"Declared: {status.declaration.reason} Allowed by: {status.declaration.allowed_by}")
     if run.findings.is_file():
         found = json.loads(run.findings.read_text(encoding="utf-8"))
         parts += [f"- {text}" for text in found["verdict"]["warnings"]]
-        parts.append("What was compared, and how: `data_cards/`.")
-    if not status.seen:
-        unknown = "unknown" in status.ancestors
-        why = "nobody knows which run made its pseudo-labels" if unknown else "this run or one that it builds on"
-        parts.append(f"What it has seen is not kept: {why}" + ("." if unknown else " was trained with the guard off."))
-    return parts
+        parts.append("What was compared and how is in `data_cards/`.")
+    if status.seen is None:
+        why = (
+            "nobody knows which run made its pseudo-labels."
+            if "unknown" in status.ancestors
+            else "this run or one that it builds on was trained with the guard off."
+        )
+        parts.append(f"It is not recorded which images the weights have seen: {why}")
+    return ["## Leakage", *parts] if parts else []
 
 
-def _rounds(status: RunStatus) -> list[str]:
-    """What pseudo-labels did, round by round."""
-    if not status.rounds:
-        return []
-    best, first = status.best_round, status.rounds[0].taught_by
-    verdict = (
-        f"**No round of pseudo-labels beat round 0** ({first}) on validation."
-        if best == 0
-        else f"These are the weights of round {best}, the best on validation; round 0 knew {first}."
-    )
-    return ["## Rounds of pseudo-labels", verdict, round_markdown(status.rounds)]
+def _data_facts(status: RunStatus, data: DataRecord) -> list[tuple[str, str]]:
+    groups = data.grouped
+    facts = [
+        ("training images", f"{data.train_images}" + (f" of {data.train_groups} groups" if groups else "")),
+        ("validation images", f"{data.val_images}" + (f" of {data.val_groups} groups" if groups else "")),
+        ("groups", "named by the data; groups are never split" if groups else "not named by the data, so not checked"),
+    ]
+    if data.unlabeled is not None:
+        pool = data.unlabeled
+        left_out = f" ({pool.left_out} left out)" if pool.left_out else ""
+        facts.append(("unlabeled images", f"{pool.images} from {', '.join(pool.sources)}{left_out}"))
+    if data.pseudo is not None:
+        facts.append(("pseudo-labeled images", f"{data.pseudo.images} of `{data.pseudo.table}`"))
+    if status.ancestors:
+        facts.append(("builds on", ", ".join(f"`{path}`" for path in status.ancestors)))
+    return [*facts, ("layout", data.layout), ("content hash", f"`{data.content_hash}`")]
 
 
-def _unlabeled(status: RunStatus) -> list[str]:
-    """What the unlabeled images were, and what they were worth."""
-    pool = status.data.unlabeled if status.data is not None else None
-    if pool is None or status.rounds is not None:
-        return []
-    used = f"{pool.images} unlabeled images of {', '.join(pool.sources)} ({pool.left_out} left out)."
-    if status.comparison is not None:
-        return ["## What the unlabeled images were worth", used, comparison_text(status.comparison)]
-    missing = "**No labels-only twin was trained**: nothing here shows that they helped (`sslmask uda --baseline`)."
-    return ["## What the unlabeled images were worth", f"{used} {missing}"]
+def _making(status: RunStatus, environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("command", f"`{' '.join(environment['command'])}`"),
+        ("code", f"sslmask {environment['sslmask']}, Python {environment['python']}"),
+        ("machine", machine(environment)),
+        ("training", f"{status.step} of {status.steps} steps in {duration(status.seconds)}"),
+        ("packages", ", ".join(f"{k} {v}" for k, v in environment["packages"].items())),
+    ]
 
 
-def _score(best: BestScore, table: PredictionTable, *, grouped: bool) -> str:
-    intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
-    by = "group" if grouped else "image (no groups: too narrow)"
-    rows = [(k.replace("_", "-"), f"{i.value:.4f}", f"{i.low:.3f} to {i.high:.3f}") for k, i in intervals.items()]
-    rows += [(f"accuracy, {head}", f"{value:.4f}", "") for head, value in best.heads.items()]
-    rows.append(("calibration error (raw)", f"{best.ece:.3f} ({best.ece_raw:.3f})", ""))
-    which = f"{best.weights} weights of step {best.step}, chosen by this very score, so it flatters a little"
-    return _table(("validation", "value", f"95 % interval by {by}"), rows) + f"\n\nBest of the run: {which}."
+def machine(environment: Mapping[str, Any]) -> str:
+    """Such as `1 process on CPU, fp32` or `2 processes on NVIDIA H100 80GB HBM3, bf16`."""
+    count, kind = environment["processes"], environment["device"].split(":")[0]
+    where = environment.get("gpu") or kind.upper()
+    precision = PRECISION.get(environment["precision"], environment["precision"])
+    return f"{count} process{'es' if count > 1 else ''} on {where}, {precision}"
 
 
-def _per_class(table: PredictionTable) -> str:
-    matrix = confusion(table.true, table.predicted, len(table.classes))
-    support = matrix.sum(axis=1)
-    rows = [(n, f"{f:.3f}", str(int(s))) for n, f, s in zip(table.classes, f1_per_class(matrix), support, strict=True)]
-    return _table(("class", "F1", "images"), rows)
+def duration(seconds: float) -> str:
+    """Such as `45 s`, `12 min` or `3 h 05 min`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+def _facts(rows: Sequence[tuple[str, str]]) -> str:
+    return markdown(filled(("what", "value"), rows))
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from ssl_mask.reports import samples
+
+    with TemporaryDirectory() as folder:
+        print(run_card(samples.run(Path(folder) / "uda-001")))

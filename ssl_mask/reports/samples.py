@@ -13,10 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.predictions import write_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.evaluation.metrics import Interval
+from ssl_mask.files import write_json
 from ssl_mask.guard.provenance import Provenance
-from ssl_mask.runs.records import RoundSummary, SelectionRecord
+from ssl_mask.runs.records import RoundSummary, RunStatus, SelectionRecord
+from ssl_mask.runs.run import RunDir
 
 SCHEMA = LabelSchema(
     (
@@ -192,3 +196,41 @@ def scores() -> Any:
         leakage=Provenance("leaked-declared", "0" * 64, seen, why), new_images=(590, f1, accuracy),
         path=Path("runs/train-001/predictions/test/evaluation.json"),
     )  # fmt: skip
+
+
+def run(folder: Path, **changes: Any) -> RunDir:
+    """A folder with what a run card is made from; keyword arguments change its status."""
+    made = RunDir(folder)
+    folder.mkdir(parents=True)
+    true, predicted = joint_predictions(images=280)
+    rows = tuple(
+        Row(f"{i:03d}.jpg", f"person {i // 3}", "val", "labels.csv", labels)
+        for i, labels in enumerate(map(tuple, SCHEMA.part(true).tolist()))
+    )
+    manifest = Manifest(folder, "table", SCHEMA, rows, True, Submission("image", ("answer",), "names"))
+    write_predictions(made.validation, manifest, np.eye(len(SCHEMA.joint_classes), dtype=np.float32)[predicted])
+    write_json(made.status_file, RunStatus.model_validate({**_status(folder.name), **changes}).to_json())
+    write_json(
+        made.environment,
+        {
+            "sslmask": "0.1.0", "python": "3.13.1", "packages": {"torch": "2.7.0", "timm": "1.0.22"}, "processes": 1,
+            "device": "cpu", "gpu": None, "precision": "no", "command": ["sslmask", "uda", "--unlabeled", "extra"],
+        },
+    )  # fmt: skip
+    return made
+
+
+def _status(name: str) -> dict[str, Any]:
+    best = {
+        "step": 375, "weights": "ema", "macro_f1": 0.4137, "accuracy": 0.6717, "nll": 0.9, "ece": 0.041,
+        "ece_raw": 0.13, "heads": {"colour": 0.9, "size": 0.89, "condition": 0.94}, "temperatures": {},
+    }  # fmt: skip
+    data = {
+        "content_hash": "0" * 64, "layout": "table", "root": "data", "grouped": True, "train_images": 1120,
+        "val_images": 280, "train_groups": 370, "val_groups": 94, "pseudo": None,
+        "unlabeled": {"sources": ("extra",), "images": 5000, "content_hash": "1" * 64, "left_out": 12},
+    }  # fmt: skip
+    return {
+        "verb": "uda", "name": name, "status": "finished", "started": "2026-01-01T00:00:00", "updated": 0.0,
+        "step": 500, "steps": 500, "seconds": 2712.0, "best": best, "data": data, "leakage": "not-checked", "seen": {},
+    }  # fmt: skip

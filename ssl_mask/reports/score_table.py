@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ssl_mask.evaluation.metrics import Interval
 from ssl_mask.guard.provenance import Provenance
-from ssl_mask.reports.tables import filled, terminal
+from ssl_mask.reports.tables import Cells, filled, terminal
 
 FEW = 5
 """Up to this many images the F1 of a class says nothing."""
@@ -90,9 +90,17 @@ def factor_table(scores: Scores) -> Table:
 
 
 def class_table(scores: Scores) -> Table:
-    """A row per class: its F1, the interval, and how many images it has; of few images nothing can be said."""
-    rows = [_class_row(name, *found) for name, found in scores.classes.items()]
-    return terminal(filled(("class", "F1", "95 % interval", "images"), rows), "Classes")
+    return terminal(class_cells(scores.classes), "Classes")
+
+
+def class_cells(classes: Mapping[str, tuple[Any, ...]]) -> Cells:
+    """A row per class: its F1, the interval, and how many images it has; of few images nothing can be said.
+
+    Args:
+        classes: name -> F1, images and, where there is one, the interval of F1.
+    """
+    rows = [_class_row(name, *found) for name, found in classes.items()]
+    return filled(("class", "F1", "95 % interval", "images"), rows)
 
 
 def _class_row(name: str, f1: float, images: int, interval: Interval | None = None) -> tuple[str, ...]:

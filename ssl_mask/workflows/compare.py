@@ -21,7 +21,7 @@ from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import InputError, Interrupted
 from ssl_mask.evaluation.metrics import paired_bootstrap
 from ssl_mask.files import write_json, write_text
-from ssl_mask.reports.comparison import comparison_card
+from ssl_mask.reports.comparison import comparison_card, comparison_table, verdict_of
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import StudyDir, create_study, find_study
@@ -143,7 +143,9 @@ def _report(study: StudyDir, plan: dict[str, Any], console: Console) -> dict[str
         run = study.run(f"seed-{seed}")
         run.update(comparison=result)
         write_text(run.card, run_card(run))
-    console.say(f"\n{comparison_card(study.path.name, result)}")
+    console.rich.print(comparison_table(result))
+    if "difference" in result:
+        console.say(" ".join(verdict_of(result["difference"])))
     console.say(f"Saved  {study.path}  (read {study.card.name}; next: sslmask predict --run {study.path}/seed-…)")
     return result
 

@@ -70,7 +70,7 @@ def test_a_run_leaves_all_its_files_and_finishes(tiny: Tiny) -> None:
     assert run.status.step == 6
     assert 0 <= run.scores.macro_f1 <= 1
     assert set(run.scores.temperatures) == {"mask", "gender", "age"}
-    assert "Leakage: **not-checked**" in (run.path / "run_card.md").read_text()
+    assert "**Leakage: not-checked.**" in (run.path / "run_card.md").read_text()
 
 
 def test_the_saved_configuration_makes_the_same_run(tiny: Tiny) -> None:

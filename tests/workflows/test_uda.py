@@ -71,7 +71,7 @@ def test_a_run_leaves_its_pool_card_plot_and_log(tiny_uda: Tiny) -> None:
     rows = list(csv.DictReader((run.path / "unlabeled.csv").read_text().splitlines()))
     assert run.status.verb == "uda"
     assert run.status.data.unlabeled.images == sum(r["use"] == "used" for r in rows) > 20
-    assert "No labels-only twin was trained" in (run.path / "run_card.md").read_text()
+    assert "No supervised baseline was trained" in (run.path / "run_card.md").read_text()
     assert run.status.leakage == "not-checked"
     assert (run.path / "plots/consistency.svg").stat().st_size > 10_000
     last = [r for r in run.history if r["kind"] == "train"][-1]
@@ -199,7 +199,7 @@ def test_a_study_trains_twins_compares_them_and_is_not_redone(tiny_uda: Tiny) ->
     assert twin.config().seed == 1
     assert twin.status().steps == find_run("study/seed-1", config.runs).status().steps == 6
     card = find_run("study/seed-0", config.runs).card.read_text()
-    assert "paired, by group, equal optimizer steps" in card
+    assert "paired, by group; equal numbers of optimizer steps" in card
     rows = done.result["rows"]
     gap = np.mean([r["ours"]["macro_f1"] - r["labels_only"]["macro_f1"] for r in rows])
     assert done.result["difference"]["macro_f1"]["value"] == pytest.approx(gap)
