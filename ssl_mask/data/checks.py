@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.manifest import Manifest, Row
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 
 

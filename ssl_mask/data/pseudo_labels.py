@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from ssl_mask.config import DataConfig, PseudoConfig
 from ssl_mask.data.image_set import ImageSet, Progress, open_images
-from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ssl_mask.data.layouts.paths import read_csv
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 from ssl_mask.guard.findings import Findings, Pair
 

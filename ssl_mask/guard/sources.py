@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ssl_mask.data.images import is_image_name
 from ssl_mask.data.layouts.images import read_images
-from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.layouts.table import GROUP_NAMES, LABEL_NAMES
 from ssl_mask.data.manifest import Manifest, Submission
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import DataError
 from ssl_mask.guard.findings import ROLES, Pool, Role

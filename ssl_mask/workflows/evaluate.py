@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.metrics import Interval, accuracy, bootstrap, confusion, f1_per_class
 from ssl_mask.files import write_json

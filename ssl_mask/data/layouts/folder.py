@@ -11,9 +11,9 @@ from pydantic import field_validator
 
 from ssl_mask.config.base import Settings
 from ssl_mask.data.images import find_images
-from ssl_mask.data.layouts.paths import read_csv
 from ssl_mask.data.manifest import Manifest, Row, Split, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 
 SPLITS: dict[str, Split] = {"train": "train", "val": "val", "valid": "val", "test": "test"}

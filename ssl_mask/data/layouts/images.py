@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssl_mask.data.images import find_images
-from ssl_mask.data.layouts.paths import inside, read_csv
+from ssl_mask.data.layouts.paths import inside
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 
 IMAGE_COLUMNS = ("ImageID", "image", "path", "file", "filename", "id")

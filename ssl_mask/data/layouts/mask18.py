@@ -13,9 +13,10 @@ from pydantic import Field
 
 from ssl_mask.config.base import Settings
 from ssl_mask.data.images import is_image_name
-from ssl_mask.data.layouts.paths import inside, read_csv
+from ssl_mask.data.layouts.paths import inside
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 
 OLD = 60

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from ssl_mask.config.base import Settings
-from ssl_mask.data.layouts.paths import inside, read_csv
+from ssl_mask.data.layouts.paths import inside
 from ssl_mask.data.manifest import Manifest, Row, Split, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError, did_you_mean
 
 IMAGE_NAMES = ("image", "path", "file", "filename", "filepath", "image_path", "image_id", "ImageID")

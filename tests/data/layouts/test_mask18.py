@@ -111,7 +111,7 @@ def test_bad_options_are_named(tmp_path: Path, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("column", ["id", "gender", "age", "path"])
 def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
-    refused(make(tmp_path, header=HEADER.replace(column, "other")), rf"train\.csv: no column '{column}'")
+    refused(make(tmp_path, header=HEADER.replace(column, "other")), rf"train\.csv has no column '{column}'")
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
 
 
 def test_a_row_of_another_length_is_named(tmp_path: Path) -> None:
-    refused(append(make(tmp_path), "9,male,Asian"), r"train\.csv:5: 3 cells, but the header has 5")
+    refused(append(make(tmp_path), "9,male,Asian"), r"train\.csv:5: this row has 3 cells, but the header has 5")
