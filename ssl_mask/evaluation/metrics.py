@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
+Pair = tuple[float, float]
+"""Macro-F1 and accuracy."""
 
 
 class Interval(NamedTuple):
@@ -39,6 +42,22 @@ def accuracy(true: Labels, predicted: Labels) -> float:
     return float((true == predicted).mean()) if len(true) else float("nan")
 
 
+def bootstrap(
+    true: Labels, predicted: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """95 % percentile intervals of macro-F1 and accuracy; whole groups are drawn with replacement.
+
+    Args:
+        predicted: (n,) class, or `classes` for an image without a prediction.
+        groups: (n,) group of each image; images of one group are drawn together.
+
+    Returns:
+        `macro_f1` and `accuracy`, each (value, low, high).
+    """
+    score = _scorer(true, classes)
+    return _intervals(lambda weights: score(predicted, weights), groups, draws, seed)
+
+
 def paired_bootstrap(
     true: Labels, first: Labels, second: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:
@@ -53,54 +72,35 @@ def paired_bootstrap(
     Returns:
         `macro_f1` and `accuracy`, each (difference, low, high).
     """
-    names, group_of = np.unique(groups, return_inverse=True)
-    rng = np.random.default_rng(seed)
+    score = _scorer(true, classes)
+
+    def difference(weights: NDArray[Any] | None) -> Pair:
+        before, after = (np.mean([score(run, weights) for run in side], axis=0) for side in (first, second))
+        return after[0] - before[0], after[1] - before[1]
+
+    return _intervals(difference, groups, draws, seed)
+
+
+def _scorer(true: Labels, classes: int) -> Callable[[Labels, NDArray[Any] | None], Pair]:
+    """Macro-F1 and accuracy of (n,) predicted classes, each image counted `weights` times."""
     supported = np.bincount(true, minlength=classes)[:classes] > 0
 
-    def difference(weights: NDArray[Any] | None) -> tuple[float, float]:
-        means: list[tuple[float, float]] = []
-        for side in (first, second):
-            scores = []
-            for predicted in side:
-                matrix = confusion(true, predicted, classes + 1, weights=weights)
-                counted = (matrix.sum(axis=1)[:classes] > 0) | ~supported
-                f1 = f1_per_class(matrix)[:classes]
-                scores.append((f1[counted].mean(), np.trace(matrix) / matrix.sum()))
-            means.append(tuple(np.mean(scores, axis=0)))
-        return means[1][0] - means[0][0], means[1][1] - means[0][1]
-
-    drawn = [
-        difference(rng.multinomial(len(names), np.full(len(names), 1 / len(names)))[group_of]) for _ in range(draws)
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    values = zip(("macro_f1", "accuracy"), difference(None), low, high, strict=True)
-    return {key: Interval(float(v), float(lo), float(hi)) for key, v, lo, hi in values}
-
-
-def bootstrap(
-    true: Labels, predicted: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
-) -> dict[str, Interval]:
-    """95 % percentile intervals of macro-F1 and accuracy; whole groups are drawn with replacement.
-
-    Args:
-        predicted: (n,) class, or `classes` for an image without a prediction.
-        groups: (n,) group of each image; images of one group are drawn together.
-
-    Returns:
-        `macro_f1` and `accuracy`, each (value, low, high).
-    """
-    names, group_of = np.unique(groups, return_inverse=True)
-    rng = np.random.default_rng(seed)
-    supported = np.bincount(true, minlength=classes)[:classes] > 0
-    scores = np.empty((draws, 2))
-    for draw in range(draws):
-        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))
-        matrix = confusion(true, predicted, classes + 1, weights=times[group_of])
+    def score(predicted: Labels, weights: NDArray[Any] | None) -> Pair:
+        matrix = confusion(true, predicted, classes + 1, weights=weights)
         # A rare class that this draw happens to miss says nothing about the model: it is left out, not counted as 0.
         counted = (matrix.sum(axis=1)[:classes] > 0) | ~supported
-        scores[draw] = f1_per_class(matrix)[:classes][counted].mean(), np.trace(matrix) / matrix.sum()
-    low, high = np.percentile(scores, [2.5, 97.5], axis=0)
-    f1 = f1_per_class(confusion(true, predicted, classes + 1))[:classes]
-    values = float(f1.mean()), accuracy(true, predicted)
-    keys = ("macro_f1", "accuracy")
-    return {k: Interval(v, float(lo), float(hi)) for k, v, lo, hi in zip(keys, values, low, high, strict=True)}
+        return float(f1_per_class(matrix)[:classes][counted].mean()), float(np.trace(matrix) / matrix.sum())
+
+    return score
+
+
+def _intervals(
+    statistic: Callable[[NDArray[Any] | None], Pair], groups: NDArray[Any], draws: int, seed: int
+) -> dict[str, Interval]:
+    """A statistic of all images, and its spread when whole groups are drawn with replacement."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    rng, share = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
+    drawn = [statistic(rng.multinomial(len(names), share)[group_of]) for _ in range(draws)]
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    values = zip(("macro_f1", "accuracy"), statistic(None), low, high, strict=True)
+    return {key: Interval(float(v), float(lo), float(hi)) for key, v, lo, hi in values}
