@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.runs.run import Run, RunDir
-from ssl_mask.runs.study import SeriesDir
 
 SETTINGS: dict[str, Any] = {
     "preset": "none",
@@ -60,7 +59,7 @@ def files_of(folder: Path) -> set[str]:
 
 
 def rounds_of(run: Run) -> list[RunDir]:
-    return [SeriesDir(run.path).round(n) for n in range(1 + run.config.pseudo.rounds)]
+    return [RunDir(run.path).round(n) for n in range(1 + run.config.pseudo.rounds)]
 
 
 def write_table(drawn: Path, into: Path) -> Path:

@@ -56,6 +56,6 @@ def uda(
         settings = resolve(layers, has_gpu=devices.has_gpu)
         if baseline or seeds is not None or (resume is not None and find_study(resume, settings.runs) is not None):
             chosen = parse_seeds(seeds, settings.seed)
-            answer(study_answer(compare(settings, seeds=chosen, twin=baseline, resume=resume, quiet=quiet)))
+            answer(study_answer(compare(settings, seeds=chosen, baseline=baseline, resume=resume, quiet=quiet)))
         else:
             answer(run_answer(train(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)))

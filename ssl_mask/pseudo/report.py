@@ -1,4 +1,4 @@
-"""What a series of rounds shows: a table and plots after every round, and the best round as the series' own run."""
+"""What a study of rounds shows: a table and plots after every round, and the best round as the run of the whole."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from ssl_mask.reports.round_table import class_table, round_tables
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.records import RoundSummary, leakage_of
 from ssl_mask.runs.run import RunDir, find_run
-from ssl_mask.runs.study import SeriesDir
 from ssl_mask.workflows.evaluate import read_answers
 
 
-def run_of(config: RunConfig, series: SeriesDir, number: int) -> RunDir:
+def run_of(config: RunConfig, whole: RunDir, number: int) -> RunDir:
     """The run of a round; that of round 0 may be one of before."""
     if number == 0 and config.pseudo.start_from is not None:
         return find_run(config.pseudo.start_from, config.runs)
-    return series.round(number)
+    return whole.round(number)
 
 
-def report_round(config: RunConfig, series: SeriesDir, number: int, answers: Path | None, console: Console) -> None:
+def report_round(config: RunConfig, whole: RunDir, number: int, answers: Path | None, console: Console) -> None:
     """Audit the round if answers are given, draw its plots, and print the rounds so far."""
-    run = run_of(config, series, number)
+    run = run_of(config, whole, number)
     schema = load_schema(run)
     if number > 0:
         pool = read_pool(run.pool, schema)
@@ -44,17 +43,17 @@ def report_round(config: RunConfig, series: SeriesDir, number: int, answers: Pat
         if not (plot := run.plots / "selection.svg").is_file():  # a finished round is left alone
             round_plots.write_selection(plot, record, pool)
         console.rich.print(class_table(record))
-    rows = summaries(config, series, number)
-    round_plots.write_rounds(series.plots / "rounds.svg", rows)
+    rows = summaries(config, whole, number)
+    round_plots.write_rounds(whole.plots / "rounds.svg", rows)
     for table in round_tables(rows):
         console.rich.print(table)
 
 
-def summaries(config: RunConfig, series: SeriesDir, last: int) -> list[RoundSummary]:
+def summaries(config: RunConfig, whole: RunDir, last: int) -> list[RoundSummary]:
     """A row a round: its scores with intervals, what it trained on, and how right that was."""
     rows: list[RoundSummary] = []
     for number in range(last + 1):
-        run = run_of(config, series, number)
+        run = run_of(config, whole, number)
         val = read_predictions(run.validation)
         scores = bootstrap(val.true, val.predicted, val.group, len(val.classes))
         row: dict[str, Any] = {"round": number, "run": run.path.as_posix()}
@@ -86,29 +85,29 @@ def best_round(rows: Sequence[RoundSummary]) -> int:
     return max(rows, key=lambda r: r.macro_f1.value).round
 
 
-def publish(config: RunConfig, series: SeriesDir, last: int) -> None:
-    """Make the best round so far the series' own: its weights, its validation, its data; and write the card."""
-    rows = summaries(config, series, last)
-    best = run_of(config, series, best_round(rows))
+def publish(config: RunConfig, whole: RunDir, last: int) -> None:
+    """Make the best round so far that of the whole: its weights, its validation, its data; and write the card."""
+    rows = summaries(config, whole, last)
+    best = run_of(config, whole, best_round(rows))
     copied = [best.best, best.validation, best.manifest, best.environment, best.findings]
     copied += best.best.parent.glob("seen-*.npz")
     for source in (s for s in copied if s.is_file()):  # there are no findings where the guard was off
-        with atomic_path(series.path / source.relative_to(best.path)) as partial:
+        with atomic_path(whole.path / source.relative_to(best.path)) as partial:
             shutil.copyfile(source, partial)
     status = best.status()
-    series.update(
+    whole.update(
         best_round=best_round(rows), seconds=sum(r.cpu_seconds for r in rows), rounds=rows, best=status.best,
         data=status.data, step=status.step, steps=status.steps, **dict(leakage_of(status)),
     )  # fmt: skip
-    write_text(series.card, run_card(series))
+    write_text(whole.card, run_card(whole))
 
 
-def stopped_early(config: RunConfig, series: SeriesDir, number: int) -> bool:
+def stopped_early(config: RunConfig, whole: RunDir, number: int) -> bool:
     """Whether this round's macro-F1 is below that of the best one before, beyond the 95 % interval by group."""
     if number == 0:
         return False
-    before = best_round(summaries(config, series, number - 1))
-    best, own = (read_predictions(run_of(config, series, n).validation) for n in (before, number))
+    before = best_round(summaries(config, whole, number - 1))
+    best, own = (read_predictions(run_of(config, whole, n).validation) for n in (before, number))
     difference = paired_bootstrap(
         own.true, best.predicted[None], own.predicted[None], own.group, len(own.classes)
     )  # fmt: skip

@@ -17,7 +17,7 @@ from ssl_mask.config import PseudoConfig, RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.digests import digest_files
-from ssl_mask.data.load import load_training_data, load_unlabeled, read_manifest
+from ssl_mask.data.load import load_training_data, load_unlabeled
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.predictions import PredictionTable, write_predictions
 from ssl_mask.data.pseudo_labels import to_csv
@@ -25,7 +25,6 @@ from ssl_mask.errors import DataError, ModelError
 from ssl_mask.evaluation.calibration import FEW, expected_calibration_error, reliability_curve
 from ssl_mask.evaluation.scores import mean_probs
 from ssl_mask.files import write_json, write_text
-from ssl_mask.guard.gate import run_gate
 from ssl_mask.inference.logits import predict_logits
 from ssl_mask.inference.predictor import Member, load_member
 from ssl_mask.pseudo.select import (
@@ -45,20 +44,21 @@ from ssl_mask.runs.run import RunDir
 
 
 def select_round(
-    config: RunConfig, number: int, teacher: RunDir, before: RunDir | None, into: RunDir,
-    accelerator: Accelerator, console: Console,
+    config: RunConfig, number: int, teacher: RunDir, before: RunDir | None, into: RunDir, manifest: Manifest,
+    overlapping: frozenset[str], accelerator: Accelerator, console: Console,
 ) -> None:  # fmt: skip
     """Write `pool.parquet`, `selection.json` and, last, `pseudo_labels.csv` of round `number` (from 1).
 
     Args:
         teacher: the run whose best weights predict.
         before: the round before, where it has pseudo-labels too.
+        manifest: the data set, split.
+        overlapping: digests of the pool's images that overlap validation or test images; they are left out.
 
     Raises:
         DataError: nothing is believed; says what to lower.
     """
     member, asked = load_member(teacher, accelerator), config.pseudo
-    manifest = read_manifest(config.data, Console(quiet=True))
     if manifest.schema != member.schema:
         raise ModelError(f"{teacher.path} was trained for other classes.", hint="Start from a run on these labels.")
     data = load_training_data(manifest, config.data, member.size, accelerator, console, unlabeled=False)
@@ -71,7 +71,6 @@ def select_round(
         choice = select_from_shards(asked, shards, judged, labeled.with_rows(labeled.rows + validating(manifest)))
     else:
         pool = load_unlabeled(manifest, labeled, config.data, member.size, accelerator, console)
-        overlapping = guard_pool(config, manifest, pool.manifest, accelerator, Console(quiet=True))
         pool = pool.without(overlapping, "overlaps validation or test images")
         probs = see(pool.images, "Scoring the pool")
         choice = select_pseudo_labels(asked, number, Scored(pool.manifest, probs), judged, labeled)
@@ -85,18 +84,6 @@ def select_round(
         refuse_nothing(asked, number, record)
         write_text(into.pseudo_labels, to_csv(believed(choice, history, soft=asked.labels == "soft")))
     accelerator.wait_for_everyone()
-
-
-def guard_pool(
-    config: RunConfig, manifest: Manifest, pool: Manifest, accelerator: Accelerator, console: Console
-) -> frozenset[str]:
-    """Digests of the images that must be left out of a pool.
-
-    Raises:
-        GuardError: the pool overlaps validation or test images, and nobody said what to do about it.
-    """
-    named = {"train": manifest.where("train"), "val": manifest.where("val"), "unlabeled": pool}
-    return run_gate(config, manifest, named, accelerator, console).dropped("unlabeled")
 
 
 def validating(manifest: Manifest) -> tuple[Row, ...]:

@@ -103,6 +103,14 @@ class RunDir:
         return self.path / "selection.json"
 
     @property
+    def rounds(self) -> Path:
+        """Of `sslmask pseudo`: the study of its rounds."""
+        return self.path / "rounds"
+
+    def round(self, number: int) -> RunDir:
+        return RunDir(self.rounds / round_name(number))
+
+    @property
     def audit(self) -> Path:
         return self.path / "audit.json"
 
@@ -245,6 +253,10 @@ class Run:
         return self.dir.records()
 
 
+def round_name(number: int) -> str:
+    return f"{number:02d}"
+
+
 def create_run(config: RunConfig, verb: str) -> RunDir:
     """A fresh run folder with its configuration in it.
 
@@ -252,10 +264,16 @@ def create_run(config: RunConfig, verb: str) -> RunDir:
         InputError: the name is taken.
         StorageError: the folder cannot be made.
     """
-    run = RunDir(new_folder(config, verb))
+    return begin_run(RunDir(new_folder(config, verb)), config, verb)
+
+
+def begin_run(run: RunDir, config: RunConfig, verb: str, **fields: Any) -> RunDir:
+    """Make a fresh folder a run: its configuration and, last, its status."""
     write_text(run.config_file, to_yaml(config))
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    run.update(verb=verb, name=run.name, status="running", started=now, step=0, best=None, leakage="not-checked")
+    run.update(
+        verb=verb, name=run.name, status="running", started=now, step=0, best=None, leakage="not-checked", **fields
+    )
     return run
 
 

@@ -116,8 +116,8 @@ def test_the_answers_as_the_pool(cli: Cli, faces: Path) -> None:
 
 
 def test_what_cannot_be_resumed_or_started_from(cli: Cli, drawn: Path, started: Path) -> None:
-    refused(cli, words(drawn, "--resume", "nothing"), "nothing is not a series of rounds")
-    refused(cli, words(drawn, "--resume", str(started)), "is not a series of rounds", "its own verb")
+    refused(cli, words(drawn, "--resume", "nothing"), "nothing is not a study")
+    refused(cli, words(drawn, "--resume", str(started)), "is not a study", "its own verb")
     refused(cli, words(drawn, "--start-from", "nothing"), "No run 'nothing'")
     other = ["--start-from", str(started), "--set", "data.fold=1"]
     refused(cli, words(drawn, *other), "has another validation", "of these 42 images", "data.fold")

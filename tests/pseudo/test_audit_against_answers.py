@@ -14,7 +14,7 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.inference.predictor import load_schema
 from ssl_mask.pseudo.audit import audit
-from ssl_mask.runs.study import SeriesDir
+from ssl_mask.runs.run import RunDir
 from ssl_mask.workflows.evaluate import read_answers
 from ssl_mask.workflows.pseudo import pseudo
 
@@ -99,7 +99,7 @@ def test_answers_are_reported_and_never_used(drawn: Path, tmp_path: Path) -> Non
     cells = [f"{line.split(',')[0]},{a}" for line, a in zip(lines, answers, strict=True)]
     shuffled.write_text("\n".join([header, *cells]) + "\n")
     done = [
-        SeriesDir(pseudo(series_config(drawn, tmp_path / str(i)), audit_answers=a, quiet=True).path)
+        RunDir(pseudo(series_config(drawn, tmp_path / str(i)), audit_answers=a, quiet=True).path)
         for i, a in enumerate((true, shuffled, None))
     ]
     for number in (1, 2):

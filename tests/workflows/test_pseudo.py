@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.errors import DataError
-from ssl_mask.runs.run import Run, find_run, list_runs
-from ssl_mask.runs.study import SeriesDir
+from ssl_mask.runs.run import Run, RunDir, find_run, list_runs
+from ssl_mask.workflows import pseudo as workflow
+from ssl_mask.workflows import train as training
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
@@ -153,6 +156,33 @@ def test_photos_of_validation_groups_are_never_pseudo_labeled(drawn: Path, tmp_p
     assert {Path(r["image"]).name for r in table_of(rounds_of(run)[1])} == {"u-t0.jpg", "u-t1.jpg", "u-new.jpg"}
 
 
+@pytest.mark.usefixtures("no_plots")
+def test_the_pool_is_read_and_guarded_once_and_each_training_once(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rounds after round 0 are three trainings; selecting reads and guards nothing anew."""
+    calls: Counter[str] = Counter()
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    for module in (workflow, training):
+        for name in ("read_manifest", "run_gate"):
+            monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+    pool = {"mode": "on", "drop_overlap": True, "cards": str(tmp_path / "cards")}
+    run = pseudo(series_config(drawn, tmp_path / "runs", guard=pool), quiet=True)
+    assert calls == {"read_manifest": 4, "run_gate": 4}
+    rounds = rounds_of(run)
+    assert all(len(table_of(one)) for one in rounds[1:])
+    calls.clear()
+    pseudo(series_config(drawn, tmp_path / "runs"), resume=run.path, quiet=True)
+    assert calls == {}
+
+
 def test_a_table_that_names_a_labeled_photo_is_refused(done: Run, drawn: Path, tmp_path: Path) -> None:
     one = rounds_of(done)[1]
     given = one.manifest.read_text().splitlines()
@@ -168,7 +198,7 @@ def test_a_table_that_names_a_labeled_photo_is_refused(done: Run, drawn: Path, t
 
 def test_a_finished_series_is_not_done_again(done: Run, drawn: Path) -> None:
     """Resuming it changes no file of a round."""
-    rounds = SeriesDir(done.path).rounds
+    rounds = RunDir(done.path).rounds
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in rounds.rglob("*") if p.is_file()}
     again = pseudo(series_config(drawn, done.path.parent), resume=done.name, quiet=True)
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in rounds.rglob("*") if p.is_file()} == before

@@ -20,16 +20,15 @@ from small_rounds import SETTINGS, same_weights, series_config
 from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.pseudo import round as pseudo_round
 from ssl_mask.runs.run import Run, RunDir
-from ssl_mask.runs.study import SeriesDir
 from ssl_mask.training import fit
 from ssl_mask.workflows import pseudo as workflow
 from ssl_mask.workflows.pseudo import pseudo
 
 
 @pytest.fixture(scope="module")
-def whole(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> SeriesDir:
+def whole(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     """The series as it is when nothing happens. Read only."""
-    return SeriesDir(pseudo(series_config(drawn, tmp_path_factory.mktemp("whole")), quiet=True).path)
+    return RunDir(pseudo(series_config(drawn, tmp_path_factory.mktemp("whole")), quiet=True).path)
 
 
 def after(function: Callable[..., Any], when: Callable[..., bool], number: int) -> Callable[..., Any]:
@@ -69,7 +68,7 @@ def terminated(frame_number: int, _: Any) -> None:
     + [(m, signal.SIGINT) for m in ("in the training of round 1", "between selection and training")],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    whole: SeriesDir, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int
+    whole: RunDir, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int
 ) -> None:
     module, name, when = MOMENTS[moment]
     # As in a terminal: a job that a script puts into the background is born with SIGINT ignored.
@@ -83,7 +82,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     finally:
         for n, handler in before.items():
             signal.signal(n, handler)
-    series = SeriesDir(tmp_path / "pseudo-001")
+    series = RunDir(tmp_path / "pseudo-001")
     assert stopped.value.exit_code == 128 + number
     assert stopped.value.hint == f"Continue with: sslmask pseudo --resume {series.path}"
     assert series.status().status == "interrupted"
@@ -97,8 +96,8 @@ def contents(run: RunDir) -> dict[Path, tuple[bytes, int]]:
     return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in run.path.rglob("*") if p.is_file()}
 
 
-def assert_same_series(done: Run, whole: SeriesDir) -> None:
-    series = SeriesDir(done.path)
+def assert_same_series(done: Run, whole: RunDir) -> None:
+    series = RunDir(done.path)
     assert done.status.status == "finished"
     assert done.status.best_round == whole.status().best_round
     for number in range(1 + done.config.pseudo.rounds):
@@ -112,11 +111,9 @@ def assert_same_series(done: Run, whole: SeriesDir) -> None:
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_what_is_left_of_a_round_before_its_first_save_is_made_anew(
-    whole: SeriesDir, drawn: Path, tmp_path: Path
-) -> None:
+def test_what_is_left_of_a_round_before_its_first_save_is_made_anew(whole: RunDir, drawn: Path, tmp_path: Path) -> None:
     """Killed before the first checkpoint: a status, a configuration, half a plot. The selection is kept."""
-    series = SeriesDir(Path(shutil.copytree(whole.path, tmp_path / "copy")))
+    series = RunDir(Path(shutil.copytree(whole.path, tmp_path / "copy")))
     for number in (1, 2):
         run = series.round(number)
         shutil.rmtree(run.path / "checkpoints")
@@ -134,8 +131,8 @@ def test_what_is_left_of_a_round_before_its_first_save_is_made_anew(
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_a_begun_round_is_not_continued_on_edited_pseudo_labels(whole: SeriesDir, drawn: Path, tmp_path: Path) -> None:
-    series = SeriesDir(Path(shutil.copytree(whole.path, tmp_path / "copy")))
+def test_a_begun_round_is_not_continued_on_edited_pseudo_labels(whole: RunDir, drawn: Path, tmp_path: Path) -> None:
+    series = RunDir(Path(shutil.copytree(whole.path, tmp_path / "copy")))
     run = series.round(2)
     config = run.config_file.read_text().replace(str(whole.path), str(series.path))
     run.config_file.write_text(config)
@@ -146,7 +143,7 @@ def test_a_begun_round_is_not_continued_on_edited_pseudo_labels(whole: SeriesDir
         pseudo(series_config(drawn, tmp_path), resume="copy", quiet=True)
 
 
-def test_two_processes_do_not_work_on_one_series(whole: SeriesDir, drawn: Path) -> None:
+def test_two_processes_do_not_work_on_one_series(whole: RunDir, drawn: Path) -> None:
     with whole.locked(), pytest.raises(DataError, match="Another process"):
         pseudo(series_config(drawn, whole.path.parent), resume="pseudo-001", quiet=True)
 
@@ -178,7 +175,7 @@ def test_killed_twenty_times(drawn: Path, tmp_path: Path) -> None:
         (work / "series.yaml").write_text(yaml.safe_dump(settings))
     words = ["--config", "series.yaml", "--name", "s"]
     finish(works[0], start(works[0], *words))
-    series = SeriesDir(works[1] / "runs/s")
+    series = RunDir(works[1] / "runs/s")
     moments, kept = random.Random(0), dict[Path, tuple[bytes, int]]()
     kills = 0
     while True:
@@ -198,10 +195,10 @@ def test_killed_twenty_times(drawn: Path, tmp_path: Path) -> None:
     finish(works[1], process)
     assert kills >= KILLS / 2
     assert {p: finished(series).get(p) for p in kept} == kept
-    assert_same_series(Run(series), SeriesDir(works[0] / "runs/s"))
+    assert_same_series(Run(series), RunDir(works[0] / "runs/s"))
 
 
-def wait_for_a_save(series: SeriesDir, process: subprocess.Popen[bytes]) -> None:
+def wait_for_a_save(series: RunDir, process: subprocess.Popen[bytes]) -> None:
     """Until a state of training, or a selection, is newer than now."""
     began = time.time()
     while process.poll() is None:
@@ -211,7 +208,7 @@ def wait_for_a_save(series: SeriesDir, process: subprocess.Popen[bytes]) -> None
         time.sleep(0.02)
 
 
-def finished(series: SeriesDir) -> dict[Path, tuple[bytes, int]]:
+def finished(series: RunDir) -> dict[Path, tuple[bytes, int]]:
     """The files of the finished rounds. The plot of a selection is drawn after its round has ended."""
     found: dict[Path, tuple[bytes, int]] = {}
     for path in sorted(series.rounds.glob("*")):

@@ -14,16 +14,15 @@ from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import write_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.pseudo.report import best_round, stopped_early
-from ssl_mask.runs.run import Run
-from ssl_mask.runs.study import SeriesDir
+from ssl_mask.runs.run import Run, RunDir
 from ssl_mask.workflows.pseudo import pseudo
 
 SCHEMA = LabelSchema((Factor("kind", ("cat", "dog", "owl")),))
 
 
-def handmade(folder: Path, wrong: list[set[int]]) -> SeriesDir:
+def handmade(folder: Path, wrong: list[set[int]]) -> RunDir:
     """A series whose rounds got these of 60 validation images (of 20 groups) wrong."""
-    series = SeriesDir(folder)
+    series = RunDir(folder)
     rows = tuple(Row(f"{i}.jpg", f"g{i // 3}", "val", "t", (i % 3,), digest=str(i)) for i in range(60))
     val = Manifest(folder, "table", SCHEMA, rows, True, Submission("image", ("kind",), "names"))
     for number, missed in enumerate(wrong):

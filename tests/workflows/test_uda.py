@@ -1,4 +1,4 @@
-"""`uda` on drawn photos: what a run leaves behind, exact resume, the labels-only twin, and what is refused."""
+"""`uda` on drawn photos: what a run leaves behind, exact resume, the supervised baseline, and what is refused."""
 
 from __future__ import annotations
 
@@ -186,30 +186,40 @@ def test_validation_precision_is_that_of_a_slow_loop(tiny_uda: Tiny) -> None:
     assert last["step"] == 6
 
 
-# ---- the twin ----
+# ---- the supervised baseline ----
 
 
-def test_a_study_trains_twins_compares_them_and_is_not_redone(tiny_uda: Tiny) -> None:
+def test_a_study_trains_baselines_compares_them_and_is_not_redone(tiny_uda: Tiny) -> None:
     config = tiny_uda(name="study")
     done = compare(config, seeds=[0, 1], quiet=True)
     names = ["seed-0", "seed-0-labels-only", "seed-1", "seed-1-labels-only"]
     assert [r.path.relative_to(config.runs).as_posix() for r in list_runs(config.runs)] == [f"study/{n}" for n in names]
-    twin = find_run("study/seed-1-labels-only", config.runs)
-    assert twin.config().algorithm.name == "supervised"
-    assert twin.config().seed == 1
-    assert twin.status().steps == find_run("study/seed-1", config.runs).status().steps == 6
+    baseline = find_run("study/seed-1-labels-only", config.runs)
+    assert baseline.config().algorithm.name == "supervised"
+    assert baseline.config().seed == 1
+    assert baseline.status().steps == find_run("study/seed-1", config.runs).status().steps == 6
     card = find_run("study/seed-0", config.runs).card.read_text()
     assert "paired, by group; equal numbers of optimizer steps" in card
     rows = done.result["rows"]
     gap = np.mean([r["ours"]["macro_f1"] - r["labels_only"]["macro_f1"] for r in rows])
     assert done.result["difference"]["macro_f1"]["value"] == pytest.approx(gap)
-    assert find_run("latest", config.runs).name == "seed-1"  # never the twin
+    assert find_run("latest", config.runs).name == "seed-1"  # never the baseline
     with pytest.raises(DataError, match="study of several runs"):
         find_run("study", config.runs)
     before = {p: p.stat().st_mtime_ns for p in done.path.rglob("last.state")}
     again = compare(config, resume="study", quiet=True)
     assert again.result == done.result
     assert {p: p.stat().st_mtime_ns for p in done.path.rglob("last.state")} == before
+
+
+def test_a_study_killed_before_the_first_save_of_a_run_goes_on(tiny_uda: Tiny) -> None:
+    """It used to ask for that folder to be deleted by hand."""
+    done = compare(tiny_uda(name="killed"), quiet=True)
+    run = find_run(done.path / "seed-0", Path())
+    shutil.rmtree(run.last.parent)
+    run.update(status="running", best=None)
+    again = compare(tiny_uda(), resume="killed", quiet=True)
+    assert again.result["difference"] == done.result["difference"]
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(tiny_uda: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
