@@ -81,11 +81,11 @@ def pseudo(
     """
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    if resume is not None:
-        config = RunDir(resumed_study(resume, config.runs, "pseudo").home).config()
+    found = resumed_study(resume, config.runs, "pseudo") if resume is not None else None
+    config = RunDir(found.home).config() if found is not None else config
     pool = Pool(config, accelerator, console)
-    check_first(config, pool, audit_answers, new=resume is None)
-    study = devices.broadcast(accelerator, partial(open_study, config, resume))
+    check_first(config, pool, audit_answers, new=found is None)
+    study = found or devices.broadcast(accelerator, partial(begin_study, config))
     whole = RunDir(study.home)
     members = rounds(config, study, pool, audit_answers)
     with at_work(study, whole) if accelerator.is_main_process else nullcontext():
@@ -112,9 +112,7 @@ def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: boo
         pool.guard()
 
 
-def open_study(config: RunConfig, resume: str | Path | None) -> Study:
-    if resume is not None:
-        return resumed_study(resume, config.runs, "pseudo")
+def begin_study(config: RunConfig) -> Study:
     whole = RunDir(new_folder(config, "pseudo"))
     study = create_study(whole.rounds, "pseudo", config, {"rounds": config.pseudo.rounds})
     begin_run(whole, config, "pseudo", rounds=())  # last: what is a run can be resumed
