@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,14 +29,10 @@ def show(file: CardFile) -> None:
         typer.echo(page, nl=False)
         return
     from rich.console import Console
-    from rich.markdown import Markdown
 
-    Console().print(Markdown(without_front_matter(page)))
+    from ssl_mask.reports.terminal import print_page
 
-
-def without_front_matter(page: str) -> str:
-    """A Markdown page without the YAML between two lines of dashes at its top."""
-    return re.sub(r"\A---\n.*?^---\n", "", page, count=1, flags=re.DOTALL | re.MULTILINE)
+    print_page(page, Console())
 
 
 @command(app, "sslmask card verify data_cards/train.json", "sslmask card verify data_cards/test.md --root faces")

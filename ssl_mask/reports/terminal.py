@@ -1,0 +1,40 @@
+"""Markdown pages as a terminal shows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markdown import Markdown, MarkdownElement, TableElement
+from rich.table import Table
+
+FRONT_MATTER = re.compile(r"\A---\n.*?^---\n", flags=re.DOTALL | re.MULTILINE)
+"""YAML between two lines of dashes at the top of a page; for machines."""
+
+
+LONGEST_WORD = 14
+"""Characters; words up to this length are not broken in a table. Digests and paths are longer."""
+
+
+class _WholeTable(TableElement):
+    """Breaks what is too long for its column over several lines; rich would cut it."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for part in super().__rich_console__(console, options):
+            if isinstance(part, Table):
+                for column in part.columns:
+                    column.overflow = "fold"
+                    words = " ".join(str(cell) for cell in (column.header, *column.cells)).split()
+                    column.min_width = max((len(w) for w in words if len(w) <= LONGEST_WORD), default=0)
+            yield part
+
+
+class _Page(Markdown):
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "table_open": _WholeTable}
+
+
+def print_page(text: str, console: Console) -> None:
+    """Render a Markdown page, without its front matter."""
+    console.print(_Page(FRONT_MATTER.sub("", text, count=1)))
