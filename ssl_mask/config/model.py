@@ -56,4 +56,4 @@ class LossConfig(Settings):
     smoothing_classes: tuple[str, ...] = ()
     """Smooth only these classes (by name). Empty: all."""
     class_weights: Literal["none", "balanced", "effective"] | dict[str, PositiveFloat] = "none"
-    """`balanced` (inverse frequency), `effective` (Cui et al., arXiv 1901.05555), or a weight a class name."""
+    """`balanced` (inverse frequency), `effective` (Cui et al., arXiv 1901.05555), or a weight per class name."""

@@ -1,0 +1,52 @@
+"""What can be refused without torch is refused before torch is loaded, and a verb says at once what it is loading."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CODE = """
+import sys
+from ssl_mask.cli.app import main
+try:
+    main()
+finally:
+    print("torch:", "torch" in sys.modules)
+"""
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CODE, *words], capture_output=True, text=True, cwd=folder, timeout=100, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["predict"], "No run with a checkpoint"),
+        (["predict", "--run", "nothing"], "No run 'nothing'"),
+        (["predict", "--shard", "0/2", "-r", "a", "-r", "b"], "--shard takes one --run"),
+        (["evaluate", "--answers", "a.csv"], "No run with a checkpoint"),
+        (["train"], "No data set recognised"),
+        (["train", "--data", "nowhere"], "No folder nowhere."),
+        (["train", "--set", "optim.lr=-1"], "optim.lr"),
+        (["train", "--resume", "nothing"], "No run 'nothing'"),
+        (["uda", "-u", "extra", "--init-from", "nothing"], "No run 'nothing'"),
+        (["pseudo", "-u", "extra", "--start-from", "nothing"], "No run 'nothing'"),
+        (["audit"], "No data set recognised"),
+    ],
+    ids=lambda p: "-".join(p) if isinstance(p, list) else "",
+)
+def test_bad_input_is_refused_without_torch(tmp_path: Path, words: list[str], named: str) -> None:
+    done = run(tmp_path, *words)
+    assert done.returncode == 3 and named in done.stderr
+    assert done.stdout == "torch: False\n"
+
+
+def test_what_is_loading_is_said_first_unless_quiet(tmp_path: Path) -> None:
+    assert run(tmp_path, "train").stderr.splitlines()[0] == "Loading torch, timm …"
+    assert "Loading" not in run(tmp_path, "train", "--quiet").stderr
