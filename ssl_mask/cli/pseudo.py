@@ -25,7 +25,7 @@ PSEUDO = (
     "sslmask pseudo --unlabeled extra",
     "sslmask pseudo --unlabeled extra --config pseudo_soft_laptop --start-from uda-001",
 )
-@takes(*UNLABELED, *PSEUDO, *TRAINING, *GUARD, *DECLARED)
+@takes(*UNLABELED, *PSEUDO, *TRAINING, *GUARD, *DECLARED, shown={"algorithm.name": "supervised"})
 def pseudo(
     given: Given,
     audit_answers: Annotated[
