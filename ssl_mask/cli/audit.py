@@ -118,8 +118,10 @@ def show(result: Audit) -> None:
         table.add_row(name, *counts, str(sum(p.is_conflict for p in pairs)))
     console.rich.print(table)
     for pool in findings.pools:
-        if word := verdict.word(pool):
-            console.say(f"{shown(pool.name)}: scores on these {len(pool.files)} images are {word}")
+        status, reason = verdict.outcome(pool)
+        if status:
+            why = f" ({reason})" if status != "refused" else ""  # the error says why
+            console.say(f"{shown(pool.name)}: scores on these {len(pool.files)} images are {status}{why}")
     for text in verdict.warnings:
         console.warn(text)
     if result.sheet is not None:

@@ -15,8 +15,6 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from ssl_mask.errors import DataError
-
 Role = Literal["train", "val", "test", "unlabeled"]
 Kind = Literal["bytes", "pixels", "near", "review", "group"]
 
@@ -139,7 +137,7 @@ class Findings:
         return tuple(p for p in self.pairs if p.is_conflict)
 
     def to_json(self) -> dict[str, Any]:
-        """For `json.dumps`; `from_json` is the inverse."""
+        """For `json.dumps`."""
         return {
             "schema": SCHEMA,
             "method": dict(self.method),
@@ -159,27 +157,6 @@ class Findings:
             "conflicts": [p._asdict() for p in self.conflicts],
             "not_checked": [u._asdict() for u in self.not_checked],
         }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Findings:
-        """Raises DataError when the content is not what `to_json` makes."""
-        try:
-            if content["schema"] != SCHEMA:
-                raise ValueError(f"schema {content['schema']}")
-            pools = tuple(
-                PoolRecord(
-                    p["name"], p["role"], p["digest"], tuple(File(**f) for f in p["files"]), p["unreadable"],
-                    p["group_source"],
-                )
-                for p in content["pools"]
-            )  # fmt: skip
-            pairs = tuple(Pair(**p) for p in content["pairs"])
-            unchecked = tuple(Unchecked(**u) for u in content["not_checked"])
-            return cls(pools, pairs, unchecked, content["method"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"These are no findings of this version ({error}).", hint="Run sslmask audit again.") from (
-                error
-            )
 
 
 def compared(pools: Iterable[PoolRecord]) -> Iterator[tuple[PoolRecord, PoolRecord]]:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.image_set import cache_folder
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import read_unlabeled
-from ssl_mask.errors import SslMaskError
+from ssl_mask.devices import broadcast
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
-from ssl_mask.guard.findings import COPIES, Findings, Pool
+from ssl_mask.guard.copies.workers import cores
+from ssl_mask.guard.findings import COPIES, ROLES, Findings, Pool, Role
 from ssl_mask.guard.policy import Declaration, Verdict, enforce, judge
-from ssl_mask.guard.pools import pool_of
-from ssl_mask.guard.status import Status
-
-CACHED_SIDE = 84
-"""A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
+from ssl_mask.guard.pools import cache_of, pool_of
+from ssl_mask.guard.status import Mark
 
 
 @dataclass(frozen=True)
@@ -41,9 +34,14 @@ class GateResult:
     """Of each pool, in the order of its paths."""
 
     @property
-    def marks(self) -> dict[str, Status]:
-        """Digest of each evaluation pool -> status."""
+    def marks(self) -> dict[str, Mark]:
+        """Digest of each evaluation pool -> mark."""
         return dict(self.verdict.marks) if self.verdict is not None else {}
+
+    @property
+    def mark(self) -> Mark:
+        """The worst mark."""
+        return self.verdict.mark if self.verdict is not None else Mark("not-checked", "the guard was off")
 
     @property
     def drops(self) -> bool:
@@ -61,12 +59,13 @@ class GateResult:
 
     @property
     def sentence(self) -> str:
-        """The outcome in a line."""
-        if self.findings is None or self.verdict is None:
-            return "off: nothing was compared (guard.mode)"
-        leaks = sum(p.kind in COPIES and p.first_pool != p.second_pool for p in self.findings.pairs)
+        """What was compared and found, the worst mark and its reason, in one line."""
+        if self.findings is None:
+            return self.mark.sentence
+        copies = sum(p.kind in COPIES and p.first_pool != p.second_pool for p in self.findings.pairs)
         images = sum(len(p.files) for p in self.findings.pools)
-        return f"{images} images of {len(self.findings.pools)} pools compared, {leaks} copies between pools"
+        compared = f"{images:,} photos of {len(self.findings.pools)} pools compared: {copies} copies between pools"
+        return f"{compared}; {self.mark.sentence}"
 
 
 def run_gate(
@@ -84,30 +83,25 @@ def run_gate(
     if config.guard.mode == "off":
         console.warn("The leakage guard is off: every score and prediction of this run is marked not-checked.")
         return GateResult()
-    box: list[Any] = [None, None]
-    if accelerator.is_main_process:
-        try:
-            box[0] = _guard(config, manifest, pools, console)
-        except SslMaskError as error:
-            box[1] = error
-    if accelerator.num_processes > 1:
-        # Fingerprints are large, and only the first process keeps what was seen.
-        sent = [replace(box[0], prints={}) if box[0] is not None else None, box[1]]
-        broadcast_object_list(sent)
-        box = box if accelerator.is_main_process else sent
-    if box[1] is not None:
-        raise box[1]
-    guarded: GateResult = box[0]
-    console.say(f"Guard  {guarded.sentence}")
-    return guarded
+    prints: dict[str, Fingerprints] = {}
+
+    def decide() -> GateResult:
+        result = _compare(config, manifest, pools, console)
+        prints.update(result.prints)  # not sent: they are large, and only the first process keeps what was seen
+        return replace(result, prints={})
+
+    result = replace(broadcast(accelerator, decide), prints=prints)
+    console.say(f"Guard  {result.sentence}")
+    return result
 
 
-def _guard(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest], console: Console) -> GateResult:
+def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest], console: Console) -> GateResult:
+    """Read, compare, judge. Raises GuardError when something is refused."""
     asked = config.guard
     pools = [pool_of(rows, role_of(name), name=name) for name, rows in named.items() if len(rows)]
     pools += protected_pools(config, manifest)
     prints = read_prints(config, pools, console)
-    findings = check(pools, cache=print_cache(config, pools), processes=processes(), known=prints,
+    findings = check(pools, cache=cache_of(config.data, pools), processes=cores(), known=prints,
                      max_pixels=config.data.max_pixels, counting=console.counting)  # fmt: skip
     declared = Declaration(asked.reason or "", asked.allowed_by or "") if asked.transductive else None
     allowed = read_allow(asked.allow) if asked.allow is not None else ()
@@ -121,9 +115,9 @@ def _guard(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest],
     return GateResult(tuple(pools), findings, verdict, declared, prints)
 
 
-def role_of(name: str) -> Any:
+def role_of(name: str) -> Role:
     """Pools of which no label is read are unlabeled, whatever they are called."""
-    return name if name in {"train", "val", "test"} else "unlabeled"
+    return next((role for role in ROLES if role == name), "unlabeled")
 
 
 def protected_pools(config: RunConfig, manifest: Manifest) -> list[Pool]:
@@ -137,19 +131,11 @@ def protected_pools(config: RunConfig, manifest: Manifest) -> list[Pool]:
 
 def read_prints(config: RunConfig, pools: list[Pool], console: Console) -> dict[str, Fingerprints]:
     """Fingerprints of each pool, in the order of its paths; an unchanged image is not read again."""
-    cache, found = print_cache(config, pools), {}
+    cache, found = cache_of(config.data, pools), {}
     for pool in pools:
         with console.counting(f"Fingerprints of {pool.name}") as tell:
             found[pool.name] = fingerprint(
-                [pool.root / p for p in pool.paths], digests=pool.digests, cache=cache, processes=processes(),
+                [pool.root / p for p in pool.paths], digests=pool.digests, cache=cache, processes=cores(),
                 max_pixels=config.data.max_pixels, on_progress=tell,
             )  # fmt: skip
     return found
-
-
-def print_cache(config: RunConfig, pools: list[Pool]) -> Path | None:
-    return cache_folder(config.data, sum(len(p.paths) for p in pools), CACHED_SIDE)
-
-
-def processes() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,17 +12,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ssl_mask.errors import ConfigError, GuardError, IncompleteError, OverlapError, UndeclaredError
 from ssl_mask.guard.allow import Allowed, allowed_pairs
 from ssl_mask.guard.findings import COPIES, KINDS, Findings, Pair, PoolRecord, Role, shown
-from ssl_mask.guard.status import Status, worst
+from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst_mark
+from ssl_mask.runs.records import LeakageStatus
 
 PROTECTED: tuple[Role, ...] = ("test", "val")
-TRANSDUCTIVE: dict[Role, Status] = {"test": "transductive-test", "val": "transductive-val"}
+TRANSDUCTIVE: dict[Role, LeakageStatus] = {"test": "transductive-test", "val": "transductive-val"}
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    marks: dict[str, Status]
-    """Digest of each evaluation pool -> status; holds once `drops` are left out and if nothing is refused."""
+    marks: dict[str, Mark]
+    """Digest of each evaluation pool -> mark; holds once `drops` are left out and if nothing is refused."""
     refusals: tuple[Refusal, ...]
     """The gravest first."""
     drops: dict[str, tuple[str, ...]]
@@ -65,9 +66,10 @@ class Verdict:
     """Pairs that stay by the allow file, and why."""
 
     @property
-    def status(self) -> Status:
+    def mark(self) -> Mark:
         """The worst mark; `not-checked` when there is no evaluation pool to be clean for."""
-        return worst(*self.marks.values()) if self.marks else "not-checked"
+        nothing = Mark("not-checked", "there are no validation or test images")
+        return worst_mark(self.marks.values()) if self.marks else nothing
 
     @property
     def exit_code(self) -> int:
@@ -76,18 +78,21 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """For `json.dumps`."""
         return {
-            "status": "refused" if self.refusals else self.status,
+            "status": "refused" if self.refusals else self.mark.status,
+            "reason": self.refusals[0].error.problem if self.refusals else self.mark.reason,
             "exit_code": self.exit_code,
-            "marks": self.marks,
+            "marks": {digest: mark.status for digest, mark in self.marks.items()},
             "refused": [{"pool": r.pool, "problem": r.error.problem, "hint": r.error.hint} for r in self.refusals],
             "drops": {pool: list(paths) for pool, paths in self.drops.items()},
             "allowed": [{**pair._asdict(), "reason": why} for pair, why in sorted(self.allowed.items())],
             "warnings": list(self.warnings),
         }
 
-    def word(self, pool: PoolRecord) -> str:
-        """`refused` or the status of a score on this pool; "" for a pool that nobody is scored on."""
-        return "refused" if pool.name in {r.pool for r in self.refusals} else self.marks.get(pool.digest, "")
+    def outcome(self, pool: PoolRecord) -> tuple[str, str]:
+        """`refused` or the status of a score on this pool, and why; "" and "" for a pool that nobody is scored on."""
+        if refused := [r.error.problem for r in self.refusals if r.pool == pool.name]:
+            return "refused", " ".join(refused)
+        return self.marks.get(pool.digest, ("", "")) if pool.role in PROTECTED else ("", "")
 
 
 def judge(
@@ -116,7 +121,7 @@ def judge(
     refusals = [*_incomplete(pools), *([] if drop_overlap else _refusals(open_, role))]
     refusals.sort(key=lambda r: r.error.exit_code)  # stable: test before val
     return Verdict(
-        marks={p.digest: _mark(p, findings, kept, role) for p in reversed(pools)},
+        marks=_marks(pools, findings, kept, role),
         refusals=tuple(refusals),
         drops=_drops(open_, findings),
         warnings=(*_warnings(findings, pools), *unused),
@@ -188,16 +193,50 @@ def _incomplete(pools: list[PoolRecord]) -> list[Refusal]:
     return found
 
 
-def _mark(pool: PoolRecord, findings: Findings, kept: Iterable[Pair], role: dict[str, Role]) -> Status:
-    """Status of scores on a pool, given the leaks that stay."""
-    readers = [p for p in findings.pools if role[p.name] != pool.role and p.role != "test"]
-    unseen = any(u.first_pool == pool.name for u in findings.not_checked)
-    statuses: list[Status] = ["not-checked"] if unseen or pool.unreadable or not readers else []
+def _marks(
+    pools: Sequence[PoolRecord], findings: Findings, kept: Collection[Pair], role: dict[str, Role]
+) -> dict[str, Mark]:
+    """Digest -> mark, the most protected pool first; it also counts where two pools hold the same images."""
+    marks: dict[str, Mark] = {}
+    for pool in pools:
+        marks.setdefault(pool.digest, _mark(pool, findings, kept, role))
+    return marks
+
+
+def _mark(pool: PoolRecord, findings: Findings, kept: Iterable[Pair], role: dict[str, Role]) -> Mark:
+    """How far scores on a pool can be trusted, given the leaks that stay."""
+    marks: list[Mark] = []
+    stay: dict[LeakageStatus, set[str]] = {}
     for pair in kept:
         if pair.first_pool == pool.name:
             unlabeled = role[pair.second_pool] == "unlabeled"
-            statuses.append(TRANSDUCTIVE[pool.role] if unlabeled else "leaked-declared")
-    return worst(*statuses)
+            stay.setdefault(TRANSDUCTIVE[pool.role] if unlabeled else "leaked-declared", set()).add(pair.first)
+    for status, paths in stay.items():
+        how = "with labels, as the allow file says" if status == "leaked-declared" else "without labels, as declared"
+        marks.append(Mark(status, f"{len(paths)} images of {called(pool)} are trained on {how}"))
+    if pool.unreadable:
+        marks.append(Mark("not-checked", f"{len(pool.unreadable)} images of {called(pool)} cannot be read"))
+    if not any(role[p.name] != pool.role and p.role != "test" for p in findings.pools):
+        marks.append(Mark("not-checked", f"nothing was compared with {called(pool)}"))
+    if unknown := _unknown_persons(pool, findings):
+        marks.append(Mark("photos-clean", unknown))
+    return worst_mark([*marks, Mark("clean", NOTHING_SHARED)])
+
+
+def _unknown_persons(pool: PoolRecord, findings: Findings) -> str:
+    """Which pools leave open whether they share persons with this one, in words; "" none."""
+    names = {name for u in findings.not_checked if u.first_pool == pool.name for name in (u.first_pool, u.second_pool)}
+    unnamed = [called(p) for p in findings.pools if p.name in names and not p.grouped]
+    some = "not every person" if any(p.by_group for p in findings.pools if p.name in names and not p.grouped) else ""
+    verb = "name" if len(unnamed) > 1 else "names"
+    said = f"{' and '.join(unnamed)} {verb} {some or 'no persons'} (groups), so shared ones cannot be ruled out"
+    return said if unnamed else ""
+
+
+def called(pool: PoolRecord) -> str:
+    """A pool in a sentence."""
+    known = {"test": "the test set", "val": "the validation set", "train": "the training set"}
+    return known.get(pool.name, f"the pool {shown(pool.name)}")
 
 
 def _drops(leaks: list[Pair], findings: Findings) -> dict[str, tuple[str, ...]]:

@@ -1,12 +1,18 @@
-"""Pools of images to check, from a manifest."""
+"""Pools of images to check, from a manifest, and where their fingerprints are kept."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from ssl_mask.config import DataConfig
+from ssl_mask.data.image_set import cache_folder
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.guard.findings import Pool, Role
+
+CACHED_SIDE = 84
+"""A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
 
 
 def pool_of(manifest: Manifest, role: Role, *, name: str = "", base: Path | None = None) -> Pool:
@@ -29,6 +35,11 @@ def pool_of(manifest: Manifest, role: Role, *, name: str = "", base: Path | None
         digests=tuple(r.digest for r in manifest.rows),
         group_source=f"the {manifest.layout} layout" if manifest.grouped and any(manifest.groups) else "",
     )
+
+
+def cache_of(config: DataConfig, pools: Sequence[Pool]) -> Path | None:
+    """Where the fingerprints of pools are kept, or None."""
+    return cache_folder(config, sum(len(pool.paths) for pool in pools), CACHED_SIDE)
 
 
 def _label(manifest: Manifest, row: Row) -> str:

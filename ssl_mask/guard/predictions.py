@@ -12,7 +12,8 @@ from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import MismatchError
-from ssl_mask.guard.provenance import Provenance, SourceRun, file_digest, provenance_of
+from ssl_mask.guard.lineage import file_digest
+from ssl_mask.guard.provenance import Provenance, SourceRun, provenance_of, unchecked
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import RunDir
 
@@ -28,7 +29,7 @@ def provenance_of_predictions(predictions: Path) -> tuple[Provenance, set[str]]:
     """
     table = predictions.with_name("predictions.provenance.json")
     if not table.is_file():
-        return Provenance("not-checked", "", {}, (f"no provenance stands beside {predictions.name}",)), set()
+        return unchecked(f"there is no predictions.provenance.json beside {predictions.name}"), set()
     record = json.loads(table.read_text(encoding="utf-8"))
     if hashlib.sha256(predictions.read_bytes()).hexdigest() != record["predictions"]["sha256"]:
         raise MismatchError(

@@ -11,7 +11,7 @@ import hashlib
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,16 +40,14 @@ def pool_card(
     root: Path,
     folder: Path,
     declared: Declaration | None = None,
-    parents: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of `<pool>.json`.
 
     Args:
         name: the pool.
         root: what its paths are relative to.
-        folder: where the card will stand.
+        folder: where the card will be.
         declared: that unlabeled images of an evaluation pool are trained on.
-        parents: digests of the pools and models that this pool was made from.
 
     Raises:
         DataError: a folder of the pool cannot be listed.
@@ -57,11 +55,13 @@ def pool_card(
     pool = findings.pool(name)
     paths = [f.path for f in pool.files]
     top, others = surroundings(root, paths, cards=folder)
+    status, reason = verdict.outcome(pool)
     predicate: dict[str, Any] = {
         "schema": 1,
         "name": name,
         "role": pool.role,
-        "status": verdict.word(pool),
+        "status": status,
+        "reason": reason,
         "n": len(pool.files),
         "content_digest": pool.digest,
         "root": Path(os.path.relpath(root.absolute(), folder.absolute())).as_posix(),
@@ -79,7 +79,6 @@ def pool_card(
             for p, why in sorted(verdict.allowed.items())
             if name in (p.first_pool, p.second_pool)
         ],
-        "parents": list(parents),
         "tool": {
             "sslmask": code_version(),
             "python": platform.python_version(),

@@ -81,8 +81,8 @@ def _front_matter(predicate: Mapping[str, Any]) -> str:
 
 def _headline(predicate: Mapping[str, Any]) -> str:
     if predicate["role"] not in {"test", "val"}:
-        return "Nobody is scored on this pool: whether a score is clean stands in the cards of the evaluation pools."
-    return f"Scores on this pool, with the training pools below: **{predicate['status']}**."
+        return "Nobody is scored on this pool: the cards of the test and validation pools say whether a score is clean."
+    return f"Scores on this pool, with the training pools below: **{predicate['status']}** ({predicate['reason']})."
 
 
 def _facts(predicate: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
@@ -98,7 +98,6 @@ def _facts(predicate: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
         ("content digest", f"`{predicate['content_digest']}`"),
         ("groups", known if groups["count"] else "**NOT CHECKED**: none are known"),
         ("method", method),
-        ("made from", ", ".join(f"`{p}`" for p in predicate["parents"]) or "nothing else"),
         ("card", f"`{kind}`, digest `{predicate['card_digest']}`; every image with its SHA-256 is in the JSON"),
     ]
 
@@ -113,7 +112,7 @@ def _comparisons(predicate: Mapping[str, Any]) -> str:
             counts[-1] = "NOT CHECKED"
         rows.append((f"{c['with']} ({c['role']}, {c['n']})", *counts, str(c["conflicts"]), "; ".join(c["not_checked"])))
     header = ("pool", "same bytes", "same pixels", "near", "review", "groups", "other label", "not checked")
-    return _table(header, rows) + "\n\nPairs of images; `groups` counts groups that stand in both pools."
+    return _table(header, rows) + "\n\nPairs of images; `groups` counts groups (persons) that are in both pools."
 
 
 def _examples(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:

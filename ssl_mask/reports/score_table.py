@@ -56,7 +56,7 @@ def print_scores(scores: Scores, console: Console) -> None:
 
     f1 = scores.macro_f1
     line(f"\nmacro-F1 {f1.value:.4f} on {scores.images} images, 95 % interval {_range(f1)}")
-    line(f"Leakage: {'; '.join((scores.leakage.status, *scores.leakage.why))}")
+    line(f"Guard    {scores.leakage.sentence}")
     for path, how in list(scores.leakage.overlap.items())[:OVERLAPS]:
         line(f"  {path}: {how}")
     if len(scores.leakage.overlap) > OVERLAPS:

@@ -19,7 +19,10 @@ from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, InputError
 
-LeakageStatus = Literal["clean", "not-checked", "transductive-val", "transductive-test", "leaked-declared"]
+LeakageStatus = Literal[
+    "clean", "photos-clean", "not-checked", "transductive-val", "transductive-test", "leaked-declared"
+]
+"""From best to worst; see `ssl_mask.guard.status`."""
 SeenRole = Literal["train", "val", "unlabeled"]
 
 
@@ -142,6 +145,8 @@ class LeakageRecord(Record):
 
     leakage: LeakageStatus
     """The worst of the marks."""
+    leakage_reason: str = ""
+    """Why it is no better, in words."""
     marks: dict[str, LeakageStatus] = Field(default_factory=dict)
     """Content digest of each evaluation pool -> status."""
     declaration: DeclarationRecord | None = None

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.image_set import cache_folder
 from ssl_mask.data.load import read_manifest
 from ssl_mask.files import atomic_path, storage, write_text
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
+from ssl_mask.guard.copies.workers import cores
 from ssl_mask.guard.findings import Findings, Role, canonical
 from ssl_mask.guard.policy import Declaration, Verdict, judge
+from ssl_mask.guard.pools import cache_of
 from ssl_mask.guard.sources import gather_pools
 from ssl_mask.reports.data_card import pool_card, refuse_foreign, write_card
 from ssl_mask.reports.pair_sheet import pair_sheet
 
-CACHED_SIDE = 84
-"""A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
 DROP_COLUMNS = ("path", "pool", "reason")
 AUDIT = "urn:sslmask:audit:1"
 
@@ -77,8 +75,8 @@ def audit(
     pools = gather_pools(dataset, sources, base=config.data.root.absolute(), unlabeled=config.data.unlabeled)
     findings = check(
         pools,
-        cache=cache_folder(config.data, sum(len(p.paths) for p in pools), CACHED_SIDE),
-        processes=processes or _cores(),
+        cache=cache_of(config.data, pools),
+        processes=processes or cores(),
         max_pixels=config.data.max_pixels,
         counting=console.counting,
     )
@@ -92,11 +90,6 @@ def audit(
     if drop_list is not None:
         _write_drop_list(drop_list, findings, verdict, roots)
     return Audit(findings, verdict, report, cards, sheet, drop_list)
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system tells."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sheet(findings: Findings, roots: Mapping[str, Path], out: Path, max_pixels: int) -> Path | None:

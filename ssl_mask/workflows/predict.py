@@ -103,7 +103,8 @@ def predict(
         _tell_bad(manifest, bad, on_bad, console)
         if stands.overlap:
             console.warn(f"{stands.why[0]}: a score on them does not measure new images.")
-        console.say(f"Saved  {path}  ({len(manifest)} rows; leakage: {stands.status})")
+        console.say(f"Guard  {stands.sentence}")
+        console.say(f"Saved  {path}  ({len(manifest)} rows)")
     accelerator.wait_for_everyone()
     return Predictions(path, manifest, probs, bad)
 

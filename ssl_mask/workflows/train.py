@@ -22,7 +22,7 @@ from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.gate import GateResult, run_gate
-from ssl_mask.guard.provenance import leakage_record
+from ssl_mask.guard.lineage import leakage_record
 from ssl_mask.models.classifier import Classifier
 from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
@@ -188,8 +188,9 @@ def finish(session: Session, run: RunDir) -> None:
     best = run.scores()
     session.console.say(
         f"Best   validation macro-F1 {best.macro_f1:.4f}, accuracy {best.accuracy:.4f} "
-        f"({best.weights} weights, step {best.step}; leakage: {run.status().leakage})"
+        f"({best.weights} weights, step {best.step})"
     )
+    session.console.say(f"Guard  {mark_of(run.status()).sentence}")
     session.console.say(f"Saved  {run.path}  (read {run.card.name}; next: sslmask predict --run {run.path})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,14 +28,14 @@ def verdict_of(
 
 
 def statuses(verdict: Verdict) -> dict[str, str]:
-    return {"val": verdict.marks[VAL.digest], "test": verdict.marks[TEST.digest]}
+    return {"val": verdict.marks[VAL.digest].status, "test": verdict.marks[TEST.digest].status}
 
 
 def test_nothing_found_is_clean() -> None:
     verdict = verdict_of()
     enforce(verdict)
     assert statuses(verdict) == {"val": "clean", "test": "clean"}
-    assert (verdict.status, verdict.exit_code, verdict.drops, verdict.warnings) == ("clean", 0, {}, ())
+    assert (verdict.mark.status, verdict.exit_code, verdict.drops, verdict.warnings) == ("clean", 0, {}, ())
 
 
 @pytest.mark.parametrize("kind", ["bytes", "pixels", "near"])
@@ -54,14 +55,14 @@ def test_a_copy_in_a_training_pool_is_refused_or_dropped(
     found = pair(first, one, second, other, kind)
     verdict = verdict_of(found)
     assert verdict.drops == {second.name: (other,)}
-    assert verdict.word(first) == "refused"
+    assert verdict.outcome(first) == ("refused", verdict.refusals[0].error.problem)
     with pytest.raises(error, match=f"{second.name} overlaps {first.name} .1 {kind}.*{other} with {one}") as refused:
         enforce(verdict)
     assert refused.value.exit_code == {OverlapError: 3, UndeclaredError: 4}[error] == verdict.exit_code
     assert "--drop-overlap" in refused.value.hint and "--drop-list" in refused.value.hint
     dropped = verdict_of(found, drop_overlap=True)
     enforce(dropped)
-    assert dropped.drops == verdict.drops and dropped.status == "clean" and dropped.word(first) == "clean"
+    assert dropped.drops == verdict.drops and dropped.mark.status == "clean" and dropped.outcome(first)[0] == "clean"
 
 
 def test_the_undeclared_are_told_how_to_declare() -> None:
@@ -75,13 +76,13 @@ def test_declared_use_marks_the_pool_that_it_overlaps_and_drops_nothing() -> Non
     verdict = verdict_of(pair(TEST, "x.jpg", POOL, "p.jpg"), declared=DECLARED)
     enforce(verdict)
     assert statuses(verdict) == {"val": "clean", "test": "transductive-test"}
-    assert verdict.drops == {} and verdict.status == "transductive-test"
+    assert verdict.drops == {} and verdict.mark.status == "transductive-test"
     verdict = verdict_of(pair(VAL, "v.jpg", POOL, "p.jpg"), declared=DECLARED)
     assert statuses(verdict) == {"val": "transductive-val", "test": "clean"}
 
 
 def test_a_declaration_without_overlap_changes_nothing() -> None:
-    assert verdict_of(declared=DECLARED).status == "clean"
+    assert verdict_of(declared=DECLARED).mark.status == "clean"
 
 
 def test_a_declaration_does_not_excuse_labeled_images() -> None:
@@ -104,12 +105,12 @@ def test_allowed_pairs_stay_and_are_marked() -> None:
     assert statuses(verdict) == {"val": "clean", "test": "leaked-declared"}
     assert list(verdict.allowed.values()) == [row.reason] and verdict.drops == {}
     unlabeled = Allowed("p.jpg", "x.jpg", "not the same", "allow.csv:3")
-    assert verdict_of(pair(TEST, "x.jpg", POOL, "p.jpg"), allowed=[unlabeled]).status == "transductive-test"
+    assert verdict_of(pair(TEST, "x.jpg", POOL, "p.jpg"), allowed=[unlabeled]).mark.status == "transductive-test"
 
 
 def test_an_unused_allow_row_is_a_warning() -> None:
     verdict = verdict_of(allowed=[Allowed("x.jpg", "a.jpg", "no more", "allow.csv:5")])
-    assert verdict.status == "clean" and "allow.csv:5" in verdict.warnings[0]
+    assert verdict.mark.status == "clean" and "allow.csv:5" in verdict.warnings[0]
 
 
 def test_a_group_on_two_sides_drops_all_its_images() -> None:
@@ -132,10 +133,14 @@ def test_the_gravest_decides_and_all_are_told() -> None:
 
 @pytest.mark.parametrize("role", ["test", "val"])
 def test_unreadable_protected_images_are_never_clean(role: Any) -> None:
+    name = {"test": "test set", "val": "validation set"}[role]
     pool = record(role, role, "x.jpg", "z.jpg", bad={"z.jpg": "cannot be decoded (truncated)"})
     for drop in (False, True):
         verdict = verdict_of(pools=(pool, TRAIN), drop_overlap=drop)
-        assert verdict.exit_code == 6 and verdict.marks[pool.digest] == "not-checked"
+        assert verdict.exit_code == 6 and verdict.marks[pool.digest] == (
+            "not-checked",
+            f"1 images of the {name} cannot be read",
+        )
         with pytest.raises(IncompleteError, match=r"Check incomplete: 1 of 2 images .*z.jpg \(cannot be decoded"):
             enforce(verdict)
 
@@ -143,14 +148,25 @@ def test_unreadable_protected_images_are_never_clean(role: Any) -> None:
 def test_unreadable_training_images_are_a_warning() -> None:
     pool = record("train", "train", "a.jpg", "z.jpg", bad={"z.jpg": "it is empty"})
     verdict = verdict_of(pools=(TEST, pool))
-    assert verdict.status == "clean" and "z.jpg" in verdict.warnings[0]
+    assert verdict.mark.status == "clean" and "z.jpg" in verdict.warnings[0]
 
 
-def test_unknown_groups_are_not_checked_and_never_clean() -> None:
-    verdict = verdict_of(unchecked=(Unchecked("test", "train", "shared groups (test names no groups)"),))
-    enforce(verdict)
-    assert statuses(verdict) == {"val": "clean", "test": "not-checked"}
-    assert "NOT CHECKED" in verdict.warnings[0]
+def test_where_persons_are_unknown_only_the_photos_are_clean() -> None:
+    unnamed = record("test", "test", "x.jpg", "y.jpg", grouped=False)
+    pool = record("extra", "unlabeled", "p.jpg", grouped=False)
+    unknown = [Unchecked(first, second, "shared groups") for first, second in (("test", "train"), ("test", "extra"))]
+    alone = verdict_of(unchecked=(unknown[0],), pools=(unnamed, VAL, TRAIN))
+    enforce(alone)
+    assert alone.marks[VAL.digest] == ("clean", "no shared photos, no shared persons")
+    assert alone.mark.sentence == (
+        "photos-clean (the test set names no persons (groups), so shared ones cannot be ruled out)"
+    )
+    assert "NOT CHECKED" in alone.warnings[0]
+    both = verdict_of(unchecked=tuple(unknown), pools=(unnamed, VAL, TRAIN, pool))
+    assert both.mark.reason.startswith("the test set and the pool extra name no persons (groups)")
+    some = record("test", "test", "x.jpg@3")
+    some = replace(some, files=(*some.files, *unnamed.files[1:]))
+    assert "the test set names not every person" in verdict_of(unchecked=(unknown[0],), pools=(some, TRAIN)).mark.reason
 
 
 def test_review_and_conflicts_are_warnings() -> None:
@@ -158,15 +174,15 @@ def test_review_and_conflicts_are_warnings() -> None:
         pair(TEST, "x.jpg", TRAIN, "b.jpg", "review", 0.92), pair(TRAIN, "a.jpg", TRAIN, "b.jpg", "near", 0.96)
     )
     enforce(verdict)
-    assert verdict.status == "clean" and verdict.drops == {}
+    assert verdict.mark.status == "clean" and verdict.drops == {}
     assert "train and test that may be one picture: 1" in verdict.warnings[0]
     assert "b.jpg (dog) and a.jpg (cat)" in verdict.warnings[1]
 
 
 def test_copies_in_the_unlabeled_pool_of_training_images_are_no_leak() -> None:
-    assert verdict_of(pair(TRAIN, "a.jpg", POOL, "p.jpg", "bytes", 1.0)).status == "clean"
+    assert verdict_of(pair(TRAIN, "a.jpg", POOL, "p.jpg", "bytes", 1.0)).mark.status == "clean"
 
 
 def test_without_an_evaluation_pool_nothing_is_called_clean() -> None:
-    assert verdict_of(pools=(TRAIN, POOL)).status == "not-checked"
-    assert verdict_of(pools=(TEST,)).status == "not-checked"  # nobody was compared with it
+    assert verdict_of(pools=(TRAIN, POOL)).mark.status == "not-checked"
+    assert verdict_of(pools=(TEST,)).mark.status == "not-checked"  # nobody was compared with it

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from itertools import permutations, product
 
-from ssl_mask.guard.status import LATTICE, Status, merge, status_for, worst
+import pytest
 
-ORDER: tuple[Status, ...] = ("clean", "not-checked", "transductive-val", "transductive-test", "leaked-declared")
+from ssl_mask.guard.status import LATTICE, Mark, worst, worst_mark
+from ssl_mask.runs.records import LeakageStatus
+
+ORDER: tuple[LeakageStatus, ...] = (
+    "clean",
+    "photos-clean",
+    "not-checked",
+    "transductive-val",
+    "transductive-test",
+    "leaked-declared",
+)
 
 
 def test_worst_wins_for_every_pair() -> None:
@@ -22,15 +32,9 @@ def test_worst_does_not_care_how_it_is_grouped() -> None:
         assert worst(a, a) == a
 
 
-def test_a_pool_that_nobody_compared_is_not_checked() -> None:
-    assert status_for({"one": "clean"}, "one") == "clean"
-    assert status_for({"one": "clean"}, "two") == "not-checked"
-
-
-def test_marks_of_several_things_merge_pool_by_pool() -> None:
-    first: dict[str, Status] = {"a": "clean", "b": "transductive-test", "c": "clean"}
-    second: dict[str, Status] = {"a": "clean", "b": "leaked-declared"}
-    merged = merge(first, second)
-    assert merged == {"a": "clean", "b": "leaked-declared", "c": "not-checked"}  # the second knows nothing of c
-    assert merge(second, first) == merged
-    assert merge(first) == first and merge() == {}
+def test_the_first_of_the_worst_marks_gives_the_reason() -> None:
+    marks = [Mark("clean", "a"), Mark("not-checked", "b"), Mark("photos-clean", "c"), Mark("not-checked", "d")]
+    assert worst_mark(marks) == Mark("not-checked", "b")
+    assert worst_mark(iter(marks)).sentence == "not-checked (b)"
+    with pytest.raises(ValueError, match="empty"):
+        worst_mark([])

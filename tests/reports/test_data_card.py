@@ -111,9 +111,9 @@ def test_the_page_has_front_matter_and_says_what_was_not_checked(root: Path) -> 
 def test_declared_and_allowed_stand_in_their_makers_words(root: Path) -> None:
     allowed = [Allowed("test/0.png", "train/1.png", "a poster | on the wall", "allow.csv:2")]
     declared = Declaration("the organisers score on it", "rule 7")
-    page = write(root, declared=declared, allowed=allowed, parents=["ab12"]).with_suffix(".md").read_text()
-    for words in ("the organisers score on it. Allowed by: rule 7.", "a poster / on the wall", "`ab12`",
-                  "**leaked-declared**"):  # fmt: skip
+    page = write(root, declared=declared, allowed=allowed).with_suffix(".md").read_text()
+    for words in ("the organisers score on it. Allowed by: rule 7.", "a poster / on the wall",
+                  "**leaked-declared** (1 images of"):  # fmt: skip
         assert words in page
 
 
