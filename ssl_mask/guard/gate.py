@@ -1,4 +1,4 @@
-"""The leakage guard before training: compare all that a run reads, refuse it or leave it out, write cards."""
+"""The leakage guard before training: compare all that a run reads, refuse what overlaps or say what to leave out."""
 
 from __future__ import annotations
 

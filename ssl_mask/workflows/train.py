@@ -22,7 +22,7 @@ from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.gate import GateResult, run_gate
-from ssl_mask.guard.lineage import leakage_record
+from ssl_mask.guard.lineage import leakage_record, mark_of
 from ssl_mask.models.classifier import Classifier
 from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
