@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Protocol
 
 import rich.console
@@ -27,18 +26,6 @@ _SPEED_SECONDS = 60.0  # the rate is the mean over the last minute, so that an e
 _REFRESHES_PER_SECOND = 4.0
 _FIXED_WIDTH = 56  # of a row without its description: spinner, shortest bar, counts, rate, two times
 
-_to_stderr: ContextVar[bool] = ContextVar("_to_stderr", default=False)
-
-
-@contextmanager
-def on_stderr() -> Iterator[None]:
-    """Consoles made inside of this block write to standard error: standard output is left to the answer (`--json`)."""
-    before = _to_stderr.set(True)
-    try:
-        yield
-    finally:
-        _to_stderr.reset(before)
-
 
 class Advance(Protocol):
     """Tells how far a piece of work is: `advance(done)`, now and then with a note. Microseconds; call it every step."""
@@ -49,9 +36,8 @@ class Advance(Protocol):
 class Console:
     """A thin layer over rich; `quiet` shows nothing. Lines are never broken, so that a path can be copied whole."""
 
-    def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
-        stderr = stderr or _to_stderr.get()
-        self.rich = rich.console.Console(quiet=quiet, stderr=stderr, soft_wrap=True, highlight=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.rich = rich.console.Console(quiet=quiet, soft_wrap=True, highlight=False)
         self._bars: _Bars | None = None
 
     def say(self, text: str, *, style: str | None = None) -> None:

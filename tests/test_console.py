@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
+from contextlib import redirect_stdout
 
 import pytest
 import rich.console
 
-from ssl_mask.console import Console, on_stderr
+from ssl_mask.console import Console
 
 
 class Clock:
@@ -143,12 +145,14 @@ def test_a_path_is_not_broken(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == f"Saved  {path}\nNote: {path} is unreadable\n"
 
 
-def test_everything_can_go_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with on_stderr():
-        Console().say("inside")
-    Console(stderr=True).say("asked")
-    Console().say("outside")
-    assert capfd.readouterr() == ("outside\n", "inside\nasked\n")
+def test_messages_follow_what_stdout_is_at_the_moment(capfd: pytest.CaptureFixture[str]) -> None:
+    """So `--json` leaves standard output to the answer."""
+    console = Console()
+    with redirect_stdout(sys.stderr):
+        console.say("inside")
+        Console().warn("too")
+    console.say("outside")
+    assert capfd.readouterr() == ("outside\n", "inside\nNote: too\n")
 
 
 def test_advance_costs_next_to_nothing() -> None:
