@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -73,12 +72,10 @@ def evaluate(
         with loading("torch, scikit-learn"):
             from rich.console import Console
 
-            from ssl_mask.inference.predictor import load_schema
             from ssl_mask.reports.score_table import print_scores
             from ssl_mask.workflows.evaluate import evaluate as score
 
-        table = predictions or made_by.predictions("test") / "predictions.csv"
-        scores = score(answers, table, load_schema(made_by), groups=groups)
-        answer(json.loads(scores.path.read_text(encoding="utf-8")))
+        scores = score(answers, predictions, run=made_by.path, groups=groups)
+        answer(scores.to_json())
         if not as_json:
             print_scores(scores, Console(highlight=False))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +12,9 @@ from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import Json, Quiet, command
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.errors import InputError
+
+if TYPE_CHECKING:
+    from ssl_mask.workflows.predict import Predictions
 
 app = typer.Typer(add_completion=False)
 
@@ -98,13 +100,14 @@ def predict(
         }  # fmt: skip
         check_early(names, runs_folder, shard, on_bad)
         with loading("torch, timm", quiet=quiet):
-            from ssl_mask.inference.shards import parse_shard, predict_shard
+            from ssl_mask.inference.shards import parse_shard
             from ssl_mask.workflows.predict import predict as run_prediction
+            from ssl_mask.workflows.predict_shard import predict_shard
 
         if shard is None:
             guard = given.value("guard.mode")
             done = run_prediction(names, on_bad=on_bad.value, cache=cache, guard=guard, **options)
-            answer(prediction_answer(done.path))
+            answer(prediction_answer(done))
         else:
             stored = "off" if cache == "auto" else cache  # each image is read once
             written = predict_shard(
@@ -131,13 +134,12 @@ def check_early(runs: list[str], folder: Path, shard: str | None, on_bad: OnBad)
         find_run(run, folder)
 
 
-def prediction_answer(predictions: Path) -> dict[str, Any]:
+def prediction_answer(done: Predictions) -> dict[str, Any]:
     """What `--json` says: where the predictions are, what could not be read, and how far scores on them count."""
-    record = json.loads(predictions.with_name("predictions.provenance.json").read_text(encoding="utf-8"))
     return {
-        "path": str(predictions),
-        "rows": record["pool"]["images"],
-        "unreadable": record["unreadable"]["files"],
-        "leakage": record["leakage"]["verdict"],
-        "why": record["leakage"]["why"],
+        "path": str(done.path),
+        "rows": len(done.manifest),
+        "unreadable": {done.manifest.rows[i].path: why for i, why in sorted(done.unreadable.items())},
+        "leakage": done.leakage and done.leakage.status,
+        "why": list(done.leakage.why) if done.leakage else [],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -98,9 +98,50 @@ def _intervals(
     statistic: Callable[[NDArray[Any] | None], Pair], groups: NDArray[Any], draws: int, seed: int
 ) -> dict[str, Interval]:
     """A statistic of all images, and its spread when whole groups are drawn with replacement."""
-    names, group_of = np.unique(groups, return_inverse=True)
-    rng, share = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
-    drawn = [statistic(rng.multinomial(len(names), share)[group_of]) for _ in range(draws)]
+    drawn = [statistic(weights) for weights in _draws(groups, draws, seed)]
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     values = zip(("macro_f1", "accuracy"), statistic(None), low, high, strict=True)
     return {key: Interval(float(v), float(lo), float(hi)) for key, v, lo, hi in values}
+
+
+def _draws(groups: NDArray[Any], draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """(n,) how often each image counts, for every draw of whole groups with replacement."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    rng, share = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
+    for _ in range(draws):
+        yield rng.multinomial(len(names), share)[group_of]
+
+
+TOO_FEW = 5
+"""Of a class with so few true images, an interval of its F1 says more about chance than about the model."""
+
+
+def class_f1_intervals(
+    true: Labels, predicted: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
+) -> list[Interval | None]:
+    """95 % percentile intervals of the F1 of each class; whole groups are drawn with replacement.
+
+    A draw that misses a class says nothing about it and is left out.
+
+    Args:
+        true: (n,).
+        predicted: (n,) class, or `classes` for an image without a prediction.
+        groups: (n,) group of each image; images of one group are drawn together.
+
+    Returns:
+        (classes,) value, low and high; None for a class of at most 5 true images.
+    """
+    drawn = np.full((draws, classes), np.nan)
+    for row, weights in zip(drawn, _draws(groups, draws, seed), strict=True):
+        matrix = confusion(true, predicted, classes + 1, weights=weights)
+        present = matrix.sum(axis=1)[:classes] > 0
+        row[present] = f1_per_class(matrix)[:classes][present]
+    values = f1_per_class(confusion(true, predicted, classes + 1))[:classes]
+    support = np.bincount(true, minlength=classes)[:classes]
+    intervals: list[Interval | None] = []
+    for c in range(classes):
+        seen = drawn[~np.isnan(drawn[:, c]), c]
+        enough = support[c] > TOO_FEW
+        low, high = np.percentile(seen, [2.5, 97.5]) if enough else (np.nan, np.nan)
+        intervals.append(Interval(float(values[c]), float(low), float(high)) if enough else None)
+    return intervals

@@ -1,17 +1,22 @@
-"""Logits of a pool of images, on one or several processes."""
+"""What a network says of a pool of images, on one or several processes: logits, or embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssl_mask.data.batches import image_batches
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.evaluation.scores import HeadLogits
+from ssl_mask.models.classifier import Classifier
+
+OnImages = Callable[[int], None]
 
 
 def predict_logits(
@@ -22,7 +27,7 @@ def predict_logits(
     batch_size: int,
     workers: int,
     flip: bool = False,
-    on_images: Callable[[int], None] | None = None,
+    on_images: OnImages | None = None,
 ) -> list[HeadLogits]:
     """Margin-free logits of every image, in order: one dict for the plain view and one for the mirrored if `flip`.
 
@@ -33,19 +38,47 @@ def predict_logits(
         source: at least one image.
         on_images: told how many more images are done (all processes together).
     """
+    model.eval()
+    return _forward(model, source, accelerator, batch_size, workers, flip=flip, on_images=on_images)
+
+
+def embed_images(
+    model: Classifier,
+    source: ImageSource,
+    *,
+    accelerator: Accelerator,
+    batch_size: int,
+    workers: int,
+    on_images: OnImages | None = None,
+) -> NDArray[np.float32]:
+    """(n, d) embeddings of every image, in order, scaled to length 1. Arguments as `predict_logits`."""
+    model.eval()
+    (view,) = _forward(
+        lambda images: {"embedding": model.embed(images)}, source, accelerator, batch_size, workers, flip=False,
+        on_images=on_images,
+    )  # fmt: skip
+    embedding = view["embedding"]
+    length = np.linalg.norm(embedding, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = embedding / np.maximum(length, np.finfo(np.float32).tiny)
+    return scaled
+
+
+def _forward(
+    network: Callable[[Tensor], dict[str, Tensor]], source: ImageSource, accelerator: Accelerator, batch_size: int,
+    workers: int, *, flip: bool, on_images: OnImages | None,
+) -> list[HeadLogits]:  # fmt: skip
     ranks, rank = accelerator.num_processes, accelerator.process_index
     share = -(-len(source) // ranks)
     rows = [min(i * ranks + rank, len(source) - 1) for i in range(share)]
-    model.eval()
     views: list[list[dict[str, Tensor]]] = [[], []] if flip else [[]]
     pin = accelerator.device.type == "cuda"
     batches = image_batches(source, rows, batch_size=batch_size, workers=workers, pin=pin)
     with torch.inference_mode(), accelerator.autocast(), closing(batches):
         for images in batches:
             moved = images.to(accelerator.device, non_blocking=True)
-            views[0].append(model(moved))
+            views[0].append(network(moved))
             if flip:
-                views[1].append(model(moved.flip(2)))
+                views[1].append(network(moved.flip(2)))
             if on_images is not None:
                 on_images(len(images) * ranks)
     return [_gather(view, accelerator, len(source)) for view in views]

@@ -1,29 +1,43 @@
-"""`sslmask predict --shard 3/10`: a tenth of a large pool, as one Parquet file that `sslmask pseudo` selects from."""
+"""Shards: the predictions of a large pool in several Parquet files, each made and read on its own.
+
+    <folder>/
+    ├── shard-00000-of-00002.parquet    the predictions table, with absolute paths
+    └── shard-00001-of-00002.parquet
+
+A shard says in its metadata which weights predicted which images in which views, so that a shard that is there already
+is recognised without reading an image, and shards that do not belong together are refused.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from ssl_mask import devices
-from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.predictions import write_predictions
+from ssl_mask.data.predictions import PredictedImages, write_predictions
 from ssl_mask.errors import DataError, InputError
-from ssl_mask.inference.predictor import load_member, member_probs, open_images, readable, with_digests_of
-from ssl_mask.pseudo.sharded import MADE_BY, MIRRORED
-from ssl_mask.pseudo.streaming import shard_name
-from ssl_mask.runs.run import find_run
-from ssl_mask.workflows.predict import find_pool
+from ssl_mask.guard.lineage import file_digest
+from ssl_mask.inference.predictor import Predictor
 
+MADE_BY = b"sslmask.checkpoint_sha256"
+"""Key in a shard's metadata: which weights predicted."""
 ROWS_OF = b"sslmask.rows"
 """Key in a shard's metadata: which images it is about."""
-_ROW_GROUP = 65_536
+MIRRORED = b"sslmask.mirrored"
+"""Key in a shard's metadata: whether the mirrored view is averaged in; `yes` or `no`."""
+
+BLOCK = 65_536
+"""Rows that are written as one row group, and read at once."""
+_READ_BYTES = 1 << 20  # a row group of any size is read through a buffer of this size for each column
+_NAME = re.compile(r"shard-\d{5}-of-(\d{5})\.parquet")
+_TEXT = {pa.string(), pa.large_string(), pa.null()}  # a shard of no rows may have no type
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -38,79 +52,163 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def predict_shard(
-    shard: tuple[int, int],
-    run: str | Path = "latest",
-    *,
-    runs_folder: Path = Path("runs"),
-    images: Path | None = None,
-    data: Path | None = None,
-    tta: bool = False,
-    on_bad: Literal["fail", "skip"] = "fail",
-    out: Path | None = None,
-    batch_size: int = 64,
-    cache: str = "off",
-    quiet: bool = False,
-) -> Path:
-    """Predict every N-th image of a pool into `shard-0000i-of-0000N.parquet`; a shard that is there is left alone.
+def shard_name(number: int, count: int) -> str:
+    """Shard `number` of `count`, from 0."""
+    return f"shard-{number:05d}-of-{count:05d}.parquet"
 
-    Args:
-        shard: (i, N). The other arguments are those of `predict`; `cache` is off, since each image is read once.
 
-    Raises:
-        SslMaskError: as `predict`; a shard of that name made by another run or of other images.
-    """
-    accelerator = devices.make_accelerator("auto")
-    console = Console(quiet=quiet or not accelerator.is_main_process)
-    member = load_member(find_run(run, runs_folder), accelerator)
-    pool, name = find_pool(member, images, data, console)
-    number, count = shard
-    rows = pool.with_rows(pool.rows[number::count])
-    if not len(rows):
-        raise DataError(f"Shard {number}/{count} of {len(pool)} images is empty.", hint="Use fewer shards.")
-    path = (out or member.run.predictions(name) / "shards") / shard_name(number, count)
-    about = {
-        MADE_BY: member.sha256.encode(), ROWS_OF: rows_hash(rows).encode(), MIRRORED: b"yes" if tta else b"no"
-    }  # fmt: skip
-    if is_done(path, about):
-        console.say(f"Done   {path} was there already")
-        return path
-    opened = open_images(member, rows, cache, tolerant=on_bad == "skip", accelerator=accelerator, console=console)
-    probs = np.full((len(rows), len(member.schema.joint_classes)), np.nan, dtype=np.float32)
-    if good := readable(rows, opened):
-        workers = devices.settle_workers("auto", accelerator) if cache == "off" else 0
-        probs[good] = member_probs(member, opened.images, accelerator, batch_size, workers, tta, console)
-    if accelerator.is_main_process:
-        write_shard(path, with_digests_of(rows, opened), probs, about)
-        console.say(f"Saved  {path}  ({len(rows)} rows, {len(rows) - len(good)} unreadable; leakage: not-checked)")
-    accelerator.wait_for_everyone()
-    return path
+# ---- writing ----
+
+
+def shard_metadata(predictor: Predictor, rows: Manifest, *, tta: bool) -> dict[bytes, bytes]:
+    """What a shard says of itself."""
+    return {
+        MADE_BY: weights_digest(predictor),
+        ROWS_OF: rows_hash(rows).encode(),
+        MIRRORED: b"yes" if tta else b"no",
+    }
+
+
+def weights_digest(predictor: Predictor) -> bytes:
+    """SHA-256 of the checkpoint; of several, joined by `+`."""
+    return "+".join(file_digest(source.run.best) for source in predictor.sources).encode()
 
 
 def rows_hash(rows: Manifest) -> str:
-    """Of the paths alone: a done shard is recognised without reading an image."""
+    """Of the paths alone: a shard that is done is recognised without reading an image."""
     return rows.with_rows(r._replace(source="", digest=str(rows.root / r.path)) for r in rows.rows).content_hash
 
 
-def is_done(path: Path, about: dict[bytes, bytes]) -> bool:
+def is_done(path: Path, metadata: Mapping[bytes, bytes]) -> bool:
     """Whether the shard is there.
 
     Raises:
-        DataError: it is, but made by other weights or of other images, or it is damaged.
+        DataError: it is, but made by other weights or of other images or views, or it is damaged.
     """
     if not path.is_file():
         return False
     try:
-        metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+        found: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"Cannot read {path}: {error}", hint="Delete it; it is then predicted again.") from error
-    if any(metadata.get(k) != v for k, v in about.items()):
-        what = "by another run" if metadata.get(MADE_BY) != about[MADE_BY] else "of other images or views"
+    if any(found.get(k) != v for k, v in metadata.items()):
+        what = "by another run" if found.get(MADE_BY) != metadata[MADE_BY] else "of other images or views"
         raise DataError(f"{path} was made {what}.", hint="Choose another --out, or delete it.")
     return True
 
 
-def write_shard(path: Path, rows: Manifest, probs: Any, about: dict[bytes, bytes]) -> None:
+def write_shard(path: Path, predicted: PredictedImages, metadata: Mapping[bytes, bytes]) -> None:
     """The predictions table with absolute paths; an unreadable image has no `sha256` and probabilities of NaN."""
+    rows = predicted.manifest
     absolute = rows.with_rows(r._replace(path=str(f)) for r, f in zip(rows.rows, rows.files, strict=True))
-    write_predictions(path, absolute, probs, metadata=about, row_group_size=_ROW_GROUP)
+    write_predictions(path, absolute, predicted.probs, metadata=metadata, row_group_size=BLOCK)
+
+
+# ---- reading ----
+
+
+def read_shards(folder: Path, classes: Sequence[str]) -> list[Path]:
+    """The shards of a folder, in order; only their names and schemas are read.
+
+    Raises:
+        DataError: no shard, a missing one, shards of several counts, other classes, a damaged file.
+    """
+    found = {p.name: p for p in folder.glob("shard-*.parquet")}
+    counts = sorted({int(m[1]) for m in map(_NAME.fullmatch, found) if m})
+    if not counts:
+        example = shard_name(0, 1)
+        raise DataError(f"{folder} holds no shards of predictions.", hint=f"They are named {example}.")
+    if len(counts) > 1:
+        raise DataError(
+            f"{folder} mixes predictions in {' and in '.join(map(str, counts))} shards.", hint="Keep one set of them."
+        )
+    expected = [shard_name(i, counts[0]) for i in range(counts[0])]
+    missing = [name for name in expected if name not in found]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"{folder} lacks {missing[0]}{more}.", hint="Predict what is missing, then select again.")
+    foreign = sorted(found.keys() - set(expected))
+    if foreign:
+        raise DataError(f"{found[foreign[0]]} is none of {counts[0]} shards.", hint="Move it out of the folder.")
+    for name in expected:
+        _check_schema(found[name], classes)
+    return [found[name] for name in expected]
+
+
+def shards_are_mirrored(folder: Path, predictor: Predictor) -> bool:
+    """Whether the predictions of a folder are averaged over the plain and the mirrored view.
+
+    Raises:
+        DataError: shards of other weights than the predictor's, of different views, missing or damaged ones.
+    """
+    views: set[bytes] = set()
+    weights = weights_digest(predictor)
+    for shard in read_shards(folder, predictor.schema.joint_classes):
+        metadata: dict[bytes, bytes] = pq.read_schema(shard).metadata or {}
+        if metadata.get(MADE_BY, b"") != weights:
+            raise DataError(
+                f"{shard} was not predicted by {predictor.sources[0].run.path}.",
+                hint="Name the run that made the shards: --start-from RUN",
+            )
+        views.add(metadata.get(MIRRORED, b""))
+    if len(views) > 1:
+        raise DataError(
+            f"{folder}: some shards average mirrored views, some do not.", hint="Predict all of them alike."
+        )
+    return views == {b"yes"}
+
+
+def count_rows(folder: Path, classes: Sequence[str]) -> int:
+    """Images that the shards of a folder are about. Raises DataError as `read_shards`."""
+    return sum(int(pq.read_metadata(shard).num_rows) for shard in read_shards(folder, classes))
+
+
+def read_blocks(folder: Path, classes: Sequence[str]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bytes_], Any]]:
+    """(m, classes) probabilities, (m,) digests and paths (Arrow) of each block of rows.
+
+    Raises:
+        DataError: as `read_shards`, or damage inside a file.
+    """
+    names = _columns(classes)
+    for shard in read_shards(folder, classes):
+        try:
+            with pq.ParquetFile(shard, buffer_size=_READ_BYTES, pre_buffer=False) as file:
+                for batch in file.iter_batches(BLOCK, columns=["path", "sha256", *names]):
+                    columns = [batch.column(n).to_numpy(zero_copy_only=False) for n in names]
+                    probs = np.stack(columns, axis=1, dtype=np.float32)
+                    path, digest = (_text(batch.column(n)) for n in ("path", "sha256"))
+                    keys = digest.cast(pa.large_binary()).to_numpy(zero_copy_only=False).astype(np.bytes_)
+                    yield probs, keys, path
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(shard, error) from error
+
+
+def _check_schema(path: Path, classes: Sequence[str]) -> None:
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+    for name in ("path", "sha256"):
+        if name not in schema.names or schema.field(name).type not in _TEXT:
+            raise DataError(f"{path} has no text column '{name}'.", hint="Predict that shard again.")
+    columns = [c for c in schema.names if c.startswith("p/")]
+    if columns != _columns(classes):
+        raise DataError(f"{path} was made for other classes.", hint="Select with the run that made the predictions.")
+    for name in columns:
+        if not pa.types.is_floating(schema.field(name).type):
+            raise DataError(f"{path}: column '{name}' holds no probabilities.", hint="Predict that shard again.")
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"Cannot read {path}: {error}", hint="Predict that shard again.")
+
+
+def _columns(classes: Sequence[str]) -> list[str]:
+    return [f"p/{name}" for name in classes]
+
+
+def _text(column: Any) -> Any:
+    """The column without nulls; fails where damage left no text."""
+    text = column.cast(pa.large_string()).fill_null("")
+    text.validate(full=True)
+    return text

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +14,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.predictions import predicted_class, write_predictions
+from ssl_mask.data.predictions import PredictedImages, predicted_class, write_predictions
 from ssl_mask.files import write_json, write_text
-from ssl_mask.guard.provenance import Provenance
-from ssl_mask.inference.predictor import Member
+from ssl_mask.guard.lineage import file_digest
+from ssl_mask.guard.provenance import Provenance, SourceRun
+from ssl_mask.inference.predictor import Predictor
 from ssl_mask.runs import environment
 
 
 def write_submission(
-    path: Path, members: Sequence[Member], manifest: Manifest, probs: NDArray[np.float32], bad: dict[int, str],
-    stands: Provenance, *, tta: bool, on_bad: str, pool: str,
+    path: Path, predictor: Predictor, predicted: PredictedImages, leakage: Provenance, *, tta: bool, on_bad: str,
+    pool: str, names: bool,
 ) -> None:  # fmt: skip
-    """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256."""
-    text = submission_csv(manifest, probs)
+    """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256.
+
+    Args:
+        pool: short name of the images.
+        names: add class names for people, as `submission_csv` does.
+    """
+    manifest, bad = predicted.manifest, predicted.unreadable
+    text = submission_csv(manifest, predicted.probs, names=names)
     reasons = [bad.get(i, "") for i in range(len(manifest))]
-    write_predictions(path.with_name("probabilities.parquet"), manifest, probs, more={"unreadable": reasons})
+    write_predictions(
+        path.with_name("probabilities.parquet"), manifest, predicted.probs, more={"unreadable": reasons}
+    )  # fmt: skip
     write_text(path, text)
     write_json(
         path.with_name("predictions.provenance.json"),
         {
             "predictions": {"file": path.name, "sha256": hashlib.sha256(text.encode()).hexdigest()},
             "pool": {"name": pool, "images": len(manifest), "root": str(manifest.root), "grouped": manifest.grouped},
-            "runs": [member_record(m) for m in members],
+            "runs": [source_record(s) for s in predictor.sources],
             "tta": ["plain", "mirrored"] if tta else ["plain"],
             "code": environment.code_version(),
             "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "unreadable": {"policy": on_bad, "count": len(bad), "files": named(manifest, bad)},
-            "leakage": stands.to_json(),
+            "unreadable": {"policy": on_bad, "count": len(bad), "files": unreadable_files(manifest, bad)},
+            "leakage": leakage.to_json(),
         },
     )
 
 
-def member_record(member: Member) -> dict[str, Any]:
-    metadata = member.checkpoint.metadata
+def source_record(source: SourceRun) -> dict[str, Any]:
+    """A run that predicted, as it was then."""
+    run, metadata = source
     return {
-        "run": str(member.run.path),
-        "checkpoint_sha256": member.sha256,
+        "run": str(run.path),
+        "checkpoint_sha256": file_digest(run.best),
         "step": metadata.best.step,
         "weights": metadata.best.weights,
         "validation_macro_f1": metadata.best.macro_f1,
@@ -61,23 +71,28 @@ def member_record(member: Member) -> dict[str, Any]:
     }
 
 
-def submission_csv(manifest: Manifest, probs: NDArray[np.float32]) -> str:
-    """The rows in the order asked, under the data set's own header; empty answers for rows of NaN."""
+def submission_csv(manifest: Manifest, probs: NDArray[np.float32], *, names: bool = False) -> str:
+    """The rows in the order asked, under the data set's own header; empty answers for rows of NaN.
+
+    Args:
+        names: add a column per factor with its class names, for people, where the answers are numbers.
+    """
     spec, schema = manifest.submission, manifest.schema
+    numbers = spec.answers == "joint index"
+    extra = [f.name for f in schema.factors] if names and numbers else []
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([spec.id_column, *spec.answer_columns])
+    writer.writerow([spec.id_column, *spec.answer_columns, *extra])
     for row, joint in zip(manifest.rows, predicted_class(probs).tolist(), strict=True):
         if joint < 0:
-            answers = [""] * len(spec.answer_columns)
-        elif spec.answers == "joint index":
-            answers = [str(joint)]
+            cells = [""] * (len(spec.answer_columns) + len(extra))
         else:
-            parts = schema.part(np.asarray([joint]))[0].tolist()
-            answers = [f.classes[i] for f, i in zip(schema.factors, parts, strict=True)]
-        writer.writerow([row.id or row.path, *answers])
+            classes = list(schema.class_names(schema.part(np.asarray([joint])))[0])
+            cells = [str(joint), *(classes if extra else [])] if numbers else classes
+        writer.writerow([row.id or row.path, *cells])
     return out.getvalue()
 
 
-def named(manifest: Manifest, bad: dict[int, str]) -> dict[str, str]:
-    return {manifest.rows[i].path: reason for i, reason in sorted(bad.items())}
+def unreadable_files(manifest: Manifest, unreadable: Mapping[int, str]) -> dict[str, str]:
+    """Path of each unreadable image -> why."""
+    return {manifest.rows[i].path: reason for i, reason in sorted(unreadable.items())}

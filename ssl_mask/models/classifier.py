@@ -27,6 +27,7 @@ class Classifier(nn.Module):
         self.backbone = backbone.net
         self.gem = GeM() if gem else None
         self.neck = neck[0]
+        self.embedding_size = neck[1]
         self.dropout = dropout
         self.heads = nn.ModuleDict(heads)
         self.freeze_norm = freeze_norm

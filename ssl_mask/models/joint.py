@@ -27,14 +27,6 @@ def joint_log_probs(logits: Mapping[str, Tensor]) -> Tensor:
     return joint
 
 
-def marginals(joint: Tensor, sizes: Mapping[str, int]) -> dict[str, Tensor]:
-    """Each factor's probabilities from (n, product) joint probabilities."""
-    shaped = joint.reshape(len(joint), *sizes.values())
-    axes = range(1, shaped.dim())
-    return {name: shaped.sum(dim=[a for a in axes if a != axis]) if shaped.dim() > 2 else shaped
-            for axis, name in zip(axes, sizes, strict=True)}  # fmt: skip
-
-
 def calibrated(logits: Mapping[str, Tensor], temperatures: Mapping[str, float]) -> dict[str, Tensor]:
     """Logits divided by each head's temperature (1 where none is given)."""
     return {name: z.float() / temperatures.get(name, 1.0) for name, z in logits.items()}

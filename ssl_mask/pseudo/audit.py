@@ -15,42 +15,37 @@ from ssl_mask.errors import DataError
 
 
 def audit(pool: PredictionTable, answers: Mapping[str, int], schema: LabelSchema) -> dict[str, Any]:
-    """True precision and recall of what was believed of a pool.
+    """True precision and recall of what was selected of a pool.
 
     Args:
         pool: a round's `pool.parquet`.
         answers: image (its path or file name) -> true joint class; images without an answer do not count.
 
     Returns:
-        `images`, then `precision`, `recall` and `believed` over all factors together (`labels`), of images believed
-        as a whole (`images_whole`), and of each factor.
+        `images`, then `precision`, `recall` and `selected` over all factors together (`labels`), of images selected
+        as a whole (`images_whole`), and per factor.
 
     Raises:
         DataError: no image of the pool has an answer.
     """
-    true = np.asarray(
-        [answers.get(p, answers.get(PurePosixPath(p).name, -1)) for p in pool.path.tolist()], dtype=np.int64
-    )
+    found = [answers.get(p, answers.get(PurePosixPath(p).name, -1)) for p in pool.path.tolist()]
+    true = np.asarray(found, dtype=np.int64)
     has = true >= 0
     if not has.any():
         raise DataError("No image of the pool has an answer.", hint="--audit-answers takes a CSV: image, answer.")
     factors = list(schema.sizes)
     parts = schema.part(np.maximum(true, 0))
-    chosen = np.stack([pool.more[f"selected/{n}"].astype(bool) for n in factors], axis=1)[has]
+    selected = np.stack([pool.more[f"selected/{n}"].astype(bool) for n in factors], axis=1)[has]
     right = (np.stack([pool.more[f"label/{n}"] for n in factors], axis=1) == parts)[has]
     return {
         "images": int(has.sum()),
-        "labels": _shares(chosen, right),
-        "images_whole": _shares(np.asarray(chosen.all(axis=1)), np.asarray(right.all(axis=1))),
-        "factors": {n: _shares(chosen[:, i], right[:, i]) for i, n in enumerate(factors)},
+        "labels": _shares(selected, right),
+        "images_whole": _shares(np.asarray(selected.all(axis=1)), np.asarray(right.all(axis=1))),
+        "factors": {n: _shares(selected[:, i], right[:, i]) for i, n in enumerate(factors)},
     }
 
 
-def _shares(chosen: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, float | int | None]:
-    """Precision: right among what is believed. Recall: believed and right among all."""
-    both, believed = int((chosen & right).sum()), int(chosen.sum())
-    return {
-        "believed": believed,
-        "precision": both / believed if believed else None,
-        "recall": both / chosen.size,
-    }
+def _shares(selected: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, float | int | None]:
+    """Precision: right among what is selected. Recall: selected and right among all."""
+    both, count = int((selected & right).sum()), int(selected.sum())
+    return {"selected": count, "precision": both / count if count else None, "recall": both / selected.size}

@@ -11,17 +11,17 @@ from typing import Any
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.predictions import read_predictions
+from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.evaluation.metrics import bootstrap, paired_bootstrap
 from ssl_mask.files import atomic_path, write_json, write_text
-from ssl_mask.inference.predictor import load_schema
 from ssl_mask.pseudo.audit import audit
 from ssl_mask.pseudo.select import read_pool
 from ssl_mask.reports import round_plots
 from ssl_mask.reports.round_table import class_table, round_tables
 from ssl_mask.reports.run_card import run_card
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.records import RoundSummary, leakage_of
 from ssl_mask.runs.run import RunDir, find_run
-from ssl_mask.workflows.evaluate import read_answers
 
 
 def run_of(config: RunConfig, whole: RunDir, number: int) -> RunDir:
@@ -34,11 +34,11 @@ def run_of(config: RunConfig, whole: RunDir, number: int) -> RunDir:
 def report_round(config: RunConfig, whole: RunDir, number: int, answers: Path | None, console: Console) -> None:
     """Audit the round if answers are given, draw its plots, and print the rounds so far."""
     run = run_of(config, whole, number)
-    schema = load_schema(run)
+    schema = read_metadata(run.best).label_schema
     if number > 0:
         pool = read_pool(run.pool, schema)
         if answers is not None:
-            write_json(run.audit, audit(pool, read_answers(answers, schema)[0], schema))
+            write_json(run.audit, audit(pool, read_answers(answers, schema).joint, schema))
         record = run.selection_record()
         if not (plot := run.plots / "selection.svg").is_file():  # a finished round is left alone
             round_plots.write_selection(plot, record, pool)

@@ -1,4 +1,4 @@
-"""From what a teacher says of a pool to what is believed of it. No files, no network: tables in, tables out."""
+"""From what a teacher says of a pool to pseudo-labels of some of it. No network: tables in, tables out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ssl_mask.config import PseudoConfig
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.predictions import PredictionTable, read_predictions
+from ssl_mask.data.predictions import PredictedImages, PredictionTable, read_predictions
 from ssl_mask.data.pseudo_labels import PseudoLabels
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.selection.groups import constant_factors, lend, pool_groups
@@ -20,32 +20,26 @@ from ssl_mask.selection.select import HeadSelection, Rule, ValidationPredictions
 Probs = NDArray[np.float32]
 
 
-class Scored(NamedTuple):
-    """Images and what the teacher says of them: (n, joint classes) calibrated probabilities, views averaged."""
-
-    manifest: Manifest
-    probs: Probs
-
-
 class Selection(NamedTuple):
-    """What is believed of a pool."""
+    """What is selected of a pool."""
 
-    pool: Scored
-    known: NDArray[np.bool_]
+    pool: PredictedImages
+    """Probabilities as the rule saw them: after groups were made to agree, if asked."""
+    selected: NDArray[np.bool_]
     """(n, factors) which factors of which images."""
     labels: NDArray[np.int64]
-    """(n, factors) their classes, believed or not."""
+    """(n, factors) predicted classes, selected or not."""
     confidence: Probs
-    """(n, 1 + factors)."""
+    """(n, 1 + factors): of the joint class, then of each factor."""
     heads: dict[str, HeadSelection]
-    """Of each factor, or of `joint`."""
+    """Per factor, or of `joint`."""
     offered: int
-    """Images that it was chosen from; of stored predictions only what is believed is in `pool`."""
+    """Images that could be selected; of shards only what is selected is in `pool`."""
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Positions of the images of which anything is believed."""
-        return np.flatnonzero(self.known.any(axis=1))
+        """Positions of the images of which anything is selected."""
+        return np.flatnonzero(self.selected.any(axis=1))
 
 
 class History(NamedTuple):
@@ -63,40 +57,38 @@ def make_rule(asked: PseudoConfig) -> Rule:
 
 
 def select_pseudo_labels(
-    asked: PseudoConfig, number: int, pool: Scored, judged: Scored, labeled: Manifest
+    asked: PseudoConfig, number: int, pool: PredictedImages, validation: PredictedImages, labeled: Manifest
 ) -> Selection:
     """Apply the rule to the joint distribution, or to each factor.
 
     Args:
-        judged: validation.
+        number: of the round, from 1.
         labeled: train and validation rows; their groups lend what never varies within a group, if asked.
     """
-    schema, val = pool.manifest.schema, judged.manifest
+    schema, val = pool.manifest.schema, validation.manifest
     parts, lent = schema.marginals(pool.probs), np.zeros((len(pool.probs), len(schema.factors)), dtype=bool)
     if asked.group_consistency:
         parts, lent = lend_known(parts, pool.manifest, labeled)
-        pool = Scored(pool.manifest, schema.product(parts))
+        pool = PredictedImages(pool.manifest, schema.product(parts), pool.unreadable)
     keys = np.asarray([r.digest for r in pool.manifest.rows])
     if asked.masks == "joint":
-        sides = {"joint": (pool.probs, judged.probs, val.joint)}
+        views = {"joint": (pool.probs, validation.probs, val.joint)}
     else:
-        seen = schema.marginals(judged.probs)
-        sides = {name: (parts[name], seen[name], val.labels[:, i]) for i, name in enumerate(parts)}
+        seen = schema.marginals(validation.probs)
+        views = {name: (parts[name], seen[name], val.labels[:, i]) for i, name in enumerate(parts)}
     heads = {
         name: select_head(probs, keys, ValidationPredictions(own, true, val.groups), make_rule(asked), number)
-        for name, (probs, own, true) in sides.items()
+        for name, (probs, own, true) in views.items()
     }
-    top = [top_prediction(p) for p in parts.values()]
+    joint, tops = top_prediction(pool.probs), [top_prediction(p) for p in parts.values()]
     if asked.masks == "joint":
-        labels = schema.part(top_prediction(pool.probs).predicted)
-        known = heads["joint"].selected[:, None] | np.zeros_like(lent)
+        labels = schema.part(joint.predicted)
+        selected = heads["joint"].selected[:, None] | np.zeros_like(lent)
     else:
-        labels = np.stack([b.predicted for b in top], axis=1)
-        known = np.stack([h.selected for h in heads.values()], axis=1) | lent
-    confidence = np.stack([top_prediction(pool.probs).confidence, *(b.confidence for b in top)], axis=1).astype(
-        np.float32
-    )
-    return Selection(pool, known, labels, confidence, heads, len(pool.probs))
+        labels = np.stack([t.predicted for t in tops], axis=1)
+        selected = np.stack([h.selected for h in heads.values()], axis=1) | lent
+    confidence = np.stack([joint.confidence, *(t.confidence for t in tops)], axis=1).astype(np.float32)
+    return Selection(pool, selected, labels, confidence, heads, len(pool.probs))
 
 
 def lend_known(
@@ -115,20 +107,21 @@ def lend_known(
     return lend(agreed, pool.groups, known, lendable), has[:, None] & constant[None, :]
 
 
-def follow(choice: Selection, before: PredictionTable | None, number: int) -> History:
+def history_of(selection: Selection, before: PredictionTable | None, number: int) -> History:
     """What has happened to each image of the pool over the rounds.
 
     Args:
         before: the `pool.parquet` of the round before.
+        number: of this round.
     """
-    count = len(choice.pool.probs)
+    count = len(selection.pool.probs)
     first, flips, flipped = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, dtype=bool)
     if before is not None:
-        now, then = shared_rows(choice.pool.manifest, before)
-        flipped[now] = before.predicted[then] != top_prediction(choice.pool.probs).predicted[now]
+        now, then = shared_rows(selection.pool.manifest, before)
+        flipped[now] = before.predicted[then] != top_prediction(selection.pool.probs).predicted[now]
         first[now] = before.more["first_round"][then]
         flips[now] = before.more["flips"][then] + flipped[now]
-    return History(np.where((first == 0) & choice.known.any(axis=1), number, first), flips, flipped)
+    return History(np.where((first == 0) & selection.selected.any(axis=1), number, first), flips, flipped)
 
 
 def shared_rows(pool: Manifest, before: PredictionTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -149,15 +142,19 @@ def read_pool(path: Path, schema: LabelSchema) -> PredictionTable:
     return read_predictions(path, schema, more=["first_round", "flips", *own])
 
 
-def believed(choice: Selection, history: History, *, soft: bool) -> PseudoLabels:
-    """The rows of the CSV: images of which at least one factor is believed."""
-    rows, manifest = choice.rows, choice.pool.manifest
+def pseudo_labels_of(selection: Selection, history: History, *, soft: bool) -> PseudoLabels:
+    """The rows of the CSV: images of which at least one factor is selected.
+
+    Args:
+        soft: with probabilities, to train on instead of classes.
+    """
+    rows, manifest = selection.rows, selection.pool.manifest
     return PseudoLabels(
         manifest=manifest.with_rows(manifest.rows[i] for i in rows.tolist()),
-        labels=np.where(choice.known, choice.labels, -1)[rows],
-        confidence=choice.confidence[rows],
-        margin=top_prediction(choice.pool.probs).margin[rows].astype(np.float32),
+        labels=np.where(selection.selected, selection.labels, -1)[rows],
+        confidence=selection.confidence[rows],
+        margin=top_prediction(selection.pool.probs).margin[rows].astype(np.float32),
         first_round=history.first_round[rows],
         flips=history.flips[rows],
-        probs=choice.pool.probs[rows] if soft else None,
+        probs=selection.pool.probs[rows] if soft else None,
     )

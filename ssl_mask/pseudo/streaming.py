@@ -1,8 +1,4 @@
-"""Pseudo-labels from predictions that do not fit in memory: shards of Parquet, read a block of rows at a time.
-
-    <folder>/
-    ├── shard-00000-of-00002.parquet    path, sha256, then p/<class> for each joint class
-    └── shard-00001-of-00002.parquet
+"""Pseudo-labels from predictions that do not fit in memory: shards, read a block of rows at a time.
 
 Memory holds a few blocks and what is selected so far. The result equals what the rules in `selection/` select from
 all rows at once, whatever the size of row groups and the order of rows.
@@ -13,27 +9,41 @@ its rows (then the lowest class, then the first path). A row without digest was 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ssl_mask.errors import DataError
-from ssl_mask.selection.rules import TopPrediction, class_counts, top_k, top_prediction
+from ssl_mask.config import PseudoConfig
+from ssl_mask.data.manifest import Manifest, Row
+from ssl_mask.data.predictions import PredictedImages
+from ssl_mask.inference import shards
+from ssl_mask.pseudo.select import Probs, Selection, make_rule
+from ssl_mask.selection.rules import (
+    TopPrediction,
+    above,
+    balanced_limit,
+    class_counts,
+    curriculum_share,
+    quotas,
+    top_k,
+    top_prediction,
+)
+from ssl_mask.selection.select import (
+    RANKED,
+    HeadSelection,
+    ValidationPredictions,
+    head_selection,
+    lowest_selected,
+    thresholds_of,
+)
 
-Probs = NDArray[np.float32]
 Decide = Callable[[Probs, NDArray[np.bytes_]], NDArray[np.bool_]]
 """(m, classes) probabilities and (m,) digests of a block -> (m,) which rows may be selected."""
 
-_TEXT = {pa.string(), pa.large_string(), pa.null()}  # a shard of no rows may have no type
-_BLOCK = 65_536
-_READ_BYTES = 1 << 20  # a row group of any size is read through a buffer of this size for each column
-_NAME = re.compile(r"shard-\d{5}-of-(\d{5})\.parquet")
 _NO_LIMIT = np.iinfo(np.int64).max
 
 
@@ -58,33 +68,88 @@ class _Rows(NamedTuple):
         return _Rows(*(column[which] for column in self))
 
 
-def shard_name(number: int, count: int) -> str:
-    """Shard `number` of `count`, from 0."""
-    return f"shard-{number:05d}-of-{count:05d}.parquet"
+def select_from_shards(asked: PseudoConfig, folder: Path, validation: PredictedImages, excluded: Manifest) -> Selection:
+    """Select whole images (the joint distribution) from shards of predictions.
+
+    Memory is in proportion to what is selected.
+
+    Args:
+        validation: of the weights and in the views of the shards (see `shards.shards_are_mirrored`).
+        excluded: rows with digests; they and their copies are left out.
+
+    Raises:
+        DataError: missing or damaged shards.
+    """
+    classes = excluded.schema.joint_classes
+    rule, val = make_rule(asked), validation.manifest
+    seen = ValidationPredictions(validation.probs, val.joint, val.groups)
+    limits: Any = None
+    thresholds, source = np.zeros(len(classes)), tuple(str(rule.name) for _ in classes)
+    if rule.name not in RANKED:
+        nothing = TopPrediction(np.empty(0, np.int64), np.empty(0), np.empty(0))
+        thresholds, source = thresholds_of(nothing, np.empty(0, np.str_), seen, rule, 1)
+    given = np.asarray([r.digest for r in excluded.rows], dtype=np.bytes_)
+
+    def decide(probs: Probs, keys: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+        return above(top_prediction(probs), thresholds) & ~np.isin(keys, given)
+
+    if rule.name == "top_k":
+        limits = rule.top_k
+    elif rule.name == "percentile":
+        limits = quotas(count_predicted(folder, classes, decide=decide), curriculum_share(1, rule.percentile_step))
+    found = select_rows(folder, classes, decide=decide, limits=limits)
+    if rule.cap is not None and found.digests:
+        tops = top_prediction(found.probs)
+        limit = balanced_limit(np.ones(len(found.digests), dtype=np.bool_), tops, len(classes), rule.cap)
+        limits = limit if limits is None else np.minimum(limits, limit)
+        found = select_rows(folder, classes, decide=decide, limits=limits)
+    whole = np.ones(len(found.digests), dtype=np.bool_)
+    if rule.name in RANKED or rule.cap is not None:
+        thresholds = lowest_selected(whole, top_prediction(found.probs), len(classes))
+    head = head_selection(whole, thresholds, source, seen)
+    return _whole_images(found, folder, excluded, {"joint": head}, shards.count_rows(folder, classes))
 
 
-def select_stored(
+def _whole_images(
+    found: Selected, folder: Path, excluded: Manifest, heads: dict[str, HeadSelection], offered: int
+) -> Selection:
+    """A selection of which every row is selected as a whole."""
+    pairs = zip(found.paths, found.digests, strict=True)
+    rows = [Row(path, "", "unlabeled", folder.as_posix(), None, digest=digest) for path, digest in pairs]
+    schema, tops = excluded.schema, top_prediction(found.probs)
+    parts = [p.max(axis=1) for p in schema.marginals(found.probs).values()]
+    return Selection(
+        PredictedImages(excluded.with_rows(rows), found.probs, {}),
+        np.ones((len(rows), len(schema.factors)), dtype=np.bool_),
+        schema.part(tops.predicted),
+        np.stack([tops.confidence, *parts], axis=1).astype(np.float32),
+        heads,
+        offered,
+    )
+
+
+def select_rows(
     folder: Path,
     classes: Sequence[str],
     *,
     decide: Decide | None = None,
     limits: int | NDArray[np.int64] | None = None,
 ) -> Selected:
-    """Select rows of stored predictions.
+    """Select rows of shards, each photo once.
 
-    - threshold or precision: `decide=lambda probs, keys: above(believe(probs), thresholds)`
+    - threshold or precision: `decide=lambda probs, keys: above(top_prediction(probs), thresholds)`
     - top k: `limits=k`
     - percentile: `limits=quotas(count_predicted(folder, classes), share)`
     - with a cap: `np.minimum(limits, cap)`, or `limits=cap` beside `decide`
 
     Args:
-        folder: holds all shards.
+        folder: holds all shards of a pool.
         classes: joint classes, in order.
         decide: which rows may be selected; None: all.
         limits: at most so many of each predicted class, the most confident; one number or (classes,).
 
     Raises:
-        DataError: as `read_shards`.
+        DataError: as `shards.read_blocks`.
     """
     most = np.broadcast_to(np.asarray(_NO_LIMIT if limits is None else limits), (len(classes),))
     floor = np.where(most > 0, -np.inf, np.inf)
@@ -92,7 +157,7 @@ def select_stored(
     for rows in _rows(folder, classes, decide):
         waiting.append(rows.take(rows.confidence >= floor[rows.predicted]))
         # Sorting once what waits is as much as what is kept makes n rows cost n log n.
-        if sum(len(w.digest) for w in waiting) >= max(_BLOCK, len(kept.digest)):
+        if sum(len(w.digest) for w in waiting) >= max(shards.BLOCK, len(kept.digest)):
             kept, waiting = _best([kept, *waiting], most), []
             floor = _floor(kept, most)
     kept = _best([kept, *waiting], most)
@@ -103,13 +168,13 @@ def select_stored(
 def count_predicted(folder: Path, classes: Sequence[str], *, decide: Decide | None = None) -> NDArray[np.int64]:
     """(classes,) how many of the rows that may be selected are predicted of each class.
 
-    A photo that is stored twice counts twice. `decide`: as in `select_stored`.
+    A photo that is in the shards twice counts twice. `decide`: as in `select_rows`.
 
     Raises:
-        DataError: as `read_shards`.
+        DataError: as `shards.read_blocks`.
     """
     counts = np.zeros(len(classes), dtype=np.int64)
-    for probs, digest, _ in _batches(folder, classes):
+    for probs, digest, _ in shards.read_blocks(folder, classes):
         tops = _readable(probs, digest)
         if decide is not None:
             tops = tops._replace(predicted=np.where(decide(probs, digest), tops.predicted, -1))
@@ -117,84 +182,9 @@ def count_predicted(folder: Path, classes: Sequence[str], *, decide: Decide | No
     return counts
 
 
-def read_shards(folder: Path, classes: Sequence[str]) -> list[Path]:
-    """The shards of a folder, in order; only their names and schemas are read.
-
-    Raises:
-        DataError: no shard, a missing one, shards of several counts, other classes, a damaged file.
-    """
-    found = {p.name: p for p in folder.glob("shard-*.parquet")}
-    counts = sorted({int(m[1]) for m in map(_NAME.fullmatch, found) if m})
-    if not counts:
-        example = shard_name(0, 1)
-        raise DataError(f"{folder} holds no shards of predictions.", hint=f"They are named {example}.")
-    if len(counts) > 1:
-        raise DataError(
-            f"{folder} mixes predictions in {' and in '.join(map(str, counts))} shards.", hint="Keep one set of them."
-        )
-    expected = [shard_name(i, counts[0]) for i in range(counts[0])]
-    missing = [name for name in expected if name not in found]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"{folder} lacks {missing[0]}{more}.", hint="Predict what is missing, then select again.")
-    foreign = sorted(found.keys() - set(expected))
-    if foreign:
-        raise DataError(f"{found[foreign[0]]} is none of {counts[0]} shards.", hint="Move it out of the folder.")
-    for name in expected:
-        _check_schema(found[name], classes)
-    return [found[name] for name in expected]
-
-
-def _check_schema(path: Path, classes: Sequence[str]) -> None:
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
-    for name in ("path", "sha256"):
-        if name not in schema.names or schema.field(name).type not in _TEXT:
-            raise DataError(f"{path} has no text column '{name}'.", hint="Predict that shard again.")
-    columns = [c for c in schema.names if c.startswith("p/")]
-    if columns != _columns(classes):
-        raise DataError(f"{path} was made for other classes.", hint="Select with the run that made the predictions.")
-    for name in columns:
-        if not pa.types.is_floating(schema.field(name).type):
-            raise DataError(f"{path}: column '{name}' holds no probabilities.", hint="Predict that shard again.")
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"Cannot read {path}: {error}", hint="Predict that shard again.")
-
-
-def _columns(classes: Sequence[str]) -> list[str]:
-    return [f"p/{name}" for name in classes]
-
-
-def _batches(folder: Path, classes: Sequence[str]) -> Iterator[tuple[Probs, NDArray[np.bytes_], Any]]:
-    """Probabilities, digests and paths (Arrow) of each block of rows."""
-    names = _columns(classes)
-    for shard in read_shards(folder, classes):
-        try:
-            with pq.ParquetFile(shard, buffer_size=_READ_BYTES, pre_buffer=False) as file:
-                for batch in file.iter_batches(_BLOCK, columns=["path", "sha256", *names]):
-                    columns = [batch.column(n).to_numpy(zero_copy_only=False) for n in names]
-                    probs = np.stack(columns, axis=1, dtype=np.float32)
-                    path, digest = (_text(batch.column(n)) for n in ("path", "sha256"))
-                    keys = digest.cast(pa.large_binary()).to_numpy(zero_copy_only=False).astype(np.bytes_)
-                    yield probs, keys, path
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(shard, error) from error
-
-
-def _text(column: Any) -> Any:
-    """The column without nulls; fails where damage left no text."""
-    text = column.cast(pa.large_string()).fill_null("")
-    text.validate(full=True)
-    return text
-
-
 def _rows(folder: Path, classes: Sequence[str], decide: Decide | None) -> Iterator[_Rows]:
     """The rows of each block that may be selected."""
-    for probs, digest, path in _batches(folder, classes):
+    for probs, digest, path in shards.read_blocks(folder, classes):
         tops = _readable(probs, digest)
         mask = tops.predicted >= 0
         if decide is not None:

@@ -45,7 +45,7 @@ class Scores(Protocol):
     @property
     def new_images(self) -> tuple[int, Interval, Interval] | None: ...
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path | None: ...
 
 
 def print_scores(scores: Scores, console: Console) -> None:
@@ -70,7 +70,8 @@ def print_scores(scores: Scores, console: Console) -> None:
         line("No groups are known: several images of one person count as independent, so the intervals are too narrow.")
     if scores.empty:
         line(f"{scores.empty} predictions are empty and count as wrong.")
-    line(f"Saved  {scores.path}")
+    if scores.path is not None:
+        line(f"Saved  {scores.path}")
 
 
 def score_table(scores: Scores) -> Table:

@@ -172,7 +172,7 @@ class IntervalRecord(Record):
 class AuditShares(Record):
     """How right a part of the pseudo-labels is."""
 
-    believed: int
+    selected: int
     precision: float | None
     """None where nothing was selected."""
     recall: float
@@ -286,6 +286,8 @@ class ClassSelection(Record):
     """None: no confidence is enough."""
     source: str
     """Where the threshold comes from."""
+    support: int
+    """Validation images that are predicted of the class at or above its threshold."""
 
 
 class HeadSelectionRecord(Record):

@@ -20,18 +20,12 @@ class PrecisionThresholds(NamedTuple):
     """(classes,); inf: never select."""
     source: tuple[Source, ...]
     """What vouches for each threshold: the class's own predictions, those of all classes, or nothing."""
-    support: NDArray[np.int64]
-    """(classes,) validation predictions of the class at or above its threshold."""
-    precision: NDArray[np.float64]
-    """(classes,) the share of them that is right; NaN where there are none."""
 
 
 class _Curve(NamedTuple):
     """What selecting down to each distinct confidence gives, from the highest to the lowest."""
 
     confidence: NDArray[np.float64]
-    size: NDArray[np.int64]
-    right: NDArray[np.int64]
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
 
@@ -68,7 +62,7 @@ def precision_thresholds(
     errors to show it. Without any error it is 1: then a group counts as one photo.
 
     Args:
-        beliefs: of n validation images.
+        tops: top predictions of n validation images.
         true: (n,) their classes.
         target: wanted precision, in (0, 1).
         groups: (n,) str; an empty one is a group of its own. None: all photos are independent.
@@ -81,17 +75,12 @@ def precision_thresholds(
     pooled = _smallest(_curve(confidence, right, codes, correlation), target)
 
     thresholds, sources = np.full(classes, np.inf), list[Source]()
-    support, precision = np.zeros(classes, dtype=np.int64), np.full(classes, np.nan)
     for c in range(classes):
         own = predicted == c
         curve = _curve(confidence[own], right[own], codes[own], correlation)
         thresholds[c], source = _settle(curve, pooled, target)
         sources.append(source)
-        reach = _reach(curve, thresholds[c])
-        if reach > 0:
-            support[c] = curve.size[reach - 1]
-            precision[c] = curve.right[reach - 1] / support[c]
-    return PrecisionThresholds(thresholds, tuple(sources), support, precision)
+    return PrecisionThresholds(thresholds, tuple(sources))
 
 
 def _settle(curve: _Curve, pooled: float, target: float) -> tuple[float, Source]:
@@ -119,7 +108,7 @@ def _curve(confidence: NDArray[Any], right: NDArray[Any], codes: NDArray[np.int6
     worth = size / (1 + (squares / size - 1) * correlation)
     share = hits / size
     lower, upper = wilson_lower(share * worth, worth), 1 - wilson_lower((1 - share) * worth, worth)
-    return _Curve(confidence[order][ends], size, hits, lower, upper)
+    return _Curve(confidence[order][ends], lower, upper)
 
 
 def _smallest(curve: _Curve, target: float) -> float:

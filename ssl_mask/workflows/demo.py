@@ -9,7 +9,6 @@ from ssl_mask import devices
 from ssl_mask.config import parse_assignments, resolve
 from ssl_mask.console import Console
 from ssl_mask.demo.draw import DemoSummary, draw_demo
-from ssl_mask.inference.predictor import load_schema
 from ssl_mask.runs.run import Run
 from ssl_mask.workflows.evaluate import Evaluation, evaluate
 from ssl_mask.workflows.predict import predict
@@ -52,5 +51,5 @@ def demo(
     run = train(resolve(layers, has_gpu=devices.has_gpu), quiet=quiet)
     assert run is not None  # only a dry run returns none
     predictions = predict([run.path], runs_folder=into / "runs", quiet=quiet)
-    scores = evaluate(into / "eval_answers.csv", predictions.path, load_schema(run.dir))
+    scores = evaluate(into / "eval_answers.csv", predictions.path, run=run.path)
     return summary, run, scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,30 +12,32 @@ from numpy.typing import NDArray
 
 from ssl_mask import devices
 from ssl_mask.console import Console
-from ssl_mask.data.checks import refuse_escapes
-from ssl_mask.data.layouts import read_dataset
-from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.errors import DataError, ImageError, ModelError
-from ssl_mask.guard.provenance import SourceRun, provenance_of
-from ssl_mask.inference.predictor import Member, load_member, member_probs, open_images, readable, with_digests_of
-from ssl_mask.inference.submission import named, write_submission
-from ssl_mask.runs.run import find_run
+from ssl_mask.data.predictions import PredictedImages
+from ssl_mask.errors import ImageError, InputError
+from ssl_mask.guard.provenance import Provenance, provenance_of
+from ssl_mask.inference.inputs import rows_to_predict
+from ssl_mask.inference.predictor import Compute, Predictor, load_predictor
+from ssl_mask.inference.submission import unreadable_files, write_submission
+from ssl_mask.runs.run import RunDir, find_run
 
 OnBad = Literal["fail", "skip", "fallback"]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Where the predictions are, and what they say."""
+    """What runs say of images, and where it was written."""
 
-    path: Path
-    """The submission CSV; `probabilities.parquet` and `predictions.provenance.json` stand beside it."""
     manifest: Manifest
+    """The images in the order asked, with digests."""
     probs: NDArray[np.float32]
-    """(n, joint classes), in the order asked; NaN where an image was skipped."""
-    bad: dict[int, str]
+    """(n, joint classes); NaN where an image was skipped."""
+    unreadable: Mapping[int, str]
     """Position of each unreadable image, and why."""
+    leakage: Provenance | None
+    """Whether the runs have seen these images, and how far a score can be trusted; None but on the first process."""
+    path: Path | None
+    """The submission CSV, beside `probabilities.parquet` and `predictions.provenance.json`; None: not written."""
 
 
 def predict(
@@ -46,7 +48,9 @@ def predict(
     data: Path | None = None,
     tta: bool = False,
     on_bad: OnBad = "fail",
+    write: bool = True,
     out: Path | None = None,
+    names: bool = False,
     batch_size: int = 64,
     workers: int | Literal["auto"] = "auto",
     cache: str = "auto",
@@ -60,102 +64,65 @@ def predict(
         images: a folder, or a CSV whose first column names images. None: the data set's own test images.
         data: the data set's folder. None: the one the first run was trained on.
         tta: average over the plain and the mirrored view.
-        on_bad: an unreadable image stops (`fail`), gets an empty answer (`skip`) or the commonest class (`fallback`).
+        on_bad: an unreadable image stops (`fail`), gets an empty answer (`skip`) or the majority class (`fallback`).
+        write: False writes no file and only returns the predictions.
         out: folder to write to. None: inside the run.
+        names: add class names for people to a submission whose answers are numbers.
         guard: compare the images with all that the runs have seen; `off`: the predictions are `not-checked`.
 
     Raises:
         SslMaskError: no run, no images, an unreadable image, runs of different schemas, no room to write.
     """
+    if out is not None and not write:
+        raise InputError("`out` names a folder, but write=False writes nothing.", hint="Leave one of them out.")
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    members = [load_member(find_run(r, runs_folder), accelerator) for r in runs]
-    _same_schema(members)
-    first = members[0]
-    manifest, pool_name = find_pool(first, images, data, console)
-    folder = out or _default_folder(members, runs_folder, pool_name + ("-tta" if tta else ""))
-    names = ", ".join(m.run.name for m in members)
-    console.say(f"Predict {len(manifest)} images with {names}" + (", mirrored views averaged" if tta else ""))
 
-    total = np.zeros((len(manifest), len(first.schema.joint_classes)), dtype=np.float64)
-    bad: dict[int, str] = {}
-    try:
-        for member in members:
-            opened = open_images(
-                member, manifest, cache, tolerant=on_bad != "fail", accelerator=accelerator, console=console
-            )
-            manifest, good = with_digests_of(manifest, opened), readable(manifest, opened)
-            bad = {i: opened.left_out[r.path] for i, r in enumerate(manifest.rows) if r.path in opened.left_out}
-            if good:
-                settled = devices.settle_workers(workers, accelerator) if cache == "off" else 0
-                total[good] += member_probs(member, opened.images, accelerator, batch_size, settled, tta, console)
-    except ImageError as error:
-        hint = "Mend it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (commonest class)."
-        raise ImageError(error.problem, hint=hint) from error
-    probs = (total / len(members)).astype(np.float32)
-    probs[list(bad)] = _stand_in(first, on_bad)
+    found = [find_run(r, runs_folder) for r in runs]
+    predictor = load_predictor(found, Compute(accelerator, console, batch_size, workers), cache=cache)
+    rows, pool = rows_to_predict(predictor, images, data, console)
 
-    path = folder / "predictions.csv"
+    told = ", ".join(run.name for run in found)
+    console.say(f"Predict {len(rows)} images with {told}" + (", mirrored views averaged" if tta else ""))
+    predicted = _predict(predictor, rows, tta, on_bad)
+    leakage = None
     if accelerator.is_main_process:
-        sources = [SourceRun(m.run, m.checkpoint.metadata) for m in members]
-        stands = provenance_of(sources, manifest, console, mode=guard)
-        write_submission(path, members, manifest, probs, bad, stands, tta=tta, on_bad=on_bad, pool=pool_name)
-        _tell_bad(manifest, bad, on_bad, console)
-        if stands.overlap:
-            console.warn(f"{stands.why[0]}: a score on them does not measure new images.")
-        console.say(f"Guard  {stands.sentence}")
-        console.say(f"Saved  {path}  ({len(manifest)} rows)")
+        leakage = provenance_of(predictor.sources, predicted.manifest, console, mode=guard)
+
+    path = (out or _default_folder(found, runs_folder, pool + ("-tta" if tta else ""))) / "predictions.csv"
+    if leakage is not None:
+        if write:
+            write_submission(path, predictor, predicted, leakage, tta=tta, on_bad=on_bad, pool=pool, names=names)
+        _tell_unreadable(predicted, on_bad, console)
+        if leakage.overlap:
+            console.warn(f"{leakage.why[0]}: a score on them does not measure new images.")
+        console.say(f"Guard  {leakage.sentence}")
+        console.say(f"Saved  {path}  ({len(rows)} rows)" if write else f"Done   {len(rows)} rows; nothing is written")
     accelerator.wait_for_everyone()
-    return Predictions(path, manifest, probs, bad)
+    return Predictions(predicted.manifest, predicted.probs, predicted.unreadable, leakage, path if write else None)
 
 
-def _same_schema(members: Sequence[Member]) -> None:
-    for other in members[1:]:
-        if other.schema != members[0].schema:
-            raise ModelError(
-                f"{other.run.path} was trained for other classes than {members[0].run.path}.",
-                hint="An ensemble needs runs of one label schema.",
-            )
+def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> PredictedImages:
+    """With `fallback`, an unreadable image gets the class shares of the training images."""
+    try:
+        predicted = predictor.probs(rows, tta=tta, on_bad="fail" if on_bad == "fail" else "skip")
+    except ImageError as error:
+        hint = "Fix it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (majority class)."
+        raise ImageError(error.problem, hint=hint) from error
+    if on_bad == "fallback":
+        prior = np.asarray(predictor.sources[0].metadata.prior, dtype=np.float32)
+        predicted.probs[list(predicted.unreadable)] = prior / prior.sum()
+    return predicted
 
 
-def find_pool(member: Member, images: Path | None, data: Path | None, console: Console) -> tuple[Manifest, str]:
-    """The images to predict, in the order asked, and a short name for them.
-
-    Raises:
-        DataError: no such images.
-    """
-    config = member.run.config().data
-    if images is not None:
-        return read_images(images, member.schema, member.checkpoint.metadata.submission), images.stem or "images"
-    root = data or config.root
-    manifest = read_dataset(root, layout=config.layout, options=config.options).where("test")
-    if config.outside_root == "refuse":
-        refuse_escapes(manifest)
-    if not len(manifest):
-        raise DataError(f"{root} has no test images.", hint="Name what to predict: --images DIR or --images CSV")
-    if manifest.schema != member.schema:
-        raise ModelError(
-            f"{member.run.path} was trained for other classes than those of {root}.",
-            hint="Predict that data set with a run of its own, or give the photos alone: --images DIR",
-        )
-    console.say(f"Data   {manifest.message}, in {Path(root).absolute()}")
-    return manifest, "test"
+def _default_folder(runs: Sequence[RunDir], runs_folder: Path, pool: str) -> Path:
+    if len(runs) == 1:
+        return runs[0].predictions(pool)
+    return runs_folder / "ensembles" / "+".join(run.name for run in runs) / pool
 
 
-def _stand_in(member: Member, on_bad: OnBad) -> NDArray[np.float32]:
-    """What an unreadable image gets: nothing, or the classes as common as in training."""
-    prior = np.asarray(member.checkpoint.metadata.prior, dtype=np.float32)
-    return prior / prior.sum() if on_bad == "fallback" else np.full_like(prior, np.nan)
-
-
-def _default_folder(members: Sequence[Member], runs_folder: Path, pool: str) -> Path:
-    if len(members) == 1:
-        return members[0].run.predictions(pool)
-    return runs_folder / "ensembles" / "+".join(m.run.name for m in members) / pool
-
-
-def _tell_bad(manifest: Manifest, bad: dict[int, str], on_bad: str, console: Console) -> None:
-    if bad:
-        console.warn(f"{len(bad)} unreadable image(s), policy {on_bad}:")
-        for path, reason in list(named(manifest, bad).items())[:20]:
+def _tell_unreadable(predicted: PredictedImages, on_bad: str, console: Console) -> None:
+    if predicted.unreadable:
+        console.warn(f"{len(predicted.unreadable)} images could not be read (--on-bad {on_bad}):")
+        for path, reason in list(unreadable_files(predicted.manifest, predicted.unreadable).items())[:20]:
             console.say(f"  {path}: {reason}")

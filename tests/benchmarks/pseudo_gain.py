@@ -118,21 +118,22 @@ def raw_selection(run: Any, options: argparse.Namespace) -> Entry:
     """What confidence >= 0.95 without calibration believes of extra/ as a whole, and how right that is."""
     import ssl_mask
     from ssl_mask.console import Console as Quiet
+    from ssl_mask.data.image_set import open_images
     from ssl_mask.devices import make_accelerator
     from ssl_mask.evaluation.scores import mean_probs
+    from ssl_mask.inference.inputs import rows_to_predict
     from ssl_mask.inference.logits import predict_logits
-    from ssl_mask.inference.predictor import load_member, open_images
-    from ssl_mask.workflows.predict import find_pool
+    from ssl_mask.inference.predictor import Compute, load_run_predictor
 
     accelerator, quiet = make_accelerator("auto"), Quiet(quiet=True)
-    member = load_member(ssl_mask.load_run(run.path).dir, accelerator)
-    manifest, _ = find_pool(member, options.data / "extra", None, quiet)
-    images = open_images(member, manifest, "auto", tolerant=False, accelerator=accelerator, console=quiet).images
-    views = predict_logits(member.model, images, accelerator=accelerator, batch_size=64, workers=0, flip=True)
+    predictor = load_run_predictor(ssl_mask.load_run(run.path).dir, Compute(accelerator, quiet))
+    manifest, _ = rows_to_predict(predictor, options.data / "extra", None, quiet)
+    images = open_images(manifest, predictor.reading, predictor.size).images
+    views = predict_logits(predictor.model, images, accelerator=accelerator, batch_size=64, workers=0, flip=True)
     truth = read_truth(options.data / "extra_answers.csv")
     true = np.asarray([truth[PurePosixPath(r.path).name] for r in manifest.rows])
     found: Entry = {}
-    for name, temperatures in (("uncalibrated", {}), ("calibrated", member.checkpoint.metadata.temperatures)):
+    for name, temperatures in (("uncalibrated", {}), ("calibrated", predictor.source.metadata.temperatures)):
         probs = mean_probs(views, temperatures)
         chosen = probs.max(axis=1) >= 0.95
         right = probs.argmax(axis=1)[chosen] == true[chosen]

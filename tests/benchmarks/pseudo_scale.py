@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from ssl_mask.pseudo.streaming import count_predicted, select_stored, shard_name
+from ssl_mask.inference.shards import shard_name
+from ssl_mask.pseudo.streaming import count_predicted, select_rows
 from ssl_mask.selection.precision import precision_thresholds
 from ssl_mask.selection.rules import above, quotas, top_prediction
 
@@ -75,7 +76,7 @@ def nothing(folder: Path) -> int:  # noqa: ARG001 - the floor of the others
 
 
 def threshold(folder: Path) -> int:
-    return len(select_stored(folder, CLASSES, decide=lambda probs, _: above(top_prediction(probs), 0.95)).paths)
+    return len(select_rows(folder, CLASSES, decide=lambda probs, _: above(top_prediction(probs), 0.95)).paths)
 
 
 def precision(folder: Path) -> int:
@@ -83,20 +84,20 @@ def precision(folder: Path) -> int:
     probs = draw(rng, 4000)
     true = np.minimum((probs.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1), len(CLASSES) - 1)  # calibrated
     thresholds = precision_thresholds(top_prediction(probs), true, len(CLASSES), 0.95).thresholds
-    return len(select_stored(folder, CLASSES, decide=lambda probs, _: above(top_prediction(probs), thresholds)).paths)
+    return len(select_rows(folder, CLASSES, decide=lambda probs, _: above(top_prediction(probs), thresholds)).paths)
 
 
 def top_k(folder: Path) -> int:
-    return len(select_stored(folder, CLASSES, limits=1000).paths)
+    return len(select_rows(folder, CLASSES, limits=1000).paths)
 
 
 def percentile(folder: Path) -> int:
-    return len(select_stored(folder, CLASSES, limits=quotas(count_predicted(folder, CLASSES), 0.2)).paths)
+    return len(select_rows(folder, CLASSES, limits=quotas(count_predicted(folder, CLASSES), 0.2)).paths)
 
 
 def percentile_capped(folder: Path) -> int:
     limits = np.minimum(quotas(count_predicted(folder, CLASSES), 0.2), 1000)
-    return len(select_stored(folder, CLASSES, limits=limits).paths)
+    return len(select_rows(folder, CLASSES, limits=limits).paths)
 
 
 RULES: dict[str, Callable[[Path], int]] = {

@@ -65,24 +65,24 @@ def refused(cli: Cli, command: list[str], *named: str) -> None:
     ("more", "named"),
     [
         (["--rule", "threshold", "--threshold", "1.0"],
-         ["Round 1 believes nothing of 52 images", "no confidence reaches 1.0 (the highest is 0."]),
+         ["Round 1 selects none of 52 images", "no confidence reaches 1.0 (the highest is 0."]),
         (["--rule", "precision", "--target-precision", "0.99"],
-         ["believes nothing", "a precision of 0.99 on 42 validation images of 6 groups", "Lower --target-precision"]),
+         ["selects none", "a precision of 0.99 on 42 validation images of 6 groups", "Lower --target-precision"]),
     ],
     ids=["threshold", "precision"],
 )  # fmt: skip
-def test_nothing_is_believed(cli: Cli, drawn: Path, started: Path, more: list[str], named: list[str]) -> None:
+def test_nothing_is_selected(cli: Cli, drawn: Path, started: Path, more: list[str], named: list[str]) -> None:
     refused(cli, words(drawn, *more, "--start-from", str(started)), *named)
     assert not list(Path("runs").glob("*/rounds/*/checkpoints"))
 
 
-def test_a_pool_that_is_believed_as_a_whole_is_told(cli: Cli, drawn: Path, started: Path) -> None:
+def test_a_pool_that_is_selected_as_a_whole_is_told(cli: Cli, drawn: Path, started: Path) -> None:
     code, text = cli(
         *words(drawn, "--rule", "threshold", "--threshold", "0", "--rounds", "1", "--start-from", str(started))
     )
     assert code == 0, text
     for head in ("mask", "gender", "age"):
-        assert f"Note: {head}: every image is believed: the bar does not tell right from wrong." in text
+        assert f"Note: {head}: every image is selected: the threshold does not tell right from wrong." in text
 
 
 # ---- the pool and its answers ----

@@ -13,23 +13,24 @@ from small_rounds import read_json, series_config, table_of, write_table
 
 from ssl_mask import devices
 from ssl_mask.console import Console
-from ssl_mask.data.image_set import ImageSet
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import DataError, ImageError, InputError
-from ssl_mask.inference import shards as workflow
-from ssl_mask.inference.shards import parse_shard, predict_shard
+from ssl_mask.inference import shards as files
+from ssl_mask.inference.predictor import RunPredictor
+from ssl_mask.inference.shards import parse_shard
 from ssl_mask.pseudo.round import select_round
 from ssl_mask.runs.run import RunDir
 from ssl_mask.workflows.predict import predict
+from ssl_mask.workflows.predict_shard import predict_shard
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
 
 
 @pytest.fixture(scope="module")
 def teacher(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """Trained a little longer: the rule `precision` believes nothing of a network that knows nothing."""
+    """Trained a little longer: the rule `precision` selects nothing of a network that knows nothing."""
     longer = {"train": {"steps": 40, "eval_every": 20, "batch_size": 16}, "optim": {"lr": 3e-3}}
     run = train(series_config(drawn, tmp_path_factory.mktemp("teacher"), name="teacher", **longer), quiet=True)
     assert run is not None
@@ -41,7 +42,7 @@ def shards(teacher: RunDir, drawn: Path, tmp_path_factory: pytest.TempPathFactor
     """The pool in three shards, of mirrored views, in several row groups each. Read only."""
     folder = tmp_path_factory.mktemp("shards")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow, "_ROW_GROUP", 7)
+        patch.setattr(files, "BLOCK", 7)
         for number in (2, 0, 1):
             write(teacher, drawn / "extra", folder, number)
     return folder
@@ -70,10 +71,10 @@ def test_shards_hold_what_predict_says_each_image_once(
 def test_a_shard_that_is_there_is_left_alone_without_reading_an_image(
     teacher: RunDir, shards: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: Any, **__: Any) -> ImageSet:
+    def never(*_: Any, **__: Any) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(workflow, "open_images", never)
+    monkeypatch.setattr(RunPredictor, "probs", never)
     before = [(f.read_bytes(), f.stat().st_mtime_ns) for f in sorted(shards.iterdir())]
     for number in range(3):
         write(teacher, drawn / "extra", shards, number)
@@ -149,7 +150,9 @@ def chosen(
     asked = {"rounds": 1, "masks": "joint", "start_from": str(teacher.path), **settings}
     config = series_config(data, into, data={"unlabeled": unlabeled}, pseudo=asked)
     accelerator = devices.make_accelerator("fp32")
-    select_round(config, 1, teacher, None, RunDir(into / "01"), accelerator, Console(quiet=True))
+    quiet = Console(quiet=True)
+    manifest = read_manifest(config.data, quiet)
+    select_round(config, 1, teacher, None, RunDir(into / "01"), manifest, frozenset(), accelerator, quiet)
     return RunDir(into / "01")
 
 
@@ -195,7 +198,7 @@ def test_shards_select_what_memory_selects(
 def test_validation_is_seen_in_the_views_of_the_shards(
     teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path
 ) -> None:
-    """The bars must be worth on validation what they are worth on the pool."""
+    """The thresholds must be worth on validation what they are worth on the pool."""
     plain = tmp_path / "plain"
     for number in range(3):
         write(teacher, drawn / "extra", plain, number, tta=False)
@@ -230,10 +233,10 @@ def test_labeled_photos_and_those_of_validation_groups_are_left_out(drawn: Path,
 @pytest.mark.parametrize(
     "rule", [{"rule": "threshold", "threshold": 1.0}, {"rule": "precision", "target_precision": 0.99}]
 )
-def test_nothing_believed_of_shards_says_what_to_lower(
+def test_nothing_selected_of_shards_says_what_to_lower(
     teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path, rule: dict[str, Any]
 ) -> None:
-    with pytest.raises(DataError, match="believes nothing of 52 images") as refused:
+    with pytest.raises(DataError, match="selects none of 52 images") as refused:
         chosen(teacher, drawn, tmp_path, **rule, from_predictions=str(shards))
     assert "Lower --" in refused.value.hint
 
@@ -264,5 +267,5 @@ def test_the_hash_of_a_shards_rows_is_of_paths_alone(teacher: RunDir) -> None:
     manifest = read_manifest(teacher.config().data, Console(quiet=True))
     rows: Manifest = manifest.where("train")
     same = rows.with_rows(r._replace(source="elsewhere", digest="0" * 64) for r in rows.rows)
-    assert workflow.rows_hash(rows) == workflow.rows_hash(same)
-    assert workflow.rows_hash(rows) != workflow.rows_hash(rows.with_rows(rows.rows[1:]))
+    assert files.rows_hash(rows) == files.rows_hash(same)
+    assert files.rows_hash(rows) != files.rows_hash(rows.with_rows(rows.rows[1:]))

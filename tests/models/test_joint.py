@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.models.joint import calibrated, joint_log_probs, marginals, predicted_probs
+from ssl_mask.models.joint import calibrated, joint_log_probs, predicted_probs
 
 SIZES = {"first": 3, "second": 2, "third": 4}
 SCHEMA = LabelSchema(tuple(Factor(n, tuple(f"{n}{i}" for i in range(k))) for n, k in SIZES.items()))
@@ -63,18 +63,9 @@ def test_sharpening_the_joint_is_sharpening_each_head() -> None:
     torch.testing.assert_close(sharp_joint, by_head)
 
 
-def test_marginals_give_each_head_back() -> None:
-    heads = logits(0)
-    parts = marginals(joint_log_probs(heads).exp(), SIZES)
-    assert list(parts) == list(SIZES)
-    for name, z in heads.items():
-        torch.testing.assert_close(parts[name], z.softmax(1))
-
-
 def test_one_head_is_its_own_joint() -> None:
     one = {"class": logits(0)["third"]}
     torch.testing.assert_close(joint_log_probs(one).exp(), one["class"].softmax(1))
-    torch.testing.assert_close(marginals(one["class"].softmax(1), {"class": 4})["class"], one["class"].softmax(1))
 
 
 def test_temperature_divides_only_the_heads_it_names() -> None:

@@ -12,10 +12,10 @@ from small_rounds import read_json, same_weights, series_config, write_answers
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
-from ssl_mask.inference.predictor import load_schema
+from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.pseudo.audit import audit
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import RunDir
-from ssl_mask.workflows.evaluate import read_answers
 from ssl_mask.workflows.pseudo import pseudo
 
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half", "none")), Factor("kind", ("cat", "dog"))))
@@ -42,8 +42,8 @@ def draw(seed: int) -> tuple[PredictionTable, dict[str, int]]:
 
 
 def slow_audit(pool: PredictionTable, answers: dict[str, int], factors: list[str]) -> tuple[int, int, int]:
-    """(believed, believed and right, all) labels of these factors."""
-    believed = right = total = 0
+    """(selected, selected and right, all) labels of these factors."""
+    selected = right = total = 0
     for i, path in enumerate(pool.path.tolist()):
         row = {name: column[i] for name, column in pool.more.items()}
         answer = answers.get(path, answers.get(path.split("/")[-1]))
@@ -52,9 +52,9 @@ def slow_audit(pool: PredictionTable, answers: dict[str, int], factors: list[str
         truth = {"cover": answer // 2, "kind": answer % 2}
         for name in factors:
             total += 1
-            believed += row[f"selected/{name}"]
+            selected += row[f"selected/{name}"]
             right += row[f"selected/{name}"] and row[f"label/{name}"] == truth[name]
-    return believed, right, total
+    return selected, right, total
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -64,27 +64,27 @@ def test_precision_and_recall_are_a_loop(seed: int) -> None:
     assert found["images"] == 33
     cases = [("labels", ["cover", "kind"]), ("cover", ["cover"]), ("kind", ["kind"])]
     for key, factors in cases:
-        believed, right, total = slow_audit(pool, answers, factors)
+        selected, right, total = slow_audit(pool, answers, factors)
         own = found["labels"] if key == "labels" else found["factors"][key]
-        assert own["believed"] == believed
-        assert own["precision"] == pytest.approx(right / believed)
+        assert own["selected"] == selected
+        assert own["precision"] == pytest.approx(right / selected)
         assert own["recall"] == pytest.approx(right / total)
 
 
-def test_images_believed_as_a_whole_by_hand() -> None:
+def test_images_selected_as_a_whole_by_hand() -> None:
     pool = pool_of(["1", "2", "3", "4"], **{
         "label/cover": [0, 0, 2, 1], "label/kind": [1, 1, 0, 0],
         "selected/cover": [True, True, True, False], "selected/kind": [True, True, False, True],
     })  # fmt: skip
     found = audit(pool, {"1": 1, "2": 0, "3": 4, "4": 2}, SCHEMA)
-    assert found["images_whole"] == {"believed": 2, "precision": 0.5, "recall": 0.25}  # the second is of another kind
-    assert found["labels"] == {"believed": 6, "precision": 5 / 6, "recall": 5 / 8}
+    assert found["images_whole"] == {"selected": 2, "precision": 0.5, "recall": 0.25}  # the second is of another kind
+    assert found["labels"] == {"selected": 6, "precision": 5 / 6, "recall": 5 / 8}
 
 
-def test_nothing_believed_has_no_precision_and_no_answer_is_refused() -> None:
+def test_nothing_selected_has_no_precision_and_no_answer_is_refused() -> None:
     pool, answers = draw(0)
     pool.more["selected/kind"][:] = False
-    assert audit(pool, answers, SCHEMA)["factors"]["kind"] == {"believed": 0, "precision": None, "recall": 0.0}
+    assert audit(pool, answers, SCHEMA)["factors"]["kind"] == {"selected": 0, "precision": None, "recall": 0.0}
     with pytest.raises(DataError, match="No image of the pool has an answer"):
         audit(pool, {"elsewhere.jpg": 1}, SCHEMA)
 
@@ -109,8 +109,8 @@ def test_answers_are_reported_and_never_used(drawn: Path, tmp_path: Path) -> Non
         assert same_weights(first, third)
         assert read_json(first.audit) != read_json(second.audit)
         assert not third.audit.exists()
-    schema = load_schema(done[0].round(1))
+    schema = read_metadata(done[0].round(1).best).label_schema
     pool = read_predictions(done[0].round(2).pool, schema)
-    assert read_json(done[0].round(2).audit) == audit(pool, read_answers(true, schema)[0], schema)
+    assert read_json(done[0].round(2).audit) == audit(pool, read_answers(true, schema).joint, schema)
     assert "really right (audit)" in done[0].card.read_text()
     assert "really right (audit)" not in done[2].card.read_text()

@@ -1,4 +1,4 @@
-"""From probabilities to what is believed, and its history over the rounds: against plain loops, without any network."""
+"""From probabilities to pseudo-labels, and their history over the rounds: against plain loops, without any network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from ssl_mask.config import PseudoConfig
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row, Submission
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.pseudo.round import selection_record, tell, write_selection_files
-from ssl_mask.pseudo.select import Scored, Selection, believed, follow, select_pseudo_labels
+from ssl_mask.pseudo.record import selection_record, tell_selection
+from ssl_mask.pseudo.round import write_pool
+from ssl_mask.pseudo.select import Selection, history_of, pseudo_labels_of, read_pool, select_pseudo_labels
 from ssl_mask.runs.records import update_record
 from ssl_mask.runs.run import RunDir
 
@@ -32,23 +33,23 @@ def manifest(rows: list[Row]) -> Manifest:
     return Manifest(Path("/data"), "table", SCHEMA, tuple(rows), True, Submission("image", ("cover", "kind"), "names"))
 
 
-def pool_of(count: int, seed: int, groups: list[str] | None = None) -> Scored:
+def pool_of(count: int, seed: int, groups: list[str] | None = None) -> PredictedImages:
     rng = np.random.default_rng(seed)
     named = groups or [""] * count
     digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(count)]
     rows = [Row(f"{i}.png", named[i], "unlabeled", "pool", None, digest=digests[i]) for i in range(count)]
     parts = {f.name: rng.dirichlet(np.full(len(f.classes), 0.5), count).astype(np.float32) for f in SCHEMA.factors}
-    return Scored(manifest(rows), SCHEMA.product(parts))
+    return PredictedImages(manifest(rows), SCHEMA.product(parts), {})
 
 
-def judged_of(count: int = 40) -> Scored:
-    scored = pool_of(count, 99)
-    labels = SCHEMA.part(scored.probs.argmax(axis=1)).tolist()
+def validation_of(count: int = 40) -> PredictedImages:
+    drawn = pool_of(count, 99)
+    labels = SCHEMA.part(drawn.probs.argmax(axis=1)).tolist()
     rows = [
         r._replace(labels=tuple(y), split="val", group=f"v{i // 2}", digest=f"v{i}")
-        for i, (r, y) in enumerate(zip(scored.manifest.rows, labels, strict=True))
+        for i, (r, y) in enumerate(zip(drawn.manifest.rows, labels, strict=True))
     ]
-    return Scored(manifest(rows), scored.probs)
+    return PredictedImages(manifest(rows), drawn.probs, {})
 
 
 def labeled_of(*rows: tuple[str, str, tuple[int, int]]) -> Manifest:
@@ -61,43 +62,43 @@ def marginal(row: NDArray[np.float32], factor: int) -> list[float]:
     return [sum(float(p) for p, c in zip(row, JOINT, strict=True) if c[factor] == n) for n in names]
 
 
-def test_each_factor_is_believed_by_its_own_confidence() -> None:
+def test_each_factor_is_selected_by_its_own_confidence() -> None:
     pool = pool_of(60, 0)
-    choice = select_pseudo_labels(config(masks="factors"), 1, pool, judged_of(), labeled_of())
-    assert choice.heads.keys() == {"cover", "kind"}
+    selection = select_pseudo_labels(config(masks="factors"), 1, pool, validation_of(), labeled_of())
+    assert selection.heads.keys() == {"cover", "kind"}
     for i, row in enumerate(pool.probs):
-        assert choice.confidence[i, 0] == row.max()
+        assert selection.confidence[i, 0] == row.max()
         for factor in range(2):
             own = marginal(row, factor)
-            assert choice.labels[i, factor] == np.argmax(own)
-            assert choice.confidence[i, 1 + factor] == pytest.approx(max(own), rel=1e-5)
-            assert choice.known[i, factor] == (max(own) >= 0.6)
-    assert 0 < len(choice.rows) < choice.offered == 60
+            assert selection.labels[i, factor] == np.argmax(own)
+            assert selection.confidence[i, 1 + factor] == pytest.approx(max(own), rel=1e-5)
+            assert selection.selected[i, factor] == (max(own) >= 0.6)
+    assert 0 < len(selection.rows) < selection.offered == 60
 
 
-def test_an_image_is_believed_as_a_whole() -> None:
+def test_an_image_is_selected_as_a_whole() -> None:
     pool = pool_of(60, 0)
-    choice = select_pseudo_labels(config(masks="joint"), 1, pool, judged_of(), labeled_of())
-    assert choice.heads.keys() == {"joint"}
+    selection = select_pseudo_labels(config(masks="joint"), 1, pool, validation_of(), labeled_of())
+    assert selection.heads.keys() == {"joint"}
     for i, row in enumerate(pool.probs):
         first = JOINT[int(row.argmax())]
-        assert [SCHEMA.factors[f].classes[k] for f, k in enumerate(choice.labels[i])] == first
-        assert choice.known[i].tolist() == [bool(row.max() >= 0.6)] * 2
-    assert 0 < len(choice.rows) < 60
+        assert [SCHEMA.factors[f].classes[k] for f, k in enumerate(selection.labels[i])] == first
+        assert selection.selected[i].tolist() == [bool(row.max() >= 0.6)] * 2
+    assert 0 < len(selection.rows) < 60
 
 
-def test_only_rows_that_are_believed_go_into_the_table() -> None:
+def test_only_rows_that_are_selected_go_into_the_table() -> None:
     pool = pool_of(60, 0)
-    choice = select_pseudo_labels(config(masks="factors"), 2, pool, judged_of(), labeled_of())
-    history = follow(choice, None, 2)
+    selection = select_pseudo_labels(config(masks="factors"), 2, pool, validation_of(), labeled_of())
+    history = history_of(selection, None, 2)
     for soft in (False, True):
-        labels = believed(choice, history, soft=soft)
-        rows = [i for i in range(60) if choice.known[i].any()]
+        labels = pseudo_labels_of(selection, history, soft=soft)
+        rows = [i for i in range(60) if selection.selected[i].any()]
         assert [r.path for r in labels.manifest.rows] == [f"{i}.png" for i in rows]
         for at, i in enumerate(rows):
             top = sorted(map(float, pool.probs[i]))[-2:]
             assert labels.margin[at] == pytest.approx(top[1] - top[0], abs=1e-6)
-            expected = [int(k) if b else -1 for k, b in zip(choice.labels[i], choice.known[i], strict=True)]
+            expected = [int(k) if b else -1 for k, b in zip(selection.labels[i], selection.selected[i], strict=True)]
             assert labels.labels[at].tolist() == expected
         assert labels.first_round.tolist() == [2] * len(rows)
         assert (labels.probs is None) == (not soft)
@@ -118,7 +119,7 @@ def test_labeled_groups_lend_what_never_varies_and_unlabeled_ones_agree() -> Non
     """`kind` never varies within a labeled group, `cover` does."""
     pool = pool_of(8, 3, GROUPS)
     asked = config(masks="factors", threshold=0.999, group_consistency=True)
-    choice = select_pseudo_labels(asked, 1, pool, judged_of(), labeled_of(*LABELED))
+    selection = select_pseudo_labels(asked, 1, pool, validation_of(), labeled_of(*LABELED))
     mean = {}
     for name in ("ann", "bob", "zoe"):
         own = np.log([marginal(p, 1) for p, g in zip(pool.probs, GROUPS, strict=True) if g == name]).mean(axis=0)
@@ -128,30 +129,30 @@ def test_labeled_groups_lend_what_never_varies_and_unlabeled_ones_agree() -> Non
         kind = [0.0, 1.0] if group == "ann" else mean[group].tolist() if group == "zoe" else own
         cover = marginal(pool.probs[i], 0)
         joint = [c * k for c in cover for k in kind]
-        np.testing.assert_allclose(choice.pool.probs[i], joint, atol=1e-5)
-        assert choice.labels[i].tolist() == [np.argmax(cover), np.argmax(kind)]
-        assert choice.confidence[i] == pytest.approx([max(joint), max(cover), max(kind)], abs=1e-5)
-        assert bool(choice.known[i, 1]) == (group == "ann" or max(kind) >= 0.999)
-        assert bool(choice.known[i, 0]) == (max(cover) >= 0.999)
+        np.testing.assert_allclose(selection.pool.probs[i], joint, atol=1e-5)
+        assert selection.labels[i].tolist() == [np.argmax(cover), np.argmax(kind)]
+        assert selection.confidence[i] == pytest.approx([max(joint), max(cover), max(kind)], abs=1e-5)
+        assert bool(selection.selected[i, 1]) == (group == "ann" or max(kind) >= 0.999)
+        assert bool(selection.selected[i, 0]) == (max(cover) >= 0.999)
 
 
 @pytest.mark.parametrize("rule", ["precision", "threshold", "top_k", "percentile"])
-def test_what_is_lent_is_believed_whatever_the_rule(rule: str) -> None:
+def test_what_is_lent_is_selected_whatever_the_rule(rule: str) -> None:
     groups = ["ann"] * 20 + [""] * 4
     asked = config(rule=rule, threshold=1.0, top_k=1, percentile_step=0.01, masks="factors", group_consistency=True)
-    choice = select_pseudo_labels(asked, 1, pool_of(24, 3, groups), judged_of(), labeled_of(*LABELED))
-    assert choice.known[:20, 1].all()
-    assert (choice.labels[:20, 1] == 1).all()
-    assert not choice.known[:20].all()
+    selection = select_pseudo_labels(asked, 1, pool_of(24, 3, groups), validation_of(), labeled_of(*LABELED))
+    assert selection.selected[:20, 1].all()
+    assert (selection.labels[:20, 1] == 1).all()
+    assert not selection.selected[:20].all()
 
 
 def test_without_asking_groups_tell_nothing_and_validation_lends_nothing() -> None:
     pool = pool_of(8, 3, ["val", *GROUPS[1:]])
-    plain = select_pseudo_labels(config(masks="factors"), 1, pool, judged_of(), labeled_of(*LABELED))
+    plain = select_pseudo_labels(config(masks="factors"), 1, pool, validation_of(), labeled_of(*LABELED))
     assert (plain.pool.probs == pool.probs).all()
     asked = config(masks="factors", group_consistency=True)
-    choice = select_pseudo_labels(asked, 1, pool, judged_of(), labeled_of(*LABELED))
-    np.testing.assert_allclose(choice.pool.probs[0], pool.probs[0], atol=1e-6)
+    selection = select_pseudo_labels(asked, 1, pool, validation_of(), labeled_of(*LABELED))
+    np.testing.assert_allclose(selection.pool.probs[0], pool.probs[0], atol=1e-6)
 
 
 # ---- history ----
@@ -159,7 +160,7 @@ def test_without_asking_groups_tell_nothing_and_validation_lends_nothing() -> No
 
 def test_first_round_flips_and_agreement_over_three_rounds(tmp_path: Path) -> None:
     """The pool changes from round to round: a photo leaves it, another comes."""
-    asked, teacher, judged = config(masks="factors", threshold=0.97), RunDir(tmp_path / "teacher"), judged_of()
+    asked, teacher, validation = config(masks="factors", threshold=0.97), RunDir(tmp_path / "teacher"), validation_of()
     present = [list(range(30)), [i for i in range(30) if i != 4], [*range(28), 30]]
     first: dict[str, int] = {}
     flips: dict[str, int] = {}
@@ -167,36 +168,41 @@ def test_first_round_flips_and_agreement_over_three_rounds(tmp_path: Path) -> No
     last = None
     for number, rows in enumerate(present, 1):
         everything = pool_of(31, number)
-        pool = Scored(everything.manifest.with_rows(everything.manifest.rows[i] for i in rows), everything.probs[rows])
-        choice = select_pseudo_labels(asked, number, pool, judged, labeled_of())
-        history = follow(choice, last, number)
-        same, both, flipped = slow_history(choice, number, first, flips, before)
+        present_rows = everything.manifest.with_rows(everything.manifest.rows[i] for i in rows)
+        pool = PredictedImages(present_rows, everything.probs[rows], {})
+        selection = select_pseudo_labels(asked, number, pool, validation, labeled_of())
+        history = history_of(selection, last, number)
+        same, both, flipped = slow_history(selection, number, first, flips, before)
         digests = [r.digest for r in pool.manifest.rows]
         assert history.first_round.tolist() == [first[d] for d in digests]
         assert history.flips.tolist() == [flips[d] for d in digests]
         assert history.flipped.tolist() == flipped
-        record = selection_record(asked, number, teacher, choice, history, judged, last)
+        record = selection_record(asked, number, teacher, selection, history, validation, last)
         assert record.agreement == (same / both if both else None)
         assert record.flipped == sum(flipped)
         run = RunDir(tmp_path / str(number))
-        write_selection_files(run, choice, history)
-        last = read_predictions(run.pool, SCHEMA)
+        write_pool(run.pool, selection, history)
+        last = read_pool(run.pool, SCHEMA)
     assert sum(flips.values()) > 10
     assert len(set(first.values())) == 4  # never, and each of the three rounds
 
 
 def slow_history(
-    choice: Selection, number: int, first: dict[str, int], flips: dict[str, int], before: dict[str, Any]
+    selection: Selection, number: int, first: dict[str, int], flips: dict[str, int], before: dict[str, Any]
 ) -> tuple[int, int, list[bool]]:
-    """Moves `first`, `flips` and `before` on; (same, both) labels believed in both rounds, and what flipped.
+    """Moves `first`, `flips` and `before` on; (same, both) labels selected in both rounds, and what flipped.
 
     A photo that was away in the round before starts anew.
     """
     same = both = 0
     flipped: list[bool] = []
     now = {}
-    for i, row in enumerate(choice.pool.manifest.rows):
-        predicted, labels, known = int(choice.pool.probs[i].argmax()), choice.labels[i].tolist(), choice.known[i]
+    for i, row in enumerate(selection.pool.manifest.rows):
+        predicted, labels, known = (
+            int(selection.pool.probs[i].argmax()),
+            selection.labels[i].tolist(),
+            selection.selected[i],
+        )
         old = before.get(row.digest)
         if old is None:
             first[row.digest], flips[row.digest] = 0, 0
@@ -215,20 +221,24 @@ def slow_history(
 
 
 def test_the_record_counts_each_class() -> None:
-    choice = select_pseudo_labels(config(masks="factors"), 1, pool_of(60, 0), judged_of(), labeled_of())
-    record = selection_record(config(), 1, RunDir(Path("t")), choice, follow(choice, None, 1), judged_of(), None)
-    assert record.selected == len(choice.rows)
-    assert record.whole == sum(k.all() for k in choice.known)
-    assert record.highest_confidence == choice.confidence[:, 1:].max()
+    selection = select_pseudo_labels(config(masks="factors"), 1, pool_of(60, 0), validation_of(), labeled_of())
+    record = selection_record(
+        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None
+    )
+    assert record.selected == len(selection.rows)
+    assert record.whole == sum(k.all() for k in selection.selected)
+    assert record.highest_confidence == selection.confidence[:, 1:].max()
     for factor, name in enumerate(SCHEMA.sizes):
         for k, label in enumerate(SCHEMA.factors[factor].classes):
-            own = [i for i in range(60) if choice.labels[i, factor] == k]
+            own = [i for i in range(60) if selection.labels[i, factor] == k]
             row = record.heads[name].classes[label]
             assert row.predicted == len(own)
-            assert row.selected == sum(bool(choice.known[i, factor]) for i in own)
-    joint = select_pseudo_labels(config(masks="joint"), 1, pool_of(60, 0), judged_of(), labeled_of())
+            assert row.selected == sum(bool(selection.selected[i, factor]) for i in own)
+            seen = [marginal(p, factor) for p in validation_of().probs]
+            assert row.support == sum(max(m) >= 0.6 and m.index(max(m)) == k for m in seen)
+    joint = select_pseudo_labels(config(masks="joint"), 1, pool_of(60, 0), validation_of(), labeled_of())
     whole = selection_record(
-        config(masks="joint"), 1, RunDir(Path("t")), joint, follow(joint, None, 1), judged_of(), None
+        config(masks="joint"), 1, RunDir(Path("t")), joint, history_of(joint, None, 1), validation_of(), None
     )
     classes = whole.heads["joint"].classes
     assert sum(r.selected for r in classes.values()) == whole.selected == whole.whole
@@ -236,22 +246,24 @@ def test_the_record_counts_each_class() -> None:
 
 
 def test_what_is_odd_about_a_selection_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """A class below its bar, a head that believes everything, one that believes nothing, a bar that is pooled."""
+    """A class below its threshold, a head that selects everything, one that selects nothing, a pooled threshold."""
     pool = pool_of(60, 0)
-    choice = select_pseudo_labels(config(masks="factors"), 1, pool, judged_of(), labeled_of())
-    record = selection_record(config(), 1, RunDir(Path("t")), choice, follow(choice, None, 1), judged_of(), None)
+    selection = select_pseudo_labels(config(masks="factors"), 1, pool, validation_of(), labeled_of())
+    record = selection_record(
+        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None
+    )
 
     def told(**heads: dict[str, Any]) -> str:
         changed = {n: record.heads[n].to_json() | h for n, h in heads.items()}
-        tell(update_record(record, {"heads": changed}), 500, Console())
+        tell_selection(update_record(record, {"heads": changed, "validation": 500}), Console())
         return " ".join(capsys.readouterr().out.split())
 
-    row = {"predicted": 5, "selected": 5, "threshold": 0.5, "source": "class"}
+    row = {"predicted": 5, "selected": 5, "threshold": 0.5, "source": "class", "support": 9}
     half = {"selected": 5, "classes": {"worn": row, "half": {**row, "selected": 0}, "none": {**row, "predicted": 0}}}
-    assert "Note: cover: none of half is believed, so later rounds see fewer of them." in told(cover=half)
+    assert "Note: cover: none of half is selected, so later rounds see fewer of them." in told(cover=half)
     assert "Note" not in told(cover={**half, "selected": 0})
-    assert "Note: kind: every image is believed" in told(kind={"selected": 60, "classes": {"cat": row, "dog": row}})
+    assert "Note: kind: every image is selected" in told(kind={"selected": 60, "classes": {"cat": row, "dog": row}})
     pooled = told(kind={"selected": 9, "classes": {"cat": row, "dog": {**row, "source": "pooled"}}})
-    assert "kind: too few validation images of dog for a bar of their own; pooled" in pooled
-    tell(record, 42, Console())
-    assert "calibrated on 42 validation images only" in " ".join(capsys.readouterr().out.split())
+    assert "kind: too few validation images of dog for a threshold of their own" in pooled
+    tell_selection(record, Console())
+    assert "calibrated on 40 validation images only" in " ".join(capsys.readouterr().out.split())

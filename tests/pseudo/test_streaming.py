@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from ssl_mask.errors import DataError
-from ssl_mask.pseudo import streaming as stored_predictions
-from ssl_mask.pseudo.streaming import count_predicted, read_shards, select_stored, shard_name
+from ssl_mask.inference import shards as files
+from ssl_mask.inference.shards import read_shards, shard_name
+from ssl_mask.pseudo.streaming import Selected, count_predicted, select_rows
 from ssl_mask.selection.rules import TopPrediction, above, capped, percentile, quotas, top_k, top_prediction
 
 CLASSES = ("a", "b", "c", "d")
@@ -61,41 +62,41 @@ def write(folder: Path, pool: Pool, *, shards: int = 3, row_group: int = 1000) -
 
 Chosen = NDArray[np.bool_]
 THRESHOLDS = np.asarray([0.5, 0.8, np.inf, 0.9])
-CASES: dict[str, tuple[Callable[[Path], stored_predictions.Selected], Callable[[Pool], Chosen]]] = {
+CASES: dict[str, tuple[Callable[[Path], Selected], Callable[[Pool], Chosen]]] = {
     "everything": (
-        lambda folder: select_stored(folder, CLASSES),
+        lambda folder: select_rows(folder, CLASSES),
         lambda pool: pool.tops.predicted >= 0,
     ),
     "threshold": (
-        lambda folder: select_stored(folder, CLASSES, decide=lambda p, _: above(top_prediction(p), 0.7)),
+        lambda folder: select_rows(folder, CLASSES, decide=lambda p, _: above(top_prediction(p), 0.7)),
         lambda pool: above(pool.tops, 0.7),
     ),
     "precision": (
-        lambda folder: select_stored(folder, CLASSES, decide=lambda p, _: above(top_prediction(p), THRESHOLDS)),
+        lambda folder: select_rows(folder, CLASSES, decide=lambda p, _: above(top_prediction(p), THRESHOLDS)),
         lambda pool: above(pool.tops, THRESHOLDS),
     ),
     "by key": (
-        lambda folder: select_stored(folder, CLASSES, decide=lambda _, keys: keys < b"8"),
+        lambda folder: select_rows(folder, CLASSES, decide=lambda _, keys: keys < b"8"),
         lambda pool: (pool.tops.predicted >= 0) & (pool.digests < "8"),
     ),
     "top none": (
-        lambda folder: select_stored(folder, CLASSES, limits=0),
+        lambda folder: select_rows(folder, CLASSES, limits=0),
         lambda pool: top_k(pool.tops, 0, pool.digests),
     ),
     "top k": (
-        lambda folder: select_stored(folder, CLASSES, limits=7),
+        lambda folder: select_rows(folder, CLASSES, limits=7),
         lambda pool: top_k(pool.tops, 7, pool.digests),
     ),
     "percentile": (
-        lambda folder: select_stored(folder, CLASSES, limits=quotas(count_predicted(folder, CLASSES), 0.3)),
+        lambda folder: select_rows(folder, CLASSES, limits=quotas(count_predicted(folder, CLASSES), 0.3)),
         lambda pool: percentile(pool.tops, 0.3, pool.digests),
     ),
     "threshold, capped": (
-        lambda folder: select_stored(folder, CLASSES, decide=lambda p, _: above(top_prediction(p), 0.7), limits=5),
+        lambda folder: select_rows(folder, CLASSES, decide=lambda p, _: above(top_prediction(p), 0.7), limits=5),
         lambda pool: capped(above(pool.tops, 0.7), pool.tops, 5, pool.digests),
     ),
     "percentile, capped": (
-        lambda folder: select_stored(
+        lambda folder: select_rows(
             folder, CLASSES, limits=np.minimum(quotas(count_predicted(folder, CLASSES), 0.5), 9)
         ),
         lambda pool: capped(percentile(pool.tops, 0.5, pool.digests), pool.tops, 9, pool.digests),
@@ -109,7 +110,7 @@ CASES: dict[str, tuple[Callable[[Path], stored_predictions.Selected], Callable[[
 def test_streaming_equals_the_rule_on_all_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, block: int, shards: int, row_group: int
 ) -> None:
-    monkeypatch.setattr(stored_predictions, "_BLOCK", block)
+    monkeypatch.setattr(files, "BLOCK", block)
     select, rule = CASES[name]
     pool = draw()
     selected = select(write(tmp_path, pool, shards=shards, row_group=row_group))
@@ -125,7 +126,7 @@ def test_streaming_equals_the_rule_on_all_rows(
 def test_the_order_of_rows_and_shards_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(stored_predictions, "_BLOCK", 8)
+    monkeypatch.setattr(files, "BLOCK", 8)
     select, pool = CASES[name][0], repeated(draw())
     once = select(write(tmp_path / "as drawn", pool))
     for seed in range(3):
@@ -168,15 +169,15 @@ def slow_top(pool: Pool, k: int) -> list[tuple[str, str]]:
 def test_photos_of_the_same_content_take_one_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, k: int, seed: int
 ) -> None:
-    monkeypatch.setattr(stored_predictions, "_BLOCK", block)
+    monkeypatch.setattr(files, "BLOCK", block)
     pool = repeated(draw(seed=seed))
-    selected = select_stored(write(tmp_path, pool), CLASSES, limits=k)
+    selected = select_rows(write(tmp_path, pool), CLASSES, limits=k)
     assert list(zip(selected.digests, selected.paths, strict=True)) == slow_top(pool, k)
 
 
 def test_of_two_equal_rows_the_first_path_stays(tmp_path: Path) -> None:
     pool = Pool(np.asarray(["z", "b", "a"]), np.asarray(["1", "2", "1"]), np.tile(np.float32([0.7, 0.3, 0, 0]), (3, 1)))
-    selected = select_stored(write(tmp_path, pool), CLASSES, limits=2)
+    selected = select_rows(write(tmp_path, pool), CLASSES, limits=2)
     assert (selected.paths, selected.digests) == (["a", "b"], ["1", "2"])
 
 
@@ -189,9 +190,11 @@ def test_counts_are_of_readable_rows(tmp_path: Path) -> None:
 
 def test_counts_leave_out_what_may_not_be_selected(tmp_path: Path) -> None:
     pool = draw()
-    barred = pool.digests[::3]
-    counts = count_predicted(write(tmp_path, pool), CLASSES, decide=lambda _, keys: ~np.isin(keys.astype(str), barred))
-    free = [c for c, digest in zip(pool.tops.predicted, pool.digests, strict=True) if digest not in set(barred)]
+    excluded = pool.digests[::3]
+    counts = count_predicted(
+        write(tmp_path, pool), CLASSES, decide=lambda _, keys: ~np.isin(keys.astype(str), excluded)
+    )
+    free = [c for c, digest in zip(pool.tops.predicted, pool.digests, strict=True) if digest not in set(excluded)]
     assert counts.tolist() == [free.count(c) for c in range(len(CLASSES))]
 
 
@@ -200,11 +203,11 @@ def test_missing_values_are_no_prediction(tmp_path: Path) -> None:
     rows = rows.set_column(1, "sha256", pa.array([None, "1", "2", "3"]))
     rows = rows.set_column(3, "p/a", pa.array([1.0, 1.0, None, 0.5], pa.float32()))
     pq.write_table(rows, tmp_path / shard_name(0, 1))
-    assert set(select_stored(tmp_path, CLASSES).digests) <= {"1", "3"}
+    assert set(select_rows(tmp_path, CLASSES).digests) <= {"1", "3"}
 
 
 def test_an_empty_pool_selects_nothing(tmp_path: Path) -> None:
-    selected = select_stored(write(tmp_path, draw().take(np.arange(0))), CLASSES, limits=5)
+    selected = select_rows(write(tmp_path, draw().take(np.arange(0))), CLASSES, limits=5)
     assert selected.paths == selected.digests == []
     assert selected.probs.shape == (0, len(CLASSES))
 
@@ -261,7 +264,7 @@ def test_a_broken_folder_is_named(tmp_path: Path, name: str) -> None:
     folder = write(tmp_path, draw())
     break_(folder)
     with pytest.raises(DataError, match=message) as caught:
-        select_stored(folder, CLASSES)
+        select_rows(folder, CLASSES)
     assert caught.value.hint
 
 
@@ -271,7 +274,7 @@ def test_damage_inside_a_shard_is_named(tmp_path: Path) -> None:
     content[4:200] = bytes(196)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"Cannot read .*shard-00001-of-00003\.parquet"):
-        select_stored(tmp_path, CLASSES)
+        select_rows(tmp_path, CLASSES)
 
 
 def test_an_error_of_the_rule_is_not_blamed_on_the_file(tmp_path: Path) -> None:
@@ -279,4 +282,4 @@ def test_an_error_of_the_rule_is_not_blamed_on_the_file(tmp_path: Path) -> None:
         raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
-        select_stored(write(tmp_path, draw()), CLASSES, decide=decide)
+        select_rows(write(tmp_path, draw()), CLASSES, decide=decide)

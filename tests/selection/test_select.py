@@ -1,4 +1,4 @@
-"""One head's selection against plain loops: every rule, the bars it reports, and what they are worth on validation."""
+"""Selection per head against plain loops: every rule, the thresholds it reports, their worth on validation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw(n: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.str_], Vali
 def slow_choice(
     probs: NDArray[np.float32], keys: NDArray[np.str_], asked: Rule, thresholds: list[float], r: int
 ) -> set[int]:
-    """Bars are those of the rule precision only: they have their own test."""
+    """Thresholds are those of the rule precision only: they have their own test."""
     found: dict[int, list[int]] = {c: [] for c in range(CLASSES)}
     for i in sorted(range(len(probs)), key=lambda i: (-float(probs[i].max()), keys[i])):
         found[int(probs[i].argmax())].append(i)
@@ -63,9 +63,9 @@ def slow_choice(
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_rule_is_a_loop(name: RuleName, cap: float | None, number: int, seed: int) -> None:
-    probs, keys, judged = draw(60, seed)
-    uncapped = select_head(probs, keys, judged, rule(name), number)
-    head = select_head(probs, keys, judged, rule(name, cap), number)
+    probs, keys, validation = draw(60, seed)
+    uncapped = select_head(probs, keys, validation, rule(name), number)
+    head = select_head(probs, keys, validation, rule(name, cap), number)
     expected = slow_choice(probs, keys, rule(name, cap), uncapped.thresholds.tolist(), number)
     assert set(np.flatnonzero(head.selected).tolist()) == expected
     lowest = [
@@ -80,29 +80,30 @@ def test_every_rule_is_a_loop(name: RuleName, cap: float | None, number: int, se
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_share_and_precision_are_those_of_the_bars_on_validation(name: RuleName) -> None:
-    probs, keys, judged = draw(60, 5)
-    head = select_head(probs, keys, judged, rule(name), 1)
-    kept = [i for i, p in enumerate(judged.probs) if float(p.max()) >= head.thresholds[int(p.argmax())]]
-    right = [int(judged.probs[i].argmax()) == judged.true[i] for i in kept]
-    assert head.share == pytest.approx(len(kept) / len(judged.true))
+def test_share_and_precision_are_those_of_the_thresholds_on_validation(name: RuleName) -> None:
+    probs, keys, validation = draw(60, 5)
+    head = select_head(probs, keys, validation, rule(name), 1)
+    kept = [i for i, p in enumerate(validation.probs) if float(p.max()) >= head.thresholds[int(p.argmax())]]
+    right = [int(validation.probs[i].argmax()) == validation.true[i] for i in kept]
+    assert head.share == pytest.approx(len(kept) / len(validation.true))
     assert head.precision == pytest.approx(sum(right) / len(right))
+    assert head.support.tolist() == [sum(int(validation.probs[i].argmax()) == c for i in kept) for c in range(CLASSES)]
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_order_of_the_pool_does_not_matter(name: RuleName) -> None:
-    probs, keys, judged = draw(60, 7)
+    probs, keys, validation = draw(60, 7)
     probs = probs.round(1)  # many ties
     order = np.random.default_rng(0).permutation(60)
-    straight = select_head(probs, keys, judged, rule(name), 1)
-    mixed = select_head(probs[order], keys[order], judged, rule(name), 1)
+    straight = select_head(probs, keys, validation, rule(name), 1)
+    mixed = select_head(probs[order], keys[order], validation, rule(name), 1)
     assert set(keys[straight.selected]) == set(keys[order][mixed.selected])
     assert straight.thresholds.tolist() == mixed.thresholds.tolist()
 
 
-def test_nothing_believed_has_no_precision() -> None:
-    probs, keys, judged = draw(20, 1)
-    head = select_head(probs, keys, judged, rule("threshold")._replace(threshold=1.0), 1)
+def test_nothing_selected_has_no_precision() -> None:
+    probs, keys, validation = draw(20, 1)
+    head = select_head(probs, keys, validation, rule("threshold")._replace(threshold=1.0), 1)
     assert not head.selected.any()
     assert head.share == 0
     assert math.isnan(head.precision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,8 @@ def test_scores_equal_scikit_learn(tmp_path: Path, pairs: tuple[list[int], list[
     shapes = [[c // 2 for c in column] for column in pairs]
     assert scores.factors["shape"]["macro_f1"] == pytest.approx(f1_score(*shapes, average="macro"))
     each = f1_score(true, predicted, average=None)
-    assert [f for f, _ in scores.classes.values()] == pytest.approx(list(each))
-    assert [n for _, n in scores.classes.values()] == np.bincount(true, minlength=6).tolist()
+    assert [c.f1 for c in scores.classes.values()] == pytest.approx(list(each))
+    assert [c.images for c in scores.classes.values()] == np.bincount(true, minlength=6).tolist()
     assert not scores.grouped
     assert scores.path.is_file()
 
@@ -60,7 +61,7 @@ def test_names_a_column_a_factor_and_empty_answers(tmp_path: Path) -> None:
     assert scores.empty == 1
     assert scores.accuracy.value == pytest.approx(1 / 3)
     assert scores.factors["shape"]["accuracy"] == pytest.approx(2 / 3)
-    assert scores.classes["star/big"] == (0.0, 2)
+    assert scores.classes["star/big"] == (0.0, 2, None)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_names_a_column_a_factor_and_empty_answers(tmp_path: Path) -> None:
         (["a,0"], ["a,0", "b,1"], "no answer for 1 images"),
         (["a,6"], ["a,0"], r"a\.csv:2: answer '6' is not a class"),
         (["a,x"], ["a,0"], "answer 'x' is not a class"),
-        (["a,0", "a,1"], ["a,0"], "a stands twice"),
+        (["a,0", "a,1"], ["a,0"], "a has an answer already"),
         ([], ["a,0"], "has no rows"),
     ],
 )
@@ -78,3 +79,50 @@ def test_bad_files_are_named(tmp_path: Path, answers: list[str], given: list[str
     a, p = write(tmp_path / "a.csv", "ImageID,ans", answers), write(tmp_path / "p.csv", "ImageID,ans", given)
     with pytest.raises(DataError, match=message):
         evaluate(a, p, SCHEMA)
+
+
+def slow_intervals(
+    true: list[int], predicted: list[int], groups: list[str], classes: int, seed: int
+) -> list[tuple[float, float]]:
+    """Draw groups, copy their photos as often as they were drawn, and ask scikit-learn."""
+    names = sorted(set(groups))
+    rng = np.random.default_rng(seed)
+    drawn: list[list[float]] = [[] for _ in range(classes)]
+    for _ in range(1000):
+        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)))
+        rows = [i for i, g in enumerate(groups) for _ in range(times[names.index(g)])]
+        t, p = [true[i] for i in rows], [predicted[i] for i in rows]
+        f1 = f1_score(t, p, labels=range(classes), average=None, zero_division=0)
+        for c in set(t):
+            drawn[c].append(float(f1[c]))
+    ends = [np.percentile(d, [2.5, 97.5]) if d else (np.nan, np.nan) for d in drawn]
+    return [(float(low), float(high)) for low, high in ends]
+
+
+def test_each_class_has_its_interval_or_too_few_photos(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    true = [0] * 14 + [1] * 10 + [2] * 6 + [3] * 5 + [4]
+    predicted = [c if rng.random() < 0.7 else int(rng.integers(0, 5)) for c in true]
+    groups = [f"p{i // 2}" for i in range(len(true))]
+    rows = [f"{i},{c},{g}" for i, (c, g) in enumerate(zip(true, groups, strict=True))]
+    answers = write(tmp_path / "a.csv", "ImageID,ans,group", rows)
+    given = write(tmp_path / "p.csv", "ImageID,ans", [f"{i},{c}" for i, c in enumerate(predicted)])
+    scores = list(evaluate(answers, given, SCHEMA, seed=7).classes.values())
+    assert [s.images for s in scores] == [14, 10, 6, 5, 1, 0]
+    assert [s.interval is None for s in scores] == [False] * 3 + [True] * 3
+    slow = slow_intervals(true, predicted, groups, 6, seed=7)
+    for score, expected in zip(scores[:3], slow, strict=False):
+        assert score.interval is not None
+        assert score.interval.value == score.f1
+        assert (score.interval.low, score.interval.high) == pytest.approx(expected)
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert record["classes"]["star/small"] == {"f1": scores[4].f1, "images": 1, "interval": None}
+    assert record["classes"]["round/small"]["interval"]["low"] == pytest.approx(slow[0][0])
+
+
+def test_scores_can_be_had_without_a_file(tmp_path: Path) -> None:
+    answers, given = (write(tmp_path / f"{n}.csv", "ImageID,ans", ["a,0", "b,1"]) for n in "ap")
+    scores = evaluate(answers, given, SCHEMA, write=False)
+    assert scores.path is None
+    assert not (tmp_path / "evaluation.json").exists()
+    assert scores.to_json()["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}

@@ -16,7 +16,7 @@ import pytest
 from ssl_mask.cli.app import main
 from ssl_mask.config import RunConfig, resolve
 from ssl_mask.errors import ConfigError, IncompleteError, MismatchError, OverlapError, UndeclaredError
-from ssl_mask.inference.predictor import load_schema
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import Run
 from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.predict import predict
@@ -93,11 +93,14 @@ def test_the_mark_of_declared_test_photos_reaches_every_file_and_score(drawn: Pa
     assert clean.status.leakage == "photos-clean"  # these test images name no persons
     for members in (["rounds/rounds/02"], ["heir"], ["clean", "heir"]):
         made = predict(members, runs_folder=tmp_path / "runs", quiet=True)
-        scores = evaluate(drawn / "eval_answers.csv", made.path, load_schema(clean.dir))
+        scores = evaluate(drawn / "eval_answers.csv", made.path, read_metadata(clean.dir.best).label_schema)
         assert scores.leakage.status == "transductive-test", members
         assert len(scores.leakage.overlap) == len(made.manifest)
     alone = predict(["clean"], runs_folder=tmp_path / "runs", quiet=True)
-    assert evaluate(drawn / "eval_answers.csv", alone.path, load_schema(clean.dir)).leakage.overlap == {}
+    assert (
+        evaluate(drawn / "eval_answers.csv", alone.path, read_metadata(clean.dir.best).label_schema).leakage.overlap
+        == {}
+    )
 
 
 def test_a_new_pool_with_training_photos_in_it_is_reported(clean_extra: Path, tiny: Tiny, tmp_path: Path) -> None:
@@ -114,7 +117,7 @@ def test_a_new_pool_with_training_photos_in_it_is_reported(clean_extra: Path, ti
     with (tmp_path / "answers.csv").open("w", newline="") as file:
         csv.writer(file).writerows(answers)
     made = predict([run.path], images=new, quiet=True)
-    scores = evaluate(tmp_path / "answers.csv", made.path, load_schema(run.dir))
+    scores = evaluate(tmp_path / "answers.csv", made.path, read_metadata(run.dir.best).label_schema)
     assert scores.leakage.status == "leaked-declared"
     assert sorted(scores.leakage.overlap) == [f"{i}.jpg" for i in range(6, 10)]
     assert all("trained on with its label" in how for how in scores.leakage.overlap.values())
@@ -131,7 +134,7 @@ def rows(run: Run) -> list[dict[str, str]]:
 def test_whatever_has_changed_since_is_refused(faces: Path, tiny: Tiny, tmp_path: Path) -> None:
     run = run_of(tiny(guard=ON, data={"root": str(faces)}))
     made = predict([run.path], quiet=True)
-    answers, schema = faces / "eval_answers.csv", load_schema(run.dir)
+    answers, schema = faces / "eval_answers.csv", read_metadata(run.dir.best).label_schema
     evaluate(answers, made.path, schema)
 
     before = made.path.read_bytes()
@@ -166,7 +169,7 @@ def test_off_means_not_checked_downstream(drawn: Path, tiny: Tiny, tmp_path: Pat
     assert set(heir.status.marks.values()) == {"not-checked"}
     assert "trained with the guard off" in (heir.path / "run_card.md").read_text()
     made = predict(["heir"], runs_folder=tmp_path / "runs", quiet=True)
-    scores = evaluate(drawn / "eval_answers.csv", made.path, load_schema(heir.dir))
+    scores = evaluate(drawn / "eval_answers.csv", made.path, read_metadata(heir.dir.best).label_schema)
     assert scores.leakage.status == "not-checked"
     assert "its guard was off" in " ".join(scores.leakage.why)
 

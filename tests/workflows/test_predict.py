@@ -15,13 +15,15 @@ import pytest
 import torch
 
 from ssl_mask.config import RunConfig
+from ssl_mask.console import Console
 from ssl_mask.data.images import decode, fit
 from ssl_mask.devices import make_accelerator
-from ssl_mask.errors import DataError, ImageError, ModelError
-from ssl_mask.inference.predictor import load_member
+from ssl_mask.errors import DataError, ImageError, InputError, ModelError
+from ssl_mask.inference.predictor import Compute, load_run_predictor
 from ssl_mask.models.joint import joint_log_probs
 from ssl_mask.runs.checkpoint import load_checkpoint
 from ssl_mask.runs.run import Run
+from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train
 
@@ -37,11 +39,11 @@ def run(tiny: Tiny) -> Run:
 
 def slow_probs(run: Run, path: Path, *, mirrored: bool = False) -> np.ndarray:
     """One image at a time, straight from the file."""
-    member = load_member(run.dir, make_accelerator("fp32"))
+    model = load_run_predictor(run.dir, Compute(make_accelerator("fp32"), Console(quiet=True))).model
     image = fit(decode(path), 32)
     image = image[:, ::-1].copy() if mirrored else image
     with torch.inference_mode():
-        logits = member.model(torch.from_numpy(image)[None])
+        logits = model(torch.from_numpy(image)[None])
     temperatures = load_checkpoint(run.dir.best).metadata.temperatures
     return joint_log_probs({k: z / temperatures[k] for k, z in logits.items()}).exp()[0].numpy()
 
@@ -117,6 +119,42 @@ def test_unreadable_images_stop_or_are_counted_and_never_lost(
     assert filled.probs[2].argmax() == prior.argmax()
     good = [i for i in range(len(names)) if i not in (2, 5)]
     np.testing.assert_array_equal(filled.probs[good], skipped.probs[good])
+
+
+def test_nothing_is_written_where_nothing_is_asked_for(
+    run: Run, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder without a data set, of photos alone."""
+    photos = Path(shutil.copytree(drawn / "extra", tmp_path / "photos"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    before = sorted(tmp_path.rglob("*"))
+    done = predict([run.path], images=photos, write=False, quiet=True)
+    assert done.path is None
+    assert sorted(tmp_path.rglob("*")) == before
+    written = predict([run.path], images=photos, out=tmp_path / "out", quiet=True)
+    np.testing.assert_array_equal(done.probs, written.probs)
+    assert done.leakage == written.leakage
+    with pytest.raises(InputError, match="write=False"):
+        predict([run.path], images=photos, write=False, out=tmp_path / "out", quiet=True)
+
+
+def test_names_are_for_people_and_the_file_is_scored_all_the_same(run: Run, drawn: Path, tmp_path: Path) -> None:
+    plain, named = (predict([run.path], names=n, out=tmp_path / str(n), quiet=True) for n in (False, True))
+    tables = []
+    for done in (plain, named):
+        assert done.path is not None
+        record = json.loads(done.path.with_name("predictions.provenance.json").read_text())
+        assert record["predictions"]["sha256"] == hashlib.sha256(done.path.read_bytes()).hexdigest()
+        with done.path.open() as lines:
+            tables.append(list(csv.DictReader(lines)))
+    assert [{k: r[k] for k in ("ImageID", "ans")} for r in tables[1]] == tables[0]
+    schema = plain.manifest.schema
+    for row in tables[1]:
+        assert list(row) == ["ImageID", "ans", "mask", "gender", "age"]
+        assert "/".join(row[f] for f in schema.sizes) == schema.joint_classes[int(row["ans"])]
+    scores = [evaluate(drawn / "eval_answers.csv", d.path, schema) for d in (plain, named)]
+    assert scores[0].macro_f1 == scores[1].macro_f1
 
 
 def test_a_csv_of_images_keeps_its_order(run: Run, drawn: Path) -> None:

@@ -18,7 +18,7 @@ import yaml
 from small_rounds import SETTINGS, same_weights, series_config
 
 from ssl_mask.errors import DataError, Interrupted
-from ssl_mask.pseudo import round as pseudo_round
+from ssl_mask.inference.predictor import RunPredictor
 from ssl_mask.runs.run import Run, RunDir
 from ssl_mask.training import fit
 from ssl_mask.workflows import pseudo as workflow
@@ -49,7 +49,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
         "log_step",
         lambda _, run, step, *__: step == 3 and run.run.path.name == "01",
     ),
-    "before the pool's table": (pseudo_round, "predict_views", lambda *_: True),
+    "before the pool's table": (RunPredictor, "probs", lambda *_: True),
     "between selection and training": (workflow, "select_round", lambda _, number, *__: number == 1),
     "between training and report": (workflow, "train", lambda config: config.name == "01"),
     "before the best is published": (workflow, "report_round", lambda _, __, number, *___: number == 1),

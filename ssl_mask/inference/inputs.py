@@ -1,0 +1,45 @@
+"""Which images are to be predicted: those that are named, or the test images of a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_mask.console import Console
+from ssl_mask.data.checks import refuse_escapes
+from ssl_mask.data.layouts import read_dataset
+from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.errors import DataError, ModelError
+from ssl_mask.inference.predictor import Predictor
+
+
+def rows_to_predict(
+    predictor: Predictor, images: Path | None, data: Path | None, console: Console
+) -> tuple[Manifest, str]:
+    """The images to predict, in the order asked, and a short name for them.
+
+    Args:
+        images: a folder, or a CSV whose first column names images; no data set is then needed.
+        data: the data set whose test images are meant. None: the one that the first source run was trained on.
+
+    Raises:
+        DataError: no such images.
+        ModelError: the data set has other classes.
+    """
+    run, metadata = predictor.sources[0]
+    if images is not None:
+        return read_images(images, predictor.schema, metadata.submission), images.stem or "images"
+    config = run.config().data
+    root = data or config.root
+    manifest = read_dataset(root, layout=config.layout, options=config.options).where("test")
+    if config.outside_root == "refuse":
+        refuse_escapes(manifest)
+    if not len(manifest):
+        raise DataError(f"{root} has no test images.", hint="Name what to predict: --images DIR or --images CSV")
+    if manifest.schema != predictor.schema:
+        raise ModelError(
+            f"{run.path} was trained for other classes than those of {root}.",
+            hint="Predict that data set with a run of its own, or give the photos alone: --images DIR",
+        )
+    console.say(f"Data   {manifest.message}, in {Path(root).absolute()}")
+    return manifest, "test"

@@ -1,0 +1,58 @@
+"""`sslmask predict --shard 3/10`: a tenth of a large pool, as one Parquet file that `sslmask pseudo` selects from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_mask import devices
+from ssl_mask.console import Console
+from ssl_mask.errors import DataError
+from ssl_mask.inference.inputs import rows_to_predict
+from ssl_mask.inference.predictor import Compute, OnBad, load_run_predictor
+from ssl_mask.inference.shards import is_done, shard_metadata, shard_name, write_shard
+from ssl_mask.runs.run import find_run
+
+
+def predict_shard(
+    shard: tuple[int, int],
+    run: str | Path = "latest",
+    *,
+    runs_folder: Path = Path("runs"),
+    images: Path | None = None,
+    data: Path | None = None,
+    tta: bool = False,
+    on_bad: OnBad = "fail",
+    out: Path | None = None,
+    batch_size: int = 64,
+    cache: str = "off",
+    quiet: bool = False,
+) -> Path:
+    """Predict every N-th image of a pool into `shard-0000i-of-0000N.parquet`; a shard that is there is left alone.
+
+    Args:
+        shard: (i, N). The other arguments are those of `predict`; `cache` is off, since each image is read once.
+
+    Raises:
+        SslMaskError: as `predict`; a shard of that name made by another run or of other images.
+    """
+    accelerator = devices.make_accelerator("auto")
+    console = Console(quiet=quiet or not accelerator.is_main_process)
+    source = find_run(run, runs_folder)
+    predictor = load_run_predictor(source, Compute(accelerator, console, batch_size), cache=cache)
+    pool, name = rows_to_predict(predictor, images, data, console)
+    number, count = shard
+    rows = pool.with_rows(pool.rows[number::count])
+    if not len(rows):
+        raise DataError(f"Shard {number}/{count} of {len(pool)} images is empty.", hint="Use fewer shards.")
+    path = (out or source.predictions(name) / "shards") / shard_name(number, count)
+    metadata = shard_metadata(predictor, rows, tta=tta)
+    if is_done(path, metadata):
+        console.say(f"Done   {path} was there already")
+        return path
+    predicted = predictor.probs(rows, tta=tta, on_bad=on_bad)
+    if accelerator.is_main_process:
+        write_shard(path, predicted, metadata)
+        unreadable = len(predicted.unreadable)
+        console.say(f"Saved  {path}  ({len(rows)} rows, {unreadable} unreadable; leakage: not-checked)")
+    accelerator.wait_for_everyone()
+    return path

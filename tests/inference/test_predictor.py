@@ -1,0 +1,142 @@
+"""Predictors against one photo at a time: probabilities, embeddings, the mean of several, unreadable photos."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import TINY
+
+from ssl_mask.config import merge, resolve
+from ssl_mask.console import Console
+from ssl_mask.data.images import decode, fit
+from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.devices import make_accelerator
+from ssl_mask.errors import ImageError, ModelError
+from ssl_mask.inference.predictor import Compute, MeanPredictor, RunPredictor, load_predictor, load_run_predictor
+from ssl_mask.runs.run import Run
+from ssl_mask.workflows.train import train
+
+
+def trained(data: Path, runs: Path, name: str, size: int, width: int) -> Run:
+    model = {"image_size": size, "embedding_size": width}
+    own = {"runs": str(runs), "name": name, "data": {"root": str(data)}, "model": model, "train": {"steps": 2}}
+    run = train(resolve([merge(TINY, own)], has_gpu=lambda: False), quiet=True)
+    assert run is not None
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Run]:
+    """Of different image sizes and embedding widths. Read only."""
+    folder = tmp_path_factory.mktemp("predictors")
+    return trained(drawn, folder, "small", 32, 16), trained(drawn, folder, "large", 48, 24)
+
+
+def compute() -> Compute:
+    return Compute(make_accelerator("fp32"), Console(quiet=True), batch_size=3)
+
+
+def photos_of(folder: Path, predictor: RunPredictor) -> Manifest:
+    """Eight photos, by file name."""
+    rows = read_images(folder, predictor.schema, predictor.source.metadata.submission)
+    return rows.with_rows(rows.rows[:8])
+
+
+def slow(predictor: RunPredictor, path: Path, *, mirrored: bool = False) -> tuple[list[float], list[float]]:
+    """(probabilities of the joint classes, embedding of length 1) of one photo, straight from its file."""
+    image = fit(decode(path), predictor.size)
+    image = image[:, ::-1].copy() if mirrored else image
+    with torch.inference_mode():
+        logits = predictor.model(torch.from_numpy(image)[None])
+        (embedding,) = predictor.model.embed(torch.from_numpy(image)[None]).tolist()
+    probs = [1.0]
+    for name, z in logits.items():
+        scaled = [math.exp(v / predictor.source.metadata.temperatures[name]) for v in z[0].tolist()]
+        probs = [p * v / sum(scaled) for p in probs for v in scaled]
+    length = math.sqrt(sum(v * v for v in embedding))
+    return probs, [v / length for v in embedding]
+
+
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_a_run_predicts_what_a_slow_loop_does(runs: tuple[Run, Run], drawn: Path, cache: str) -> None:
+    predictor = load_run_predictor(runs[0].dir, compute(), cache=cache)
+    rows = photos_of(drawn / "extra", predictor)
+    plain, averaged, embeddings = predictor.probs(rows), predictor.probs(rows, tta=True), predictor.embed(rows)
+    assert predictor.name == "small"
+    assert [s.run.path for s in predictor.sources] == [runs[0].path]
+    assert [r.path for r in plain.manifest.rows] == [r.path for r in rows.rows]
+    assert all(r.digest for r in plain.manifest.rows)
+    assert not plain.unreadable
+    assert (embeddings.shape, embeddings.dtype) == ((8, 16), np.float32)
+    for i, path in enumerate(rows.files):
+        probs, embedding = slow(predictor, path)
+        mirrored, _ = slow(predictor, path, mirrored=True)
+        np.testing.assert_allclose(plain.probs[i], probs, atol=2e-5)
+        np.testing.assert_allclose(averaged.probs[i], (np.asarray(probs) + mirrored) / 2, atol=2e-5)
+        np.testing.assert_allclose(embeddings[i], embedding, atol=2e-5)
+
+
+def test_several_runs_are_their_mean(runs: tuple[Run, Run], drawn: Path) -> None:
+    """A dot product of embeddings is the mean of the cosines that each run sees."""
+    mean = load_predictor([r.dir for r in runs], compute())
+    own = [load_run_predictor(r.dir, compute()) for r in runs]
+    rows = photos_of(drawn / "extra", own[0])
+    probs, embeddings = mean.probs(rows).probs, mean.embed(rows)
+    assert mean.name == "small+large"
+    assert [s.run.path for s in mean.sources] == [r.path for r in runs]
+    assert (embeddings.shape, embeddings.dtype, probs.dtype) == ((8, 40), np.float32, np.float32)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
+    each = [[slow(p, path) for path in rows.files] for p in own]
+    for i in range(8):
+        np.testing.assert_allclose(probs[i], np.mean([e[i][0] for e in each], axis=0), atol=2e-5)
+        for j in range(8):
+            expected = sum(sum(a * b for a, b in zip(e[i][1], e[j][1], strict=True)) for e in each) / 2
+            assert float(embeddings[i] @ embeddings[j]) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_unreadable_photos_are_named_and_nan(runs: tuple[Run, Run], drawn: Path, tmp_path: Path, cache: str) -> None:
+    folder = Path(shutil.copytree(drawn / "extra", tmp_path / "photos"))
+    mean = load_predictor([r.dir for r in runs], compute(), cache=cache)
+    rows = photos_of(folder, load_run_predictor(runs[0].dir, compute()))
+    whole = mean.probs(rows).probs
+    rows.files[2].write_bytes(b"no picture")
+    rows.files[5].unlink()
+    with pytest.raises(ImageError):
+        mean.probs(rows)
+    with pytest.raises(ImageError):
+        mean.embed(rows)
+    found, embeddings = mean.probs(rows, on_bad="skip"), mean.embed(rows, on_bad="skip")
+    assert sorted(found.unreadable) == [2, 5]
+    assert all(rows.rows[i].path in why for i, why in found.unreadable.items())
+    assert [r.path for r in found.manifest.rows] == [r.path for r in rows.rows]
+    assert np.flatnonzero(np.isnan(found.probs).all(axis=1)).tolist() == [2, 5]
+    assert np.flatnonzero(np.isnan(embeddings).any(axis=1)).tolist() == [2, 5]
+    readable = [0, 1, 3, 4, 6, 7]
+    np.testing.assert_allclose(found.probs[readable], whole[readable], atol=1e-6)
+
+
+def test_no_readable_photo_is_no_error(runs: tuple[Run, Run], tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    predictor = load_run_predictor(runs[0].dir, compute())
+    rows = read_images(tmp_path, predictor.schema, predictor.source.metadata.submission)
+    found = predictor.probs(rows, on_bad="skip")
+    assert (found.probs.shape, list(found.unreadable)) == ((1, 18), [0])
+    assert predictor.embed(rows, on_bad="skip").shape == (1, 16)
+
+
+def test_runs_of_other_classes_have_no_mean(runs: tuple[Run, Run], drawn: Path, tmp_path: Path) -> None:
+    root = tmp_path / "folders"
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        for i, photo in enumerate(sorted((drawn / "extra").iterdir())[:8]):
+            shutil.copy(photo, root / name / f"{name}{i}.jpg")
+    other = trained(root, tmp_path / "runs", "other", 32, 16)
+    with pytest.raises(ModelError, match="other was trained for other classes than small"):
+        MeanPredictor(tuple(load_run_predictor(r.dir, compute()) for r in (runs[0], other)))
