@@ -29,8 +29,8 @@ def augment(
     Draws a contact sheet: one row per image, the original first, then augmented views of it.
     """
     settings = resolve(given.layers(), has_gpu=lambda: False)
-    from ssl_mask.reports.augment_sheet import contact_sheet
+    from ssl_mask.workflows.augment import augment as draw
 
     preset = given.flags.get("augment.preset")
-    written = contact_sheet(settings, out, preset=preset, photos=photos, views=views)
+    written = draw(settings, out, preset=preset, photos=photos, views=views)
     typer.echo(f"Saved {written}")

@@ -1,4 +1,4 @@
-"""A picture of what the guard found: each pair of images side by side, so that a person can judge."""
+"""A picture of what the guard found: each pair of images side by side, so that a person can decide."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import ImageError
-from ssl_mask.files import atomic_path
 from ssl_mask.guard.findings import KINDS, Pair, shown
+from ssl_mask.reports.contact_sheet import Cell, Layout, cut_front, grid, save
 
-SIDE, GAP, LINE, COLUMNS = 160, 8, 17, 3
-CELL = (2 * SIDE + 2 * GAP, SIDE + 3 * LINE + 2 * GAP)
-FONT = ImageFont.load_default(13)
+SHEET = Layout(side=160, pictures=2, lines=3, columns=3)
 
 
 def strongest(pairs: Sequence[Pair], most: int) -> list[Pair]:
@@ -37,22 +34,17 @@ def pair_sheet(
         StorageError: it cannot be written.
     """
     chosen = strongest(pairs, most)
-    rows = -(-len(chosen) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * CELL[0] + GAP, rows * CELL[1] + 2 * LINE), "white")
-    draw = ImageDraw.Draw(sheet)
     left_out = len(pairs) - len(chosen)
     title = f"{len(chosen)} of {len(pairs)} pairs, the surest first" + (f"; {left_out} left out" if left_out else "")
-    draw.text((GAP, GAP), title, fill="black", font=FONT)
-    for number, pair in enumerate(chosen):
-        left, top = GAP + number % COLUMNS * CELL[0], 2 * LINE + number // COLUMNS * CELL[1]
-        for shift, (pool, path) in enumerate(((pair.first_pool, pair.first), (pair.second_pool, pair.second))):
-            picture = Image.fromarray(_picture(roots[pool] / path, max_pixels))
-            sheet.paste(picture, (left + shift * (SIDE + 2), top + 3 * LINE))
-        for line, text in enumerate(_caption(pair)):
-            draw.text((left, top + line * LINE), text, fill="black", font=FONT)
-    with atomic_path(out) as partial:
-        sheet.save(partial, format="PNG")
-    return out
+    cells = [
+        Cell([_picture(roots[pool] / path, max_pixels) for pool, path in _sides(pair)], _caption(pair))
+        for pair in chosen
+    ]
+    return save([grid(title, cells, SHEET)], out)
+
+
+def _sides(pair: Pair) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (pair.first_pool, pair.first), (pair.second_pool, pair.second)
 
 
 def _caption(pair: Pair) -> tuple[str, str, str]:
@@ -60,21 +52,17 @@ def _caption(pair: Pair) -> tuple[str, str, str]:
     first, second = pair.first_pool, pair.second_pool
     if pair.is_conflict:
         first, second = f"{first}, {pair.first_label}", f"{second}, {pair.second_label}"
-    return _ending("", what), _ending(f"{first}: ", pair.first), _ending(f"{second}: ", pair.second)
-
-
-def _ending(head: str, text: str) -> str:
-    """As much of the end of `text` as fits above two pictures; the end of a path says more than its beginning."""
-    whole, text = f"{head}{shown(text)}", shown(text)[-2 * SIDE :]
-    while FONT.getlength(whole) > 2 * SIDE + 2 and len(text) > 1:
-        text = text[1:]
-        whole = f"{head}…{text}"
-    return whole
+    width = SHEET.cell_width
+    return (
+        shown(what),
+        cut_front(f"{first}: ", shown(pair.first), width),
+        cut_front(f"{second}: ", shown(pair.second), width),
+    )
 
 
 def _picture(path: Path, max_pixels: int) -> NDArray[np.uint8]:
     """The image in a square, or grey when it is gone by now."""
     try:
-        return fit(decode(path, max_pixels=max_pixels), SIDE, "pad")
+        return fit(decode(path, max_pixels=max_pixels), SHEET.side, "pad")
     except ImageError:
-        return np.full((SIDE, SIDE, 3), 128, np.uint8)
+        return np.full((SHEET.side, SHEET.side, 3), 128, np.uint8)

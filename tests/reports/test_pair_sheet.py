@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ssl_mask.guard.findings import Kind, Pair
-from ssl_mask.reports.pair_sheet import CELL, COLUMNS, GAP, LINE, SIDE, pair_sheet, strongest
+from ssl_mask.reports.contact_sheet import LINE
+from ssl_mask.reports.pair_sheet import SHEET, pair_sheet, strongest
 
 
 def pair(kind: Kind, score: float, first: str = "a.png", second: str = "b.png") -> Pair:
@@ -29,18 +30,21 @@ def test_both_pictures_stand_side_by_side_and_a_lost_one_is_grey(tmp_path: Path)
     pairs = [pair("near", 0.95), pair("near", 0.94, second="gone.png"), *[pair("review", 0.9, second=long)] * 5]
     roots = {"test": tmp_path, "train": tmp_path}
     sheet = np.asarray(Image.open(pair_sheet(pairs, roots, tmp_path / "sheet.png", most=4)))
-    assert sheet.shape == (2 * CELL[1] + 2 * LINE, COLUMNS * CELL[0] + GAP, 3)
-    row = 5 * LINE + SIDE // 2
-    left, right = GAP + SIDE // 2, GAP + SIDE + 2 + SIDE // 2
-    assert sheet[row, left].tolist() == [255, 0, 0] and sheet[row, right].tolist() == [0, 0, 255]
-    assert sheet[row, right + CELL[0]].tolist() == [128, 128, 128]
+    assert sheet.shape[1::-1] == SHEET.size(4)
+
+    def middle(cell: int, picture: int) -> list[int]:
+        left, top = SHEET.picture(cell, picture)
+        return list(sheet[top + SHEET.side // 2, left + SHEET.side // 2])
+
+    assert middle(0, 0) == [255, 0, 0] and middle(0, 1) == [0, 0, 255]
+    assert middle(1, 0) == [255, 0, 0] and middle(1, 1) == [128, 128, 128]
 
 
 def test_names_do_not_run_into_the_next_pair(tmp_path: Path) -> None:
     for letter in "Wi":
         pairs = [pair("near", 0.95, first=letter * 300, second=letter * 40)] * 2
         sheet = np.asarray(Image.open(pair_sheet(pairs, {"test": tmp_path, "train": tmp_path}, tmp_path / "s.png")))
-        captions = sheet[2 * LINE : 5 * LINE]
-        between = captions[:, GAP + 2 * SIDE + 3 : CELL[0] + 4]
-        assert (between == 255).all()
-        assert (captions[:, GAP : GAP + 2 * SIDE] < 128).any(axis=(1, 2)).sum() > LINE
+        (left, top), (next_left, _) = SHEET.corner(0), SHEET.corner(1)
+        captions = sheet[top : top + 3 * LINE - 1]
+        assert (captions[:, left + SHEET.cell_width + 1 : next_left - 1] == 255).all()
+        assert (captions[:, left : left + SHEET.cell_width] < 128).any(axis=(1, 2)).sum() > LINE
