@@ -65,7 +65,7 @@ def load(verb: str) -> Command:
 
 app = typer.Typer(
     cls=Verbs,
-    help="Semi-supervised image classification that never lets you fool yourself.",
+    help="Semi-supervised image classification: few labels, many unlabeled images, and a leakage check on every score.",
     epilog="sslmask VERB --help shows the options and examples of a verb. A first look: sslmask demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
