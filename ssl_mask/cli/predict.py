@@ -84,6 +84,15 @@ def predict(
             help="Folder to write to.",
         ),
     ] = None,
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names",
+            metavar="",
+            rich_help_panel="Output",
+            help="Add class names for people to a submission whose answers are numbers.",
+        ),
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -93,12 +102,12 @@ def predict(
     predictions.provenance.json, which says whether the images were seen in training.
     """
     with answering(as_json) as answer:
-        names, runs_folder, cache = run or ["latest"], given.value("runs"), given.value("data.cache")
+        sources, runs_folder, cache = run or ["latest"], given.value("runs"), given.value("data.cache")
         options = {
             "runs_folder": runs_folder, "images": images, "data": given.flags.get("data.root"), "tta": tta, "out": out,
             "batch_size": batch_size, "quiet": quiet,
         }  # fmt: skip
-        check_early(names, runs_folder, shard, on_bad)
+        check_early(sources, runs_folder, shard, on_bad)
         with loading("torch, timm", quiet=quiet):
             from ssl_mask.inference.shards import parse_shard
             from ssl_mask.workflows.predict import predict as run_prediction
@@ -106,12 +115,16 @@ def predict(
 
         if shard is None:
             guard = given.value("guard.mode")
-            done = run_prediction(names, on_bad=on_bad.value, cache=cache, guard=guard, **options)
+            done = run_prediction(sources, on_bad=on_bad.value, names=names, cache=cache, guard=guard, **options)
             answer(prediction_answer(done))
         else:
             stored = "off" if cache == "auto" else cache  # each image is read once
             written = predict_shard(
-                parse_shard(shard), names[0], on_bad="skip" if on_bad == OnBad.skip else "fail", cache=stored, **options
+                parse_shard(shard),
+                sources[0],
+                on_bad="skip" if on_bad == OnBad.skip else "fail",
+                cache=stored,
+                **options,
             )
             answer({"path": str(written), "leakage": "not-checked"})
 

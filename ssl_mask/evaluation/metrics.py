@@ -113,7 +113,7 @@ def _draws(groups: NDArray[Any], draws: int, seed: int) -> Iterator[NDArray[np.i
 
 
 TOO_FEW = 5
-"""Of a class with so few true images, an interval of its F1 says more about chance than about the model."""
+"""Of a class with so few true images, an interval of its F1 tells more of chance than of the model."""
 
 
 def class_f1_intervals(

@@ -38,7 +38,7 @@ def mean_probs(views: Sequence[HeadLogits], temperatures: Mapping[str, float]) -
 
 
 def score(logits: HeadLogits, head_labels: NDArray[np.int64], joint: NDArray[np.int64], classes: int) -> Scores:
-    """Scores of one view's logits against true labels, with a temperature fitted a head.
+    """Scores of one view's logits against true labels, with a temperature fitted per head.
 
     Args:
         head_labels: (n, heads).

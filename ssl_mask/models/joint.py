@@ -15,7 +15,7 @@ def joint_log_probs(logits: Mapping[str, Tensor]) -> Tensor:
     Joint KL is then the sum of the heads' KLs and joint NLL the sum of their cross-entropies.
 
     Args:
-        logits: (n, classes) a head, in order.
+        logits: (n, classes) per head, in order.
 
     Returns:
         (n, product of classes) float32 log-probabilities.

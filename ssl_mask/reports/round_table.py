@@ -85,8 +85,8 @@ def _audited(shares: AuditShares | None) -> tuple[str, str]:
 
 
 def class_table(record: SelectionRecord) -> Table:
-    """A row per class of one round: predicted, selected, and from which confidence on."""
-    header = ("head", "class", "predicted", "selected", "threshold", "threshold\nfrom")
+    """A row per class of one round: predicted, selected, from which confidence on, and on how much evidence."""
+    header = ("head", "class", "predicted", "selected", "threshold", "threshold\nfrom", "val. images\nbehind it")
     rows: list[tuple[str, ...]] = []
     for name, head in record.heads.items():
         most = sorted(head.classes.items(), key=lambda item: -item[1].predicted)[:MANY_CLASSES]
@@ -94,7 +94,7 @@ def class_table(record: SelectionRecord) -> Table:
         for label, row in ((k, v) for k, v in head.classes.items() if k in shown):
             limit = "" if row.threshold is None else f"{row.threshold:.3f}"
             source = SOURCES.get(row.source, row.source)
-            rows.append((name, label, str(row.predicted), str(row.selected), limit or "none", source))
+            rows.append((name, label, str(row.predicted), str(row.selected), limit or "none", source, str(row.support)))
     title = f"Round {record.round}: images selected per class"
     if any(len(head.classes) > MANY_CLASSES for head in record.heads.values()):
         title += f" ({MANY_CLASSES} classes that are predicted most; all are in selection.json)"

@@ -118,10 +118,10 @@ def selection(heads: Mapping[str, Sequence[str]] | None = None) -> SelectionReco
 def _head(predicted: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
     """Of the last class nothing is selected."""
     rows: dict[str, dict[str, Any]] = {
-        c: {"predicted": n, "selected": n // 2, "threshold": 0.874, "source": "class"}
+        c: {"predicted": n, "selected": n // 2, "threshold": 0.874, "source": "class", "support": n // 3}
         for c, n in zip(classes, predicted, strict=True)
     }
-    rows[classes[-1]] |= {"selected": 0, "threshold": None, "source": "none"}
+    rows[classes[-1]] |= {"selected": 0, "threshold": None, "source": "none", "support": 0}
     selected = sum(r["selected"] for r in rows.values())
     return {"selected": selected, "val_share": 0.61, "val_precision": 0.953, "classes": rows}
 
@@ -145,8 +145,8 @@ def rounds(last: int = 3, heads: Mapping[str, float] | None = None, *, audited: 
 
     rows = [{**scored(0), "taught_by": "labels only"}]
     for number in range(1, last + 1):
-        truth = {n: {"believed": 20000, "precision": p - 0.05, "recall": 0.4} for n, p in heads.items() if n != "joint"}
-        whole = {"believed": 60000, "precision": 0.735, "recall": 0.654}
+        truth = {n: {"selected": 20000, "precision": p - 0.05, "recall": 0.4} for n, p in heads.items() if n != "joint"}
+        whole = {"selected": 60000, "precision": 0.735, "recall": 0.654}
         rows.append(
             {
                 **scored(number),

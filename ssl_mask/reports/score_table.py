@@ -13,12 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ssl_mask.evaluation.metrics import Interval
+from ssl_mask.evaluation.metrics import TOO_FEW, Interval
 from ssl_mask.guard.provenance import Provenance
 from ssl_mask.reports.tables import Cells, filled, terminal
 
-FEW = 5
-"""Up to this many images the F1 of a class says nothing."""
 OVERLAPS = 5
 """How many of the images that were seen before are named."""
 
@@ -105,7 +103,7 @@ def class_cells(classes: Mapping[str, tuple[Any, ...]]) -> Cells:
 
 
 def _class_row(name: str, f1: float, images: int, interval: Interval | None = None) -> tuple[str, ...]:
-    if images <= FEW:
+    if images <= TOO_FEW:
         return name, f"{f1:.3f}" if images else "", "too few to say" if images else "no images", str(images)
     return name, f"{f1:.3f}", _range(interval) if interval is not None else "", str(images)
 

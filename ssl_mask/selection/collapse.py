@@ -26,7 +26,7 @@ def collapsed(selected: NDArray[Any], labeled: NDArray[Any]) -> bool:
     """Whether what is selected is worth less than half as many classes as the labeled images are.
 
     Args:
-        selected: (classes,) share of the pool that is believed to be of each class; all 0: nothing is selected yet.
+        selected: (classes,) share of the pool that is selected as each class; all 0: nothing is selected yet.
         labeled: (classes,) labeled images of each class.
     """
     return bool(selected.sum() > 0) and effective_classes(selected) < TOO_FEW * effective_classes(labeled)

@@ -1,4 +1,4 @@
-"""Which predictions become pseudo-labels: pure rules on what a model believes.
+"""Which predictions become pseudo-labels: pure rules on a model's predictions.
 
 Ties in confidence are broken by a key of each row (the SHA-256 of its photo), so the order of rows changes nothing.
 """
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Chosen = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 
 
@@ -33,15 +33,15 @@ def top_prediction(probs: NDArray[Any]) -> TopPrediction:
     return TopPrediction(np.where(missing, -1, probs.argmax(axis=1)), first, first - second)
 
 
-def above(tops: TopPrediction, threshold: float | NDArray[Any]) -> Chosen:
+def above(tops: TopPrediction, threshold: float | NDArray[Any]) -> Mask:
     """(n,) confidence ≥ threshold, which is one number or (classes,) by predicted class; inf is never met."""
     limits = np.asarray(threshold, dtype=np.float64)
     limit = limits if limits.ndim == 0 else limits[tops.predicted]
-    chosen: Chosen = (tops.predicted >= 0) & (tops.confidence >= limit)
+    chosen: Mask = (tops.predicted >= 0) & (tops.confidence >= limit)
     return chosen
 
 
-def top_k(tops: TopPrediction, k: int | Counts, keys: NDArray[Any]) -> Chosen:
+def top_k(tops: TopPrediction, k: int | Counts, keys: NDArray[Any]) -> Mask:
     """(n,) the k most confident of each predicted class.
 
     Args:
@@ -53,11 +53,11 @@ def top_k(tops: TopPrediction, k: int | Counts, keys: NDArray[Any]) -> Chosen:
     rank[order] = running_count(tops.predicted[order])
     limits = np.asarray(k)
     limit = limits if limits.ndim == 0 else limits[tops.predicted]
-    chosen: Chosen = (tops.predicted >= 0) & (rank < limit)
+    chosen: Mask = (tops.predicted >= 0) & (rank < limit)
     return chosen
 
 
-def percentile(tops: TopPrediction, share: float, keys: NDArray[Any]) -> Chosen:
+def percentile(tops: TopPrediction, share: float, keys: NDArray[Any]) -> Mask:
     """(n,) the most confident share of each predicted class, rounded up: curriculum labeling.
 
     Cascante-Bonilla et al. 2021, arXiv 2001.06001.
@@ -80,7 +80,7 @@ def quotas(counts: Counts, share: float) -> Counts:
     return np.ceil(np.round(share * counts, 6)).astype(np.int64)
 
 
-def capped(selected: Chosen, tops: TopPrediction, limit: int, keys: NDArray[Any]) -> Chosen:
+def capped(selected: Mask, tops: TopPrediction, limit: int, keys: NDArray[Any]) -> Mask:
     """(n,) of what is selected, at most `limit` of each predicted class: the most confident.
 
     Args:
@@ -89,7 +89,7 @@ def capped(selected: Chosen, tops: TopPrediction, limit: int, keys: NDArray[Any]
     return top_k(_only(selected, tops), limit, keys)
 
 
-def balanced_limit(selected: Chosen, tops: TopPrediction, classes: int, ratio: float) -> int:
+def balanced_limit(selected: Mask, tops: TopPrediction, classes: int, ratio: float) -> int:
     """A cap that balances classes: ratio × the median count of the classes that are selected at all; at least 1."""
     counts = class_counts(_only(selected, tops), classes)
     return max(1, int(ratio * np.median(counts[counts > 0]))) if counts.any() else 1
@@ -109,5 +109,5 @@ def running_count(codes: NDArray[np.int64]) -> Counts:
     return counts
 
 
-def _only(selected: Chosen, tops: TopPrediction) -> TopPrediction:
+def _only(selected: Mask, tops: TopPrediction) -> TopPrediction:
     return tops._replace(predicted=np.where(selected, tops.predicted, -1))

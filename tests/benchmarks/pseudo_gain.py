@@ -107,7 +107,7 @@ def child(options: argparse.Namespace) -> Entry:
         "run": str(run.path),
         "cpu": max(r["cpu_seconds"] for r in records if r["kind"] == "val"),
         "val": run.scores.model_dump(include={"macro_f1", "accuracy", "step"}),
-        "believed": [{k: r[k] for k in ("round", "selected", "pool", "heads", "audit")} for r in rounds],
+        "selected": [{k: r[k] for k in ("round", "selected", "pool", "heads", "audit")} for r in rounds],
         "raw": raw_selection(run, options) if job["kind"] == "raw" else None,
         "names": [PurePosixPath(r.path).name for r in predictions.manifest.rows],
         "predicted": predictions.probs.argmax(axis=1).tolist(),
@@ -198,10 +198,10 @@ def selections(screen: Console, by_kind: dict[str, list[Entry]]) -> None:
     table = Table("what", "seed", "round", "labels believed", "right on extra/", "by factor", "recall")
     for kind in [k for k in PRESETS if k not in (*FIRST, "raw")]:
         for entry in by_kind[kind]:
-            for row in entry["believed"]:
+            for row in entry["selected"]:
                 labels, factors = row["audit"]["labels"], row["audit"]["factors"]
                 parts = ", ".join(f"{n} {_share(f['precision'])} of {f['believed']}" for n, f in factors.items())
-                cells = [str(labels["believed"]), _share(labels["precision"]), parts, _share(labels["recall"])]
+                cells = [str(labels["selected"]), _share(labels["precision"]), parts, _share(labels["recall"])]
                 table.add_row(kind, str(entry["seed"]), str(row["round"]), *cells)
     if table.row_count:
         screen.print(table)

@@ -1,4 +1,4 @@
-"""`pseudo` on drawn photos: what a series leaves behind, what its rounds believe, train on and keep."""
+"""`pseudo` on drawn photos: what a series leaves behind, what its rounds select, train on and keep."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_the_series_is_found_and_predicts_with_its_best_weights(done: Run, drawn
     assert (probs[1] == probs[2]).all()
 
 
-# ---- what is believed ----
+# ---- what is selected ----
 
 
 def test_a_round_is_chosen_from_what_its_teacher_predicts(done: Run, drawn: Path, tmp_path: Path) -> None:
@@ -94,10 +94,10 @@ def test_a_round_is_chosen_from_what_its_teacher_predicts(done: Run, drawn: Path
         assert frame.path.tolist() == [r.path for r in seen.manifest.rows]
         np.testing.assert_allclose(frame.probs, seen.probs, atol=1e-5)
         assert read_json(own.selection)["teacher"] == teacher.path.as_posix()
-        believed = slow_choice(frame, 0.2 * number)
+        selected = slow_choice(frame, 0.2 * number)
         rows = {Path(r["image"]).name: r for r in table_of(own)}
         assert [*next(iter(rows.values()))] == HEADER
-        assert believed == {
+        assert selected == {
             name: {f: row[f] for f in ("mask", "gender", "age") if row[f]} for name, row in rows.items()
         }
         assert all(int(r["first_round"]) <= number for r in rows.values())
@@ -106,7 +106,7 @@ def test_a_round_is_chosen_from_what_its_teacher_predicts(done: Run, drawn: Path
 def slow_choice(frame: PredictionTable, share: float) -> dict[str, dict[str, str]]:
     """Image -> factor -> class that is among the most confident share of its predicted class."""
     classes = [c.split("/") for c in frame.classes]
-    believed: dict[str, dict[str, str]] = {}
+    selected: dict[str, dict[str, str]] = {}
     for at, factor in enumerate(("mask", "gender", "age")):
         own: dict[str, list[tuple[float, str, str]]] = {}
         for path, digest, row in zip(frame.path.tolist(), frame.sha256.tolist(), frame.probs, strict=True):
@@ -117,8 +117,8 @@ def slow_choice(frame: PredictionTable, share: float) -> dict[str, dict[str, str
             own.setdefault(name, []).append((-float(np.float32(sums[name])), digest, path))
         for name, ranked in own.items():
             for _, _, path in sorted(ranked)[: math.ceil(round(share * len(ranked), 6))]:
-                believed.setdefault(path, {})[factor] = name
-    return believed
+                selected.setdefault(path, {})[factor] = name
+    return selected
 
 
 def test_a_round_is_told_what_it_was_trained_on(done: Run) -> None:
