@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ssl_mask.config import DataConfig
 from ssl_mask.data.cache import CachedImages, ChosenImages, DecodedImages, ImageCache, ImageSource, default_cache_folder
-from ssl_mask.data.digests import digest_file, digest_files
+from ssl_mask.data.digests import DigestMemo, read_file
 from ssl_mask.data.images import decode
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ImageError
 
 Progress = Callable[[int, int], None]
+OnBad = Callable[[int, ImageError], None]
 
 
 @dataclass(frozen=True)
@@ -49,34 +51,30 @@ class ImageSet:
 def open_images(
     manifest: Manifest, config: DataConfig, size: int, *, tolerant: bool = False, on_progress: Progress | None = None
 ) -> ImageSet:
-    """Digest and decode the images of a manifest.
+    """Digest and decode the images of a manifest; each file is read once, or not at all where the cache knows it.
 
     Args:
         size: side in pixels.
         tolerant: leave unreadable images out (listed in `left_out`) instead of raising.
-        on_progress: told (done, total) while images are decoded into the cache.
+        on_progress: told (done, total) of the files that have to be read.
 
     Raises:
         ImageError: an unreadable image, unless `tolerant`.
         StorageError: the cache cannot be written.
     """
-    folder = cache_folder(config, len(manifest), size)
-    bad: dict[int, str] = {}
-    manifest = manifest.with_digests(_digests(manifest.files, folder, bad if tolerant else None))
+    folder, files, bad = cache_folder(config, len(manifest), size), manifest.files, dict[int, str]()
+    on_bad: OnBad | None = (lambda i, error: bad.update({i: error.problem})) if tolerant else None
     if folder is None:
-        if tolerant:
-            bad |= _undecodable(manifest, config.max_pixels, skip=bad)
+        manifest = manifest.with_digests(_digests(files, config.max_pixels, on_bad, on_progress))
     else:
         cache = ImageCache(folder, size, config.resize)
-        readable = [i for i, row in enumerate(manifest.rows) if row.digest]
-        cache.fill(
-            [manifest.files[i] for i in readable],
-            [manifest.rows[i].digest for i in readable],
-            max_pixels=config.max_pixels,
-            threads=os.cpu_count() or 1,
-            on_progress=on_progress,
-            on_bad=(lambda i, error: bad.update({readable[i]: error.problem})) if tolerant else None,
-        )
+        with DigestMemo(folder) as memo:
+            known = [memo.recall(path) for path in files]
+            digests = cache.fill(
+                files, known, max_pixels=config.max_pixels, threads=os.cpu_count() or 1, memo=memo,
+                on_progress=on_progress, on_bad=on_bad,
+            )  # fmt: skip
+        manifest = manifest.with_digests(digests)
     good = manifest.with_rows(row for i, row in enumerate(manifest.rows) if i not in bad)
     left_out = {manifest.rows[i].path: why for i, why in sorted(bad.items())}
     if folder is None:
@@ -96,29 +94,31 @@ def cache_folder(config: DataConfig, count: int, size: int) -> Path | None:
     return folder if roomy and os.access(existing, os.W_OK) else None
 
 
-def _digests(files: list[Path], memo: Path | None, bad: dict[int, str] | None) -> list[str]:
-    try:
-        return digest_files(files, memo)
-    except ImageError:
-        if bad is None:
-            raise
+def _digests(files: Sequence[Path], max_pixels: int, on_bad: OnBad | None, on_progress: Progress | None) -> list[str]:
+    """The digest of each file, "" where it cannot be read.
+
+    With `on_bad` each is decoded too, to know which cannot be; without it the first that cannot be read raises.
+    """
+
+    def look(path: Path) -> tuple[str, ImageError | None]:
+        digest = ""
+        try:
+            content, digest, _ = read_file(path)
+            if on_bad is not None:
+                decode(path, content, max_pixels=max_pixels)
+        except ImageError as error:
+            return digest, error
+        return digest, None
+
     digests: list[str] = []
-    for position, path in enumerate(files):
-        try:
-            digests.append(digest_file(path))
-        except ImageError as error:
-            bad[position] = error.problem
-            digests.append("")
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for position, (digest, error) in enumerate(pool.map(look, files)):
+            if error is not None and on_bad is None:
+                pool.shutdown(cancel_futures=True)
+                raise error
+            if error is not None and on_bad is not None:
+                on_bad(position, error)
+            digests.append(digest)
+            if on_progress is not None:
+                on_progress(position + 1, len(files))
     return digests
-
-
-def _undecodable(manifest: Manifest, max_pixels: int, skip: dict[int, str]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for position, path in enumerate(manifest.files):
-        if position in skip:
-            continue
-        try:
-            decode(path, max_pixels=max_pixels)
-        except ImageError as error:
-            found[position] = error.problem
-    return found

@@ -76,11 +76,13 @@ def candidates(first: Descriptors, second: Descriptors, on_progress: Progress | 
     `on_progress` is told (done, total) of the blocks of HOGs, which take nearly all of the time.
     """
     within = first is second
-    hits = list(_near_hashes(first, second))
-    project = whitening([first] if within else [first, second])
     pools = [(first, second)] if within else [(first, second), (second, first)]
     total = sum(-(-len(queries.rows) // _BLOCK) for queries, _ in pools)
     done = itertools.count(1)
+    if on_progress:
+        on_progress(0, total)
+    hits = list(_near_hashes(first, second))
+    project = whitening([first] if within else [first, second])
     for queries, images in pools:
         for found in _alike(queries, images, project):
             hits.append(found if queries is first else found.swapped())

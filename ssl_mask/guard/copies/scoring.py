@@ -53,6 +53,7 @@ def scores_of(
     parts = [todo[start : start + _PAIRS_PER_TASK] for start in range(0, len(todo), _PAIRS_PER_TASK)]
     tasks = (_task(hits, first, second, turned, variants, part) for part in parts)
     done = saved = 0
+    on_progress(len(scores) - len(todo))
     try:
         for part, found in zip(parts, spread(_verify, tasks, min(processes, len(parts))), strict=True):
             scores[part] = found

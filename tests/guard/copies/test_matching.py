@@ -142,11 +142,14 @@ def test_pairs_between_the_thresholds_are_for_review(
         assert kinds(match(*prints, cache=None)).get((2, 12)) == kind
 
 
-def test_progress_ends_at_the_total(prints: tuple[Fingerprints, Fingerprints], tmp_path: Path) -> None:
+def test_progress_says_its_total_first(prints: tuple[Fingerprints, Fingerprints], tmp_path: Path) -> None:
     for _ in range(2):
         steps: list[tuple[int, int]] = []
         match(*prints, cache=tmp_path, on_progress=lambda *step, steps=steps: steps.append(step))
-        assert steps == [] or steps[-1][0] == steps[-1][1]
+        assert steps[-1][0] == steps[-1][1] > 0
+        # Of the search, then of the candidates: (0, total) before any work, unless all of it is known already.
+        starts = [step for before, step in zip([(0, 0), *steps], steps, strict=False) if step[1] != before[1]]
+        assert all(done in {0, total} for done, total in starts)
 
 
 def test_real_faces(mask18: Path, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from textures import texture, write
 
+from ssl_mask.config import DataConfig
 from ssl_mask.data import digests as digests_module
-from ssl_mask.data.cache import ImageCache
-from ssl_mask.data.digests import DigestMemo
+from ssl_mask.data.image_set import open_images
+from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.guard.copies.fingerprints import fingerprint
 
 _opened: Counter[str] | None = None
@@ -42,10 +44,12 @@ def test_a_photo_is_opened_once_for_its_pixels_and_once_for_its_fingerprint(
     files = write(tmp_path / "images", [texture(seed) for seed in range(40)])
     cache = tmp_path / "cache"
 
+    rows = tuple(Row(path.name, "", "unlabeled", path.name, None) for path in files)
+    manifest = Manifest(files[0].parent, "images", LabelSchema(()), rows, False, Submission("", (), "names"))
+    config = DataConfig(cache=str(cache))
+
     def fill() -> list[str]:
-        with DigestMemo(cache) as memo:
-            known = [memo.recall(path) for path in files]
-            return ImageCache(cache, 32, "crop").fill(files, known, max_pixels=10**6, threads=2, memo=memo)
+        return [row.digest for row in open_images(manifest, config, 32).manifest.rows]
 
     def times(work: Callable[[], object]) -> set[int]:
         opened.clear()
