@@ -141,7 +141,8 @@ def _leakage(run: RunDir, status: RunStatus) -> list[str]:
         parts.append(f"Declared: {status.declaration.reason} Allowed by: {status.declaration.allowed_by}")
     if run.findings.is_file():
         found = json.loads(run.findings.read_text(encoding="utf-8"))
-        parts += [f"- {text}" for text in found["verdict"]["warnings"]]
+        if found["verdict"]["warnings"]:
+            parts.append("\n".join(f"- {text}" for text in found["verdict"]["warnings"]))
         parts.append("What was compared and how is in `data_cards/`.")
     if status.seen is None:
         why = (

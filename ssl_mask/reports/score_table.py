@@ -49,23 +49,25 @@ class Scores(Protocol):
 def print_scores(scores: Scores, console: Console) -> None:
     """Print everything that `evaluate` found, the most important first."""
 
-    def line(text: str) -> None:
-        console.print(escape(text), soft_wrap=True)
+    def line(text: str, *, whole: bool = True) -> None:
+        console.print(escape(text), soft_wrap=whole)  # a path is never broken
 
-    f1 = scores.macro_f1
+    leakage, f1 = scores.leakage, scores.macro_f1
     line(f"\nmacro-F1 {f1.value:.4f} on {scores.images} images, 95 % interval {_range(f1)}")
-    line(f"Guard    {scores.leakage.sentence}")
-    for path, how in list(scores.leakage.overlap.items())[:OVERLAPS]:
+    line(f"Leakage: {leakage.sentence}", whole=False)
+    for path, how in list(leakage.overlap.items())[:OVERLAPS]:
         line(f"  {path}: {how}")
-    if len(scores.leakage.overlap) > OVERLAPS:
-        line(f"  … and {len(scores.leakage.overlap) - OVERLAPS} more images")
+    if len(leakage.overlap) > OVERLAPS:
+        line(f"  … and {len(leakage.overlap) - OVERLAPS} more images")
     line("")
     console.print(score_table(scores))
     if len(scores.factors) > 1:
         console.print(factor_table(scores))
     console.print(class_table(scores))
     if not scores.grouped:
-        line("No groups are known: several images of one person count as independent, so the intervals are too narrow.")
+        line(
+            "No groups (persons) are known: each image counts by itself, so the intervals are too narrow.", whole=False
+        )
     if scores.empty:
         line(f"{scores.empty} predictions are empty and count as wrong.")
     if scores.path is not None:

@@ -29,7 +29,7 @@ def test_the_score_and_its_leakage_come_first(width: int) -> None:
     lines = screen(samples.scores(), width)
     told = [line for line in lines if line.strip()]
     assert told[0] == "macro-F1 0.4137 on 612 images, 95 % interval 0.371 to 0.462"
-    assert told[1] == "Leakage: leaked-declared; 22 of 612 images were seen in training"
+    assert told[1] == "Leakage: leaked-declared (22 of 612 images were seen in training)"
     assert "… and 17 more images" in told[7]
     assert all(len(line) <= width for line in lines)
     assert sum("…" in line for line in lines) == 1
@@ -60,7 +60,7 @@ def test_what_makes_a_score_worth_less_is_said() -> None:
     scores = samples.scores()
     scores.grouped, scores.empty, scores.new_images = False, 3, None
     scores.macro_f1 = Interval(0.5, 0.4, 0.6)
-    text = "\n".join(screen(scores))
+    text = " ".join(" ".join(screen(scores)).split())
     assert "intervals are too narrow" in text and "by image" in text
     assert "3 predictions are empty" in text
     assert "not seen" not in text

@@ -1,0 +1,48 @@
+"""`python -m ssl_mask.reports.x` shows what x makes, with made-up data."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("run_card", "**Optimistic**"),
+        ("comparison", "baseline macro-F1"),
+        ("round_table", "Pseudo-labels for 22600 images"),
+        ("score_table", "too few to say"),
+    ],
+)
+def test_texts(module: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, f"ssl_mask.reports.{module}", raising=False)
+    runpy.run_module(f"ssl_mask.reports.{module}", run_name="__main__")
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "files"),
+    [
+        ("plots", {"curves.svg", "consistency.svg"}),
+        ("confusion_plot", {"confusion.svg"}),
+        ("round_plots", {"selection.svg", "rounds.svg"}),
+    ],
+)
+def test_plots(
+    module: str,
+    files: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delitem(sys.modules, f"ssl_mask.reports.{module}", raising=False)
+    runpy.run_module(f"ssl_mask.reports.{module}", run_name="__main__")
+    folder = Path(capsys.readouterr().out.strip())
+    assert folder.parent == tmp_path
+    assert {p.name for p in folder.iterdir()} == files
