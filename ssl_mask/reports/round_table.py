@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ssl_mask.reports.tables import Cells, filled, markdown, terminal
-from ssl_mask.runs.records import AuditShares, HeadSummary, IntervalRecord, RoundSummary, SelectionRecord
+from ssl_mask.runs.comparison import IntervalRecord
+from ssl_mask.runs.records import AuditShares, HeadSummary, RoundSummary, SelectionRecord
 
 MANY_CLASSES = 30
 """Of more classes the table shows those that are predicted most."""

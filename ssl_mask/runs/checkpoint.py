@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from ssl_mask.errors import ModelError
 from ssl_mask.files import atomic_path
-from ssl_mask.runs.records import CheckpointMetadata, parse_record
+from ssl_mask.runs.base import parse_record
+from ssl_mask.runs.records import CheckpointMetadata
 
 if TYPE_CHECKING:  # reading the metadata alone needs no torch
     from torch import Tensor, nn

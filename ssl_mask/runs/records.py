@@ -1,4 +1,4 @@
-"""What a run writes about itself, as typed records: they are checked when they are read, so damage is one clear error.
+"""What a run writes about itself, as typed records.
 
 RunStatus           run.json
 CheckpointMetadata  the header of checkpoints/best.safetensors
@@ -7,72 +7,21 @@ SelectionRecord     selection.json of a round of pseudo-labels
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from ssl_mask.config import ModelConfig
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import DataError, InputError
+from ssl_mask.runs.base import Record
+from ssl_mask.runs.comparison import ComparisonRecord, IntervalRecord
 
 LeakageStatus = Literal[
     "clean", "photos-clean", "not-checked", "transductive-val", "transductive-test", "leaked-declared"
 ]
 """From best to worst; see `ssl_mask.guard.status`."""
 SeenRole = Literal["train", "val", "unlabeled"]
-
-
-class Record(BaseModel):
-    """A frozen record; unknown keys are refused, since every key in these files is ours."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True,
-        ser_json_inf_nan="constants",
-    )  # fmt: skip
-
-    def to_json(self) -> dict[str, Any]:
-        """For `json.dumps`: the keys that were set, so that a file gets no key that nobody wrote."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-AnyRecord = TypeVar("AnyRecord", bound=Record)
-
-
-def parse_record(kind: type[AnyRecord], content: Any, where: str, *, error: type[InputError], hint: str) -> AnyRecord:
-    """Check what was read.
-
-    Args:
-        where: file (and part of it) for the message.
-
-    Raises:
-        InputError: of the type `error`; names the first wrong key and counts the others.
-    """
-    try:
-        return kind.model_validate(content)
-    except ValidationError as found:
-        first, *others = found.errors()
-        key = ".".join(map(str, first["loc"]))
-        more = f" (and {len(others)} more problems)" if others else ""
-        raise error(f"{where} is damaged: {key}: {first['msg']}{more}.", hint=hint) from None
-
-
-def read_record(path: Path, kind: type[AnyRecord], *, hint: str) -> AnyRecord:
-    """Read a JSON file of one record.
-
-    Raises:
-        DataError: missing, not JSON, or a key that is missing, unknown or wrong.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"There is no {path}.", hint=hint) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {error}.", hint=hint) from error
-    return parse_record(kind, content, str(path), error=DataError, hint=hint)
 
 
 # ---- run.json ----
@@ -161,14 +110,6 @@ def leakage_of(record: LeakageRecord) -> LeakageRecord:
     return LeakageRecord(**{name: getattr(record, name) for name in LeakageRecord.model_fields})
 
 
-class IntervalRecord(Record):
-    """A score with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 class AuditShares(Record):
     """How right a part of the pseudo-labels is."""
 
@@ -227,7 +168,7 @@ class RunStatus(LeakageRecord):
     """None before the first evaluation."""
     data: DataRecord | None = None
     seconds: float = 0.0
-    comparison: dict[str, Any] | None = None
+    comparison: ComparisonRecord | None = None
     """With the supervised baseline, where one was trained."""
     rounds: tuple[RoundSummary, ...] | None = None
     """None: not a study of rounds."""
@@ -330,9 +271,3 @@ class SelectionRecord(Record):
     calibration_error: float
     reliability: ReliabilityRecord
     pool_hash: str
-
-
-def update_record(record: AnyRecord, changes: Mapping[str, Any]) -> AnyRecord:
-    """A new record with some fields changed; checked as a whole. Raises ValidationError for a wrong one."""
-    kept = {name: getattr(record, name) for name in record.model_fields_set}
-    return type(record).model_validate({**kept, **changes})

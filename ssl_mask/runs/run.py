@@ -12,6 +12,7 @@ runs/train-001/
 ├── checkpoints/         best.safetensors (to predict), last.state (to continue), seen-*.npz (what was trained on)
 ├── validation.parquet   what the best weights say of every validation image
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
+├── rounds/              pseudo: its rounds, a study of runs
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
 └── run_card.md          all of it in words
 """
@@ -27,10 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_mask.config import RunConfig, read_config_file, to_yaml, validate
-from ssl_mask.errors import DataError, InputError, did_you_mean
+from ssl_mask.config import RunConfig, read_config_file, validate
+from ssl_mask.errors import DataError, did_you_mean
 from ssl_mask.files import storage, write_json, write_text
-from ssl_mask.runs.records import BestScore, DataRecord, RunStatus, SelectionRecord, read_record, update_record
+from ssl_mask.runs.base import read_record, update_record
+from ssl_mask.runs.records import BestScore, DataRecord, RunStatus, SelectionRecord
 
 
 @dataclass(frozen=True)
@@ -255,61 +257,6 @@ class Run:
 
 def round_name(number: int) -> str:
     return f"{number:02d}"
-
-
-def create_run(config: RunConfig, verb: str) -> RunDir:
-    """A fresh run folder with its configuration in it.
-
-    Raises:
-        InputError: the name is taken.
-        StorageError: the folder cannot be made.
-    """
-    return begin_run(RunDir(new_folder(config, verb)), config, verb)
-
-
-def begin_run(run: RunDir, config: RunConfig, verb: str, **fields: Any) -> RunDir:
-    """Make a fresh folder a run: its configuration and, last, its status."""
-    write_text(run.config_file, to_yaml(config))
-    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    run.update(
-        verb=verb, name=run.name, status="running", started=now, step=0, best=None, leakage="not-checked", **fields
-    )
-    return run
-
-
-def new_folder(config: RunConfig, verb: str) -> Path:
-    """A fresh folder for a run, or one that holds pseudo-labels and nothing else yet."""
-    with storage(config.runs):
-        config.runs.mkdir(parents=True, exist_ok=True)
-        if config.name is None:
-            return _next_free(config.runs, verb)
-        path = config.runs / config.name
-        try:
-            path.mkdir()
-        except FileExistsError:
-            if is_prepared(path):
-                return path
-            hint = f"Choose another --name, or continue it: --resume {config.name}"
-            raise InputError(f"The run {path} exists.", hint=hint) from None
-        return path
-
-
-def is_prepared(path: Path) -> bool:
-    """Whether a round of pseudo-labels has been selected here, but its training has not begun."""
-    run = RunDir(path)
-    return run.pseudo_labels.is_file() and not run.status_file.exists()
-
-
-def _next_free(runs: Path, verb: str) -> Path:
-    number = 1 + sum(p.name.startswith(f"{verb}-") for p in runs.iterdir())
-    while True:
-        path = runs / f"{verb}-{number:03d}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return path
 
 
 def find_run(reference: str | Path, runs: Path) -> RunDir:

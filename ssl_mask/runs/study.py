@@ -30,7 +30,7 @@ from typing import Any, Literal
 from ssl_mask.config import RunConfig, validate
 from ssl_mask.errors import InputError, Interrupted
 from ssl_mask.files import storage, write_json
-from ssl_mask.runs.records import Record, read_record
+from ssl_mask.runs.base import Record, read_record
 from ssl_mask.runs.run import RunDir
 
 State = Literal["new", "begun", "finished"]

@@ -22,8 +22,10 @@ from ssl_mask.evaluation.metrics import paired_bootstrap
 from ssl_mask.files import write_json, write_text
 from ssl_mask.reports.comparison import comparison_card, comparison_table, verdict_of
 from ssl_mask.reports.run_card import run_card
-from ssl_mask.runs.records import Record, parse_record
-from ssl_mask.runs.run import RunDir, new_folder
+from ssl_mask.runs.base import Record, parse_record
+from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, ScoreRecord, SeedRecord
+from ssl_mask.runs.create import new_folder
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.train import train
 
@@ -126,42 +128,44 @@ def baseline_name(seed: int) -> str:
 
 def _report(study: Study, plan: Seeds, console: Console) -> dict[str, Any]:
     """Write comparison.json and .md, and put the comparison on the run cards."""
-    rows = [_row(study, seed, baseline=plan.baseline) for seed in plan.seeds]
-    result: dict[str, Any] = {"rows": rows}
+    rows = tuple(_row(study, seed, baseline=plan.baseline) for seed in plan.seeds)
+    compared = ComparisonRecord(rows=rows)
     if plan.baseline:
-        result["difference"] = _difference(study, plan.seeds)
+        compared = ComparisonRecord(rows=rows, difference=_difference(study, plan.seeds))
+    result = compared.to_json()
     write_json(study.comparison, result)
     write_text(study.card, comparison_card(study.path.name, result))
     for seed in plan.seeds if plan.baseline else ():
         run = study.run(run_name(seed))
-        run.update(comparison=result)
+        run.update(comparison=compared)
         write_text(run.card, run_card(run))
     console.rich.print(comparison_table(result))
-    if "difference" in result:
+    if plan.baseline:
         console.say(" ".join(verdict_of(result["difference"])))
     console.say(f"Saved  {study.path}  (read {study.card.name}; next: sslmask predict --run {study.path}/seed-…)")
     return result
 
 
-def _row(study: Study, seed: int, *, baseline: bool) -> dict[str, Any]:
+def _row(study: Study, seed: int, *, baseline: bool) -> SeedRecord:
     """Scores of a seed; with a baseline also what the run had reached when it had used the baseline's CPU time."""
     run = study.run(run_name(seed))
-    row: dict[str, Any] = {"seed": seed, "ours": _scores(run)}
-    if baseline:
-        row["labels_only"] = _scores(study.run(baseline_name(seed)))
-        limit = row["labels_only"]["cpu_seconds"]
-        reached = [r for r in run.records() if r["kind"] == "val" and r["cpu_seconds"] <= limit]
-        best = max(reached, key=lambda r: float(r["macro_f1"]), default=None)
-        row["ours_at_equal_cpu"] = best and {k: best[k] for k in ("macro_f1", "accuracy", "step", "cpu_seconds")}
-    return row
+    if not baseline:
+        return SeedRecord(seed=seed, ours=_scores(run))
+    labels_only = _scores(study.run(baseline_name(seed)))
+    reached = [r for r in run.records() if r["kind"] == "val" and r["cpu_seconds"] <= labels_only.cpu_seconds]
+    best = max(reached, key=lambda r: float(r["macro_f1"]), default=None)
+    early = best and ScoreRecord(**{k: best[k] for k in ("macro_f1", "accuracy", "step", "cpu_seconds")})
+    return SeedRecord(seed=seed, ours=_scores(run), labels_only=labels_only, ours_at_equal_cpu=early)
 
 
-def _scores(run: RunDir) -> dict[str, Any]:
-    cpu = max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
-    return {**run.scores().model_dump(include={"macro_f1", "accuracy", "step", "weights"}), "cpu_seconds": cpu}
+def _scores(run: RunDir) -> ScoreRecord:
+    best, cpu = run.scores(), max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
+    return ScoreRecord(
+        macro_f1=best.macro_f1, accuracy=best.accuracy, step=best.step, weights=best.weights, cpu_seconds=cpu
+    )
 
 
-def _difference(study: Study, seeds: Sequence[int]) -> dict[str, Any]:
+def _difference(study: Study, seeds: Sequence[int]) -> DifferenceRecord:
     """Ours less the supervised baseline on validation, averaged over seeds, with a 95 % interval by group."""
     ours = [read_predictions(study.run(run_name(s)).validation) for s in seeds]
     baselines = [read_predictions(study.run(baseline_name(s)).validation) for s in seeds]
@@ -173,4 +177,4 @@ def _difference(study: Study, seeds: Sequence[int]) -> dict[str, Any]:
         first.group,
         len(first.classes),
     )
-    return {key: interval._asdict() for key, interval in intervals.items()}
+    return DifferenceRecord.model_validate({key: interval._asdict() for key, interval in intervals.items()})

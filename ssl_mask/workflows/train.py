@@ -29,7 +29,8 @@ from ssl_mask.reports.data_card import write_cards
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import init_from, load_checkpoint
-from ssl_mask.runs.run import Run, RunDir, create_run, find_run
+from ssl_mask.runs.create import create_run
+from ssl_mask.runs.run import Run, RunDir, find_run
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.training.algorithm import target_classes
 from ssl_mask.training.fit import fit

@@ -12,7 +12,8 @@ import pytest
 
 from ssl_mask.config import RunConfig
 from ssl_mask.errors import DataError, InputError, Interrupted
-from ssl_mask.runs.run import RunDir, begin_run
+from ssl_mask.runs.create import begin_run
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import State, Study, create_study, find_study, resumed_study, train_members
 
 NAMES = ("a", "b", "c")

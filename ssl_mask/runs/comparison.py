@@ -1,0 +1,51 @@
+"""comparison.json as a typed record: runs with unlabeled images against their supervised baselines."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ssl_mask.runs.base import Record
+
+
+class IntervalRecord(Record):
+    """A score with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ScoreRecord(Record):
+    """The best evaluation of a run, or the best up to some moment."""
+
+    macro_f1: float
+    accuracy: float
+    step: int
+    weights: Literal["live", "ema"] | None = None
+    cpu_seconds: float
+
+
+class SeedRecord(Record):
+    """One seed of a comparison."""
+
+    seed: int
+    ours: ScoreRecord
+    labels_only: ScoreRecord | None = None
+    """Of the supervised baseline."""
+    ours_at_equal_cpu: ScoreRecord | None = None
+    """What the run had reached after as much CPU time as its baseline took."""
+
+
+class DifferenceRecord(Record):
+    """Of the runs with unlabeled images, less their baselines."""
+
+    macro_f1: IntervalRecord
+    accuracy: IntervalRecord
+
+
+class ComparisonRecord(Record):
+    """comparison.json: runs with unlabeled images and their supervised baselines."""
+
+    rows: tuple[SeedRecord, ...]
+    difference: DifferenceRecord | None = None
+    """None: no baseline was trained."""
