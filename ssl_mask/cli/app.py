@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from ssl_mask.cli.output import as_problem
+from ssl_mask.cli.output import as_problem, for_terminal
 from ssl_mask.errors import Interrupted, SslMaskError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _report(error: SslMaskError) -> int:
     """Print a problem and its next step to stderr; returns the exit code."""
     word = "Stopped" if isinstance(error, Interrupted) else "Error"
     problem = error.problem.removeprefix("Stopped ") if isinstance(error, Interrupted) else error.problem
-    typer.secho(f"{word}: {problem}", fg=None if isinstance(error, Interrupted) else "red", err=True)
+    typer.secho(for_terminal(f"{word}: {problem}"), fg=None if isinstance(error, Interrupted) else "red", err=True)
     if error.hint:
-        typer.echo(error.hint, err=True)
+        typer.echo(for_terminal(error.hint), err=True)
     return error.exit_code

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -86,3 +88,12 @@ def as_problem(error: BaseException) -> SslMaskError | None:
         where = f"{error.filename}: " if error.filename else ""
         return InputError(f"{where}{error.strerror or error}")
     return None
+
+
+def for_terminal(text: str) -> str:
+    """Text whose lines end between words on a terminal; flags and paths stay whole. In a log lines stay as they are."""
+    if not sys.stderr.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrap.fill(line) for line in text.splitlines())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ssl_mask.cli.output import for_terminal
 
 CODE = """
 import sys
@@ -50,3 +53,17 @@ def test_bad_input_is_refused_without_torch(tmp_path: Path, words: list[str], na
 def test_what_is_loading_is_said_first_unless_quiet(tmp_path: Path) -> None:
     assert run(tmp_path, "train").stderr.splitlines()[0] == "Loading torch, timm …"
     assert "Loading" not in run(tmp_path, "train", "--quiet").stderr
+
+
+def test_messages_break_between_words_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    path = "extra/be36c05cc521dbb125e1dd6a673b616b3dd8998a.jpg"
+    text = f"Leave it out: --drop-overlap, or say why: --transductive --reason.\n  {path}: a copy"
+    assert for_terminal(text) == text
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    lines = for_terminal(text).splitlines()
+    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+    assert all(len(line) <= 30 or path in line for line in lines)
+    assert any(path in line for line in lines) and any("--drop-overlap," in line for line in lines)
