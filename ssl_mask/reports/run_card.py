@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_mask.data.predictions import PredictionTable, read_predictions
-from ssl_mask.evaluation.metrics import Interval, bootstrap, confusion, f1_per_class
+from ssl_mask.evaluation.metrics import Interval, bootstrap, class_f1_intervals, confusion, f1_per_class
 from ssl_mask.reports.comparison import comparison_text, verdict_of
 from ssl_mask.reports.round_table import round_markdown
 from ssl_mask.reports.score_table import class_cells
@@ -116,7 +116,8 @@ def _scores(best: BestScore, intervals: Mapping[str, Interval], *, grouped: bool
 def _classes(table: PredictionTable) -> str:
     matrix = confusion(table.true, table.predicted, len(table.classes))
     counts, f1 = matrix.sum(axis=1).tolist(), f1_per_class(matrix).tolist()
-    cells = class_cells({c: (f, n) for c, f, n in zip(table.classes, f1, counts, strict=True)})
+    intervals = class_f1_intervals(table.true, table.predicted, table.group, len(counts))
+    cells = class_cells({c: tuple(found) for c, *found in zip(table.classes, f1, counts, intervals, strict=True)})
     missing = counts.count(0)
     note = f"Macro-F1 is the mean over all {len(counts)} classes"
     note += f"; the {missing} without validation images count as 0." if missing else "."
