@@ -129,9 +129,9 @@ def read_predictions(path: Path, schema: LabelSchema | None = None, *, more: Seq
         probs = [n for n in table.column_names if n.startswith("p/")]
         _refuse_other_classes(probs, schema, path)
         text = {n: np.asarray(table.column(n).to_pylist(), dtype=np.str_) for n in TEXT}
-        numbers = {n: table.column(n).fill_null(-1).to_numpy().astype(np.int64) for n in NUMBERS}
-        stacked = np.stack([table.column(n).to_numpy().astype(np.float32) for n in probs], axis=1)
-        others = {n: table.column(n).to_numpy() for n in table.column_names if n not in {*TEXT, *NUMBERS, *probs}}
+        numbers = {n: _array(table.column(n)).astype(np.int64) for n in NUMBERS}
+        stacked = np.stack([_array(table.column(n)).astype(np.float32) for n in probs], axis=1)
+        others = {n: _array(table.column(n)) for n in table.column_names if n not in {*TEXT, *NUMBERS, *probs}}
     except (OSError, ValueError, TypeError, pa.ArrowException) as error:
         raise DataError(f"Cannot read {path}: {error}", hint="Make it anew: train or predict again.") from error
     _refuse_no_class(numbers, len(probs), path)
@@ -139,6 +139,19 @@ def read_predictions(path: Path, schema: LabelSchema | None = None, *, more: Seq
         tuple(n.removeprefix("p/") for n in probs), text["id"], text["path"], text["sha256"], text["group"],
         numbers["fold"], numbers["true"], numbers["predicted"], stacked, others,
     )  # fmt: skip
+
+
+def _array(column: Any) -> NDArray[Any]:
+    """An Arrow column as numpy. Not `to_numpy`: that imports pandas, which takes longer than all the rest."""
+    import pyarrow as pa
+
+    parts = [
+        np.from_dlpack(chunk)
+        if not chunk.null_count and (pa.types.is_integer(chunk.type) or pa.types.is_floating(chunk.type))
+        else np.asarray(chunk.to_pylist())
+        for chunk in column.chunks
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def _refuse_missing(needed: Sequence[str], there: Sequence[str], path: Path) -> None:

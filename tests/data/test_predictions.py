@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +61,16 @@ def test_a_table_without_rows_keeps_its_columns(tmp_path: Path) -> None:
     table = read_predictions(tmp_path / "p.parquet", SCHEMA)
     assert len(table) == 0
     assert table.probs.shape == (0, 4)
+
+
+def test_reading_imports_neither_pandas_nor_torch(written: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom ssl_mask.data.predictions import read_predictions\n"
+        f"table = read_predictions(Path({str(written)!r}))\n"
+        "print(len(table), sorted({'pandas', 'torch'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "3 []\n"
 
 
 def change(path: Path, how: Callable[[pa.Table], pa.Table]) -> None:

@@ -112,5 +112,5 @@ def test_answers_are_reported_and_never_used(drawn: Path, tmp_path: Path) -> Non
     schema = read_metadata(done[0].round(1).best).label_schema
     pool = read_predictions(done[0].round(2).pool, schema)
     assert read_json(done[0].round(2).audit) == audit(pool, read_answers(true, schema).joint, schema)
-    assert "really right (audit)" in done[0].card.read_text()
-    assert "really right (audit)" not in done[2].card.read_text()
+    assert "precision (audit)" in done[0].card.read_text()
+    assert "precision (audit)" not in done[2].card.read_text()
