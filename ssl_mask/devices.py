@@ -1,27 +1,35 @@
-"""Processes, devices and precision: what Accelerate is told, and how many workers read images."""
+"""Processes, devices and precision: what Accelerate is told, and how many workers read images.
+
+PyTorch is imported by who asks for a device: comparing pools and scoring predictions need none, and it takes 2.5 s.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
-
-import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ssl_mask.errors import SslMaskError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 T = TypeVar("T")
 
 
 def has_gpu() -> bool:
+    import torch
+
     return torch.cuda.is_available()
 
 
 def make_accelerator(precision: str) -> Accelerator:
     """One process, or all that the launcher started; mixed precision where the device gains from it."""
+    import torch
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedDataParallelKwargs
+
     if AcceleratorState._shared_state:
         # Its precision is global: without this a second run in one Python process would inherit the first one's.
         AcceleratorState._reset_state()
@@ -59,6 +67,8 @@ def broadcast(accelerator: Accelerator, decide: Callable[[], T]) -> T:
         except SslMaskError as error:
             box[1] = error
     if accelerator.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
         broadcast_object_list(box)
     if box[1] is not None:
         raise box[1]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-
-from accelerate import Accelerator
+from typing import TYPE_CHECKING
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
@@ -20,6 +19,9 @@ from ssl_mask.guard.findings import COPIES, ROLES, Findings, Pool, Role
 from ssl_mask.guard.policy import Declaration, Verdict, enforce, judge
 from ssl_mask.guard.pools import cache_of, pool_of
 from ssl_mask.guard.status import Mark
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
