@@ -1,7 +1,7 @@
 """The allow file: overlaps that stay on purpose, each with a reason.
 
 A CSV with the columns `first`, `second`, `reason`; an image is named by its path, as the audit prints it, or by the
-SHA-256 of its file, in either order. For a group that stands in two pools name the two examples of the audit.
+SHA-256 of its file, in either order. For a group that is in two pools name the two examples of the audit.
 """
 
 from __future__ import annotations

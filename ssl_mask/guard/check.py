@@ -134,7 +134,7 @@ def _pair(first: PoolRecord, one: File, second: PoolRecord, other: File, kind: K
 
 
 def _shared_groups(first: PoolRecord, second: PoolRecord) -> list[Pair]:
-    """One finding a group that stands in two pools, with its first image of each as the example."""
+    """One finding per group that is in both pools, with its first image of each as the example."""
     shared = first.by_group.keys() & second.by_group.keys() if first.name != second.name else set()
     found: list[Pair] = []
     for group in sorted(shared):
@@ -145,7 +145,7 @@ def _shared_groups(first: PoolRecord, second: PoolRecord) -> list[Pair]:
 
 
 def _not_checked(records: Sequence[PoolRecord]) -> Iterator[Unchecked]:
-    """Where a group could stand in an evaluation pool and in another one without anybody seeing it."""
+    """Where a group could be in an evaluation pool and in another one without anybody seeing it."""
     for first, second in compared(records):
         if first.role in {"test", "val"} and first.name != second.name:
             lacking = [f"{p.name} names {_named(p)}" for p in (first, second) if not p.grouped]

@@ -83,7 +83,7 @@ class PoolRecord:
 
 
 class Pair(NamedTuple):
-    """Two images that are the same picture, or a group that stands in two pools (then one example of each)."""
+    """Two images that are the same picture, or a group that is in two pools (then one example of each)."""
 
     first_pool: str
     """The more protected pool."""

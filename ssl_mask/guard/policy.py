@@ -187,7 +187,7 @@ def _incomplete(pools: list[PoolRecord]) -> list[Refusal]:
                 f"Check incomplete: {len(pool.unreadable)} of {len(pool.files)} images of {pool.name} cannot be read, "
                 f"such as {first}."
             )
-            hint = "Mend the files, or take them out of the pool; --guard off trains without any check."
+            hint = "Repair the files, or take them out of the pool; --guard off trains without any check."
             error = IncompleteError(problem, hint=hint)
             found.append(Refusal(pool.name, error))
     return found

@@ -53,11 +53,11 @@ def source_runs_of(record: dict[str, Any]) -> list[SourceRun] | None:
         MismatchError: a run has other weights now.
     """
     sources: list[SourceRun] = []
-    for member in record["runs"]:
-        run = RunDir(Path(member["run"]))
+    for predicted in record["runs"]:
+        run = RunDir(Path(predicted["run"]))
         if not run.best.is_file():
             return None
-        if file_digest(run.best) != member["checkpoint_sha256"]:
+        if file_digest(run.best) != predicted["checkpoint_sha256"]:
             raise MismatchError(
                 f"{run.best} has changed since it predicted.", hint="Predict again with the weights that are there now."
             )

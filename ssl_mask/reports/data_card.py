@@ -159,14 +159,14 @@ def _example(pair: Pair, name: str) -> dict[str, Any]:
     return {"kind": pair.kind, "score": pair.score, "here": here, "there": there, "group": pair.group}
 
 
-def write_cards(run: RunDir, guarded: GateResult, also: Path) -> None:
-    """A card a pool, in the run and in the working folder's `data_cards`; and the findings behind them."""
-    if guarded.findings is None or guarded.verdict is None:
+def write_cards(run: RunDir, gate: GateResult, also: Path) -> None:
+    """A card per pool, in the run and in the folder `also`; and the findings behind them."""
+    if gate.findings is None or gate.verdict is None:
         return
-    write_json(run.findings, {"findings": guarded.findings.to_json(), "verdict": guarded.verdict.to_json()})
+    write_json(run.findings, {"findings": gate.findings.to_json(), "verdict": gate.verdict.to_json()})
     for folder in (run.data_cards, also):
-        for pool in guarded.pools:
+        for pool in gate.pools:
             card = pool_card(
-                guarded.findings, guarded.verdict, pool.name, root=pool.root, folder=folder, declared=guarded.declared
+                gate.findings, gate.verdict, pool.name, root=pool.root, folder=folder, declared=gate.declared
             )
             write_card(folder, card)

@@ -15,7 +15,7 @@ from ssl_mask.files import atomic_path, storage, write_text
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.workers import cores
-from ssl_mask.guard.findings import Findings, Role, canonical
+from ssl_mask.guard.findings import Findings, Pool, Role, canonical
 from ssl_mask.guard.policy import Declaration, Verdict, judge
 from ssl_mask.guard.pools import cache_of
 from ssl_mask.guard.sources import gather_pools
@@ -24,6 +24,7 @@ from ssl_mask.reports.pair_sheet import pair_sheet
 
 DROP_COLUMNS = ("path", "pool", "reason")
 AUDIT = "urn:sslmask:audit:1"
+REPORT = "audit.json"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def audit(
     processes: int | None = None,
     quiet: bool = False,
 ) -> Audit:
-    """Find overlaps between pools; write `audit.json`, a card a pool and a contact sheet into `out`.
+    """Find overlaps between pools; write `audit.json`, a card per pool and a contact sheet into `out`.
 
     Args:
         sources: role -> folders, globs and CSVs with an image column (maybe group and label columns too); see
@@ -58,38 +59,46 @@ def audit(
         allow: pairs that may stay, see `ssl_mask.guard.allow`.
         declared: that unlabeled images of an evaluation pool are trained on.
         drop_list: a CSV to write with the images that should be left out.
-        processes: not given: one a core.
+        processes: not given: one per core.
 
     Raises:
         DataError: no images, a bad row, or a file in the way that is not ours.
         StorageError: `out` or `drop_list` cannot be written.
     """
-    console = Console(quiet=quiet)
-    report = out / "audit.json"
-    refuse_foreign(report, AUDIT)
-    if drop_list is not None:
-        refuse_foreign(drop_list, ",".join(DROP_COLUMNS))
+    _refuse_files_in_the_way(out, drop_list)
     allowed = read_allow(allow) if allow is not None else ()
-    named = "train" in sources and config.data.root == Path()  # then no data set is asked for
-    dataset = None if named else read_manifest(config.data, console)
-    pools = gather_pools(dataset, sources, base=config.data.root.absolute(), unlabeled=config.data.unlabeled)
+    console = Console(quiet=quiet)
+    pools = _load(config, sources, console)
     findings = check(
-        pools,
-        cache=cache_of(config.data, pools),
-        processes=processes or cores(),
-        max_pixels=config.data.max_pixels,
+        pools, cache=cache_of(config.data, pools), processes=processes or cores(), max_pixels=config.data.max_pixels,
         counting=console.counting,
-    )
+    )  # fmt: skip
     verdict = judge(findings, declared=declared, allowed=allowed)
     roots = {p.name: p.root for p in pools}
-    write_text(report, canonical({"kind": AUDIT, "findings": findings.to_json(), "verdict": verdict.to_json()}))
+    report = {"kind": AUDIT, "findings": findings.to_json(), "verdict": verdict.to_json()}
+    write_text(out / REPORT, canonical(report))
     sheet = _sheet(findings, roots, out / "audit_pairs.png", config.data.max_pixels)
     cards = tuple(
-        write_card(out, pool_card(findings, verdict, p.name, root=p.root, folder=out, declared=declared)) for p in pools
+        write_card(out, pool_card(findings, verdict, name, root=root, folder=out, declared=declared))
+        for name, root in roots.items()
     )
     if drop_list is not None:
         _write_drop_list(drop_list, findings, verdict, roots)
-    return Audit(findings, verdict, report, cards, sheet, drop_list)
+    return Audit(findings, verdict, out / REPORT, cards, sheet, drop_list)
+
+
+def _refuse_files_in_the_way(out: Path, drop_list: Path | None) -> None:
+    """Before anything is read: raises DataError where a file is there that no audit wrote."""
+    refuse_foreign(out / REPORT, AUDIT)
+    if drop_list is not None:
+        refuse_foreign(drop_list, ",".join(DROP_COLUMNS))
+
+
+def _load(config: RunConfig, sources: Mapping[Role, Sequence[str]], console: Console) -> list[Pool]:
+    """The pools to compare; no data set is needed where training images are named and no folder is configured."""
+    alone = "train" in sources and config.data.root == Path()
+    dataset = None if alone else read_manifest(config.data, console)
+    return gather_pools(dataset, sources, base=config.data.root.absolute(), unlabeled=config.data.unlabeled)
 
 
 def _sheet(findings: Findings, roots: Mapping[str, Path], out: Path, max_pixels: int) -> Path | None:
@@ -121,8 +130,8 @@ def _reasons(findings: Findings, pool: str) -> dict[str, str]:
     for pair in findings.pairs:
         if pair.second_pool == pool != pair.first_pool:
             if pair.kind == "group":
-                for member in findings.pool(pool).by_group[pair.group]:
-                    why.setdefault(member.path, f"group {pair.group} stands in {pair.first_pool} too")
+                for file in findings.pool(pool).by_group[pair.group]:
+                    why.setdefault(file.path, f"group {pair.group} is also in {pair.first_pool}")
             else:
                 why.setdefault(pair.second, f"{pair.kind} {pair.score:.2f} of {pair.first_pool} {pair.first}")
     return why
