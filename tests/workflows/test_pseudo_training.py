@@ -67,16 +67,21 @@ def slow_weights(rows: list[dict[str, str]], target: str) -> list[list[float]]:
 
 @pytest.mark.usefixtures("no_plots")
 def test_a_weight_of_zero_is_training_on_labels_only(done: Run, drawn: Path, tmp_path: Path) -> None:
-    """With LayerNorm; batch statistics would see the pseudo-labeled images."""
-    shared = {"model": {"backbone": "test_vit", "image_size": 160, "neck": "none"}, "train": {"steps": 2}}
+    """With LayerNorm: batch statistics would see the pseudo-labeled images. With SGD: AdamW divides a gradient by its own
+    size, so that the rounding of another batch size would move a weight as far as a whole gradient does."""
+    shared = {
+        "model": {"backbone": "test_vit", "image_size": 160, "neck": "none"},
+        "optim": {"optimizer": "sgd", "lr": 0.1},
+        "train": {"steps": 2},
+    }
     table = {"pseudo_labels": str(rounds_of(done)[1].pseudo_labels)}
     runs = [
         train(series_config(drawn, tmp_path, data=data, pseudo={"weight": w}, **shared), quiet=True)
         for data, w in (({}, 1.0), (table, 0.0), (table, 1.0))
     ]
     alone, nothing, more = (weights_of(r.dir) for r in runs if r is not None)
-    assert max(float((alone[k] - nothing[k]).abs().max()) for k in alone) < 1e-4
-    assert max(float((alone[k] - more[k]).abs().max()) for k in alone) > 1e-4
+    rounding, effect = (max(float((alone[k] - other[k]).abs().max()) for k in alone) for other in (nothing, more))
+    assert rounding < effect / 1000
 
 
 @pytest.mark.usefixtures("no_plots")
