@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
 def make_accelerator(precision: str) -> Accelerator:
     """One process, or all that the launcher started; mixed precision where the device gains from it."""
     import torch
@@ -34,7 +28,7 @@ def make_accelerator(precision: str) -> Accelerator:
         # Its precision is global: without this a second run in one Python process would inherit the first one's.
         AcceleratorState._reset_state()
     if precision == "auto":
-        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if has_gpu() else "fp32"
+        precision = ("bf16" if torch.cuda.is_bf16_supported() else "fp16") if torch.cuda.is_available() else "fp32"
     handlers = [DistributedDataParallelKwargs(gradient_as_bucket_view=True)]
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision, kwargs_handlers=handlers)
 

@@ -58,8 +58,7 @@ def pseudo(
         with loading("torch, timm", quiet=quiet):
             if resume is None:
                 check_folder(early)
-            from ssl_mask import devices
             from ssl_mask.workflows.pseudo import pseudo as run_rounds
 
-        settings = resolve(layers, has_gpu=devices.has_gpu, recipe="pseudo_")
+        settings = resolve(layers, recipe="pseudo_")
         answer(run_answer(run_rounds(settings, resume=resume, audit_answers=audit_answers, quiet=quiet)))

@@ -33,9 +33,8 @@ def train(
         with loading("torch, timm", quiet=quiet):
             if resume is None:
                 check_folder(early)
-            from ssl_mask import devices
             from ssl_mask.workflows.train import train as run_training
 
-        settings = resolve(layers, has_gpu=devices.has_gpu)
+        settings = resolve(layers)
         run = run_training(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)
         answer(run_answer(run))

@@ -48,12 +48,11 @@ def uda(
         with loading("torch, timm", quiet=quiet):
             if resume is None:
                 check_folder(early)
-            from ssl_mask import devices
             from ssl_mask.runs.study import find_study
             from ssl_mask.workflows.compare import compare, parse_seeds
             from ssl_mask.workflows.train import train
 
-        settings = resolve(layers, has_gpu=devices.has_gpu)
+        settings = resolve(layers)
         if baseline or seeds is not None or (resume is not None and find_study(resume, settings.runs) is not None):
             chosen = parse_seeds(seeds, settings.seed)
             answer(study_answer(compare(settings, seeds=chosen, baseline=baseline, resume=resume, quiet=quiet)))

@@ -101,7 +101,16 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def resolve(layers: Iterable[Mapping[str, Any]], *, has_gpu: Callable[[], bool], recipe: str = "") -> RunConfig:
+def has_gpu() -> bool:
+    """Whether PyTorch sees a GPU. It is loaded for that, so this is asked only where the preset is `auto`."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def resolve(
+    layers: Iterable[Mapping[str, Any]], *, has_gpu: Callable[[], bool] = has_gpu, recipe: str = ""
+) -> RunConfig:
     """Merge layers (later wins) over the preset that they name and validate the whole.
 
     Args:
@@ -184,9 +193,4 @@ def load_config(*layers: Mapping[str, Any], preset: str | None = None) -> RunCon
         preset: as `--set preset=…`; not given: `auto`.
     """
 
-    def has_gpu() -> bool:
-        import torch
-
-        return bool(torch.cuda.is_available())
-
-    return resolve([*layers, *([{"preset": preset}] if preset else [])], has_gpu=has_gpu)
+    return resolve([*layers, *([{"preset": preset}] if preset else [])])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ssl_mask import devices
 from ssl_mask.config import parse_assignments, resolve
 from ssl_mask.console import Console
 from ssl_mask.demo.draw import DemoSummary, draw_demo
@@ -48,7 +47,7 @@ def demo(
             "guard": {"cards": str(into / "data_cards")},
         },
     ]
-    run = train(resolve(layers, has_gpu=devices.has_gpu), quiet=quiet)
+    run = train(resolve(layers), quiet=quiet)
     assert run is not None  # only a dry run returns none
     predictions = predict([run.path], runs_folder=into / "runs", quiet=quiet)
     scores = evaluate(into / "eval_answers.csv", predictions.path, run=run.path)

@@ -67,8 +67,8 @@ def slow_weights(rows: list[dict[str, str]], target: str) -> list[list[float]]:
 
 @pytest.mark.usefixtures("no_plots")
 def test_a_weight_of_zero_is_training_on_labels_only(done: Run, drawn: Path, tmp_path: Path) -> None:
-    """With LayerNorm: batch statistics would see the pseudo-labeled images. With SGD: AdamW divides a gradient by its own
-    size, so that the rounding of another batch size would move a weight as far as a whole gradient does."""
+    """With LayerNorm: batch statistics would see the pseudo-labeled images. With SGD: AdamW divides a gradient by its
+    own size, so the rounding of another batch size would move a weight as far as a whole gradient does."""
     shared = {
         "model": {"backbone": "test_vit", "image_size": 160, "neck": "none"},
         "optim": {"optimizer": "sgd", "lr": 0.1},
