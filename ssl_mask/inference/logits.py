@@ -16,7 +16,7 @@ from ssl_mask.data.cache import ImageSource
 from ssl_mask.evaluation.scores import HeadLogits
 from ssl_mask.models.classifier import Classifier
 
-OnImages = Callable[[int], None]
+Progress = Callable[[int, int], None]
 
 
 def predict_logits(
@@ -27,7 +27,7 @@ def predict_logits(
     batch_size: int,
     workers: int,
     flip: bool = False,
-    on_images: OnImages | None = None,
+    on_progress: Progress | None = None,
 ) -> list[HeadLogits]:
     """Margin-free logits of every image, in order: one dict for the plain view and one for the mirrored if `flip`.
 
@@ -36,10 +36,10 @@ def predict_logits(
 
     Args:
         source: at least one image.
-        on_images: told how many more images are done (all processes together).
+        on_progress: told (done, total) images, of all processes together.
     """
     model.eval()
-    return _forward(model, source, accelerator, batch_size, workers, flip=flip, on_images=on_images)
+    return _forward(model, source, accelerator, batch_size, workers, flip=flip, on_progress=on_progress)
 
 
 def embed_images(
@@ -49,13 +49,13 @@ def embed_images(
     accelerator: Accelerator,
     batch_size: int,
     workers: int,
-    on_images: OnImages | None = None,
+    on_progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """(n, d) embeddings of every image, in order, scaled to length 1. Arguments as `predict_logits`."""
     model.eval()
     (view,) = _forward(
         lambda images: {"embedding": model.embed(images)}, source, accelerator, batch_size, workers, flip=False,
-        on_images=on_images,
+        on_progress=on_progress,
     )  # fmt: skip
     embedding = view["embedding"]
     length = np.linalg.norm(embedding, axis=1, keepdims=True)
@@ -65,12 +65,13 @@ def embed_images(
 
 def _forward(
     network: Callable[[Tensor], dict[str, Tensor]], source: ImageSource, accelerator: Accelerator, batch_size: int,
-    workers: int, *, flip: bool, on_images: OnImages | None,
+    workers: int, *, flip: bool, on_progress: Progress | None,
 ) -> list[HeadLogits]:  # fmt: skip
     ranks, rank = accelerator.num_processes, accelerator.process_index
     share = -(-len(source) // ranks)
     rows = [min(i * ranks + rank, len(source) - 1) for i in range(share)]
     views: list[list[dict[str, Tensor]]] = [[], []] if flip else [[]]
+    done, total = 0, len(source)
     pin = accelerator.device.type == "cuda"
     batches = image_batches(source, rows, batch_size=batch_size, workers=workers, pin=pin)
     with torch.inference_mode(), accelerator.autocast(), closing(batches):
@@ -79,9 +80,10 @@ def _forward(
             views[0].append(network(moved))
             if flip:
                 views[1].append(network(moved.flip(2)))
-            if on_images is not None:
-                on_images(len(images) * ranks)
-    return [_gather(view, accelerator, len(source)) for view in views]
+            done = min(done + len(images) * ranks, total)
+            if on_progress is not None:
+                on_progress(done, total)
+    return [_gather(view, accelerator, total) for view in views]
 
 
 def _gather(batches: list[dict[str, Tensor]], accelerator: Accelerator, count: int) -> HeadLogits:

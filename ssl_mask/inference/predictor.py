@@ -5,8 +5,7 @@ Whatever predicts (submissions, shards, pseudo-labels) takes a `Predictor` and k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -100,9 +99,9 @@ class RunPredictor:
         opened, readable = self._open(rows, on_bad)
         probs = np.full((len(rows), len(self.schema.joint_classes)), np.nan, dtype=np.float32)
         if readable:
-            with self._progress("Predicting", opened) as tell:
+            with self.compute.console.counting(f"Predicting with {self.name}") as tell:
                 views = predict_logits(
-                    self.model, opened.images, accelerator=self.compute.accelerator, flip=tta, on_images=tell,
+                    self.model, opened.images, accelerator=self.compute.accelerator, flip=tta, on_progress=tell,
                     batch_size=self.compute.batch_size, workers=self._workers(opened),
                 )  # fmt: skip
             probs[readable] = mean_probs(views, self.source.metadata.temperatures)
@@ -114,9 +113,9 @@ class RunPredictor:
         opened, readable = self._open(rows, on_bad)
         embeddings = np.full((len(rows), self.model.embedding_size), np.nan, dtype=np.float32)
         if readable:
-            with self._progress("Embedding", opened) as tell:
+            with self.compute.console.counting(f"Embedding with {self.name}") as tell:
                 embeddings[readable] = embed_images(
-                    self.model, opened.images, accelerator=self.compute.accelerator, on_images=tell,
+                    self.model, opened.images, accelerator=self.compute.accelerator, on_progress=tell,
                     batch_size=self.compute.batch_size, workers=self._workers(opened),
                 )  # fmt: skip
         return embeddings
@@ -132,19 +131,6 @@ class RunPredictor:
     def _workers(self, opened: ImageSet) -> int:
         decodes = isinstance(opened.images, DecodedImages)
         return devices.settle_workers(self.compute.workers, self.compute.accelerator) if decodes else 0
-
-    @contextmanager
-    def _progress(self, what: str, opened: ImageSet) -> Iterator[Callable[[int], None]]:
-        """Yields what is told how many more images are done."""
-        done, total = 0, len(opened.images)
-        with self.compute.console.progress(f"{what} with {self.name}", total) as advance:
-
-            def tell(more: int) -> None:
-                nonlocal done
-                done = min(done + more, total)
-                advance(done, "")
-
-            yield tell
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,11 @@ def _score(session: Session, candidates: dict[str, nn.Module]) -> Results:
     batch_size = max(64, session.config.train.batch_size // int(session.accelerator.num_processes))
     results: Results = {}
     for kind, model in candidates.items():
-        logits = predict_logits(
-            model, session.data.val.images, accelerator=session.accelerator, batch_size=batch_size, workers=0
-        )[0]
+        with session.console.counting(f"Evaluating {kind} weights") as tell:
+            (logits,) = predict_logits(
+                model, session.data.val.images, accelerator=session.accelerator, batch_size=batch_size, workers=0,
+                on_progress=tell,
+            )  # fmt: skip
         results[kind] = (
             score(logits, schema.head_labels(rows.labels, target), rows.joint, len(schema.joint_classes)), logits
         )  # fmt: skip
