@@ -1,4 +1,4 @@
-"""The tuples that travel between data, algorithms and the loop. Accelerate moves tuples, not dataclasses."""
+"""Tuples that data, algorithms and the training loop exchange. Accelerate moves tuples to a device, not dataclasses."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 HeadTensors = Mapping[str, Tensor]
-"""(n, classes) per head."""
+"""Head name -> (n, classes)."""
 
 
 class Labeled(NamedTuple):
+    """A batch of labeled images."""
+
     images: Tensor
     """(n, size, size, 3) uint8 RGB; the model normalises them."""
     labels: Tensor
-    """(n, heads) int64."""
+    """(n, heads) int64 class indices."""
     weights: Tensor | None = None
-    """(n, heads) factors of the loss, 0 where a label is not known; None: all 1."""
+    """(n, heads) factors ≥ 0 of the loss, 0 where a label is not known; None: all are 1."""
     targets: Mapping[str, Tensor] | None = None
-    """(n, classes) per head: probabilities to train towards; None: the labels."""
+    """(n, classes) probabilities per head, used instead of the labels; None: the labels are used."""
 
     def joined(self, other: Labeled) -> Labeled:
-        """Both, one after the other. A loss averaged over all of them is the sum of the two parts' own averages.
+        """This batch followed by another. Its mean loss is the mean loss of this batch plus that of the other.
 
         Args:
-            other: has weights; without targets its labels count.
+            other: with weights; if it has no targets, its labels are used.
         """
-        sides, total = (self, other), len(self.images) + len(other.images)
+        batches, total = (self, other), len(self.images) + len(other.images)
         weights = [
-            (torch.ones(s.labels.shape) if s.weights is None else s.weights) * (total / len(s.images)) for s in sides
+            (torch.ones(b.labels.shape) if b.weights is None else b.weights) * (total / len(b.images)) for b in batches
         ]
         targets = None
         if other.targets is not None:
@@ -40,11 +42,11 @@ class Labeled(NamedTuple):
                 name: torch.cat([F.one_hot(self.labels[:, i], soft.shape[1]).float(), soft])
                 for i, (name, soft) in enumerate(other.targets.items())
             }
-        images, labels = torch.cat([s.images for s in sides]), torch.cat([s.labels for s in sides])
+        images, labels = torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches])
         return Labeled(images, labels, torch.cat(weights), targets)
 
     def parts(self, count: int) -> list[Labeled]:
-        """Cut into `count` equal parts."""
+        """Cut into `count` equal parts; the number of images must be a multiple of it."""
         size = len(self.images) // count
         cuts = [slice(i * size, (i + 1) * size) for i in range(count)]
         weights, targets = self.weights, self.targets
@@ -60,26 +62,30 @@ class Labeled(NamedTuple):
 
 
 class StrongViews(Protocol):
-    """Strong views of the images of an unlabeled batch, made when they are asked for."""
+    """Makes the strong views of an unlabeled batch, when they are needed."""
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """(k,) positions in the batch -> (k, size, size, 3) uint8 on the CPU. Always the same for the same batch."""
+        """(k,) positions in the batch -> (k, size, size, 3) uint8 RGB on the CPU; equal positions give equal views."""
         ...
 
 
 class Unlabeled(NamedTuple):
+    """A batch of unlabeled images in two views."""
+
     weak: Tensor
     """(n, size, size, 3) uint8 RGB."""
     strong: StrongViews
 
     def part(self, number: int, count: int) -> Unlabeled:
-        """Part `number` of `count` equal ones."""
+        """Part `number` (from 0) of `count` equal parts."""
         size = len(self.weak) // count
         first = number * size
         return Unlabeled(self.weak[first : first + size], lambda rows: self.strong(rows + first))
 
 
 class Batch(NamedTuple):
+    """What one training step reads."""
+
     labeled: Labeled
     unlabeled: Unlabeled | None = None
 
@@ -90,10 +96,12 @@ class Batch(NamedTuple):
 
 
 class Losses(NamedTuple):
+    """Losses of one batch."""
+
     terms: dict[str, Tensor]
-    """Weighted scalar terms; their sum is trained."""
+    """Scalars with their weights applied; their sum is minimised."""
     stats: dict[str, Tensor]
-    """Scalars and vectors that are logged only."""
+    """Scalars and vectors that are only logged."""
 
     @property
     def total(self) -> Tensor:
@@ -101,32 +109,36 @@ class Losses(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """What an algorithm is told of an evaluation on validation images."""
+    """An evaluation on the validation images, as `Algorithm.evaluated` gets it."""
 
     temperatures: Mapping[str, float]
-    """Fitted, per head."""
+    """Fitted temperature per head."""
     logits: HeadTensors
-    """Margin-free, of the algorithm's `teacher_weights`; on its device."""
+    """(n, classes) margin-free logits per head, from the algorithm's `teacher_weights`; on its device."""
     labels: Mapping[str, Tensor]
-    """(n,) true classes per head, and `joint`; on the CPU."""
+    """(n,) int64 true classes per head, and those of `joint`; on the CPU."""
 
 
 class Algorithm(ABC):
-    """What is minimised. Some algorithms learn more than weights (thresholds, temperatures): that is their state."""
+    """Makes the loss from a batch. What an algorithm learns besides weights (thresholds, temperatures) is its state."""
 
     teacher_weights: str = "live"
-    """Whose evaluation `evaluated` wants: that of the `live` weights, or of their average (`ema`)."""
+    """Which weights `evaluated` gets the evaluation of: the `live` ones, or their average (`ema`)."""
 
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
-        """Losses of one batch; `progress` is the share of training done, in [0, 1]."""
+        """Losses of one batch; `progress` in [0, 1] is the share of training that is done."""
 
     def evaluated(self, validation: Evaluated) -> dict[str, dict[str, float]]:  # noqa: ARG002
-        """Told of each evaluation; returns what is logged of it. Most algorithms have no use for it."""
+        """Called after each evaluation; returns values to log, per name and head. Most algorithms have none."""
         return {}
 
     def warnings(self, recent: Sequence[Mapping[str, Sequence[float]]]) -> list[str]:  # noqa: ARG002
-        """What the user should know, each once, from the logged `stats` of the last fifth of the steps so far."""
+        """Warnings for the user, each given once.
+
+        Args:
+            recent: the logged `stats` of the last fifth of the steps so far.
+        """
         return []
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -134,15 +146,15 @@ class Algorithm(ABC):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         if state:
-            raise ValueError(f"{type(self).__name__} has no state, given {sorted(state)}")
+            raise ValueError(f"{type(self).__name__} has no state, but was given {sorted(state)}")
 
 
 class Averaging(Protocol):
-    """The mean of a tensor over all processes; without gradient."""
+    """Takes the mean of a tensor over all processes, without gradient."""
 
     def __call__(self, value: Tensor) -> Tensor: ...
 
 
 def one_process(value: Tensor) -> Tensor:
-    """The mean over one process."""
+    """The `Averaging` of a single process."""
     return value.detach()

@@ -1,8 +1,8 @@
-"""Consistency training, the part that all its algorithms share: weak pass, targets, strong pass, loss.
+"""What all consistency algorithms share: weak pass, targets, strong pass, loss.
 
-The work is in proportion to what counts. The weak views go first, without gradient; then only the images whose target
-counts get a strong view, a forward and a backward pass, together with the labeled ones. On networks without batch norm
-the gradient is that of the dense computation.
+We compute only what counts. The weak views go first, without gradient. Then only the images whose target counts get a
+strong view and a forward and backward pass, together with the labeled images. On networks without batch norm the
+gradient is the same as if all images had a strong view (`dense`).
 """
 
 from __future__ import annotations
@@ -40,32 +40,38 @@ HISTOGRAM_BINS = 10
 
 
 class Targets(NamedTuple):
-    """What the strong views are pulled towards. An image whose weights are all 0 gets no strong view."""
+    """The targets of the strong views. An image counts, and gets a strong view, if one of its weights is not 0."""
 
     probs: dict[str, Tensor]
-    """(n, classes) per head."""
+    """(n, classes) probabilities per head."""
     weights: dict[str, Tensor]
     """(n,) in [0, 1] per head."""
 
     def at(self, rows: Tensor) -> Targets:
+        """The targets of (k,) positions."""
         return Targets({k: p[rows] for k, p in self.probs.items()}, {k: w[rows] for k, w in self.weights.items()})
 
 
 class Rule(ABC):
-    """Which weak predictions become targets, and what the targets are. This is where the algorithms differ."""
+    """Makes targets from weak predictions. This is where the algorithms differ."""
 
     def __init__(self, momentum: float = 0.0) -> None:
         self.running = Running(momentum)
 
-    def observe(self, logits: HeadTensors, mean: Averaging) -> None:  # noqa: B027 - most keep no statistics
-        """Move the running statistics, once a batch, before `targets`. `mean` is over all processes."""
+    def observe(self, logits: HeadTensors, mean: Averaging) -> None:  # noqa: B027 - most have no statistics
+        """Update the running statistics, once per batch and before `targets`.
+
+        Args:
+            logits: as for `targets`.
+            mean: over all processes.
+        """
 
     @abstractmethod
     def targets(self, logits: HeadTensors) -> Targets:
-        """Targets from calibrated logits, (n, classes) per head, of the weak views."""
+        """Targets from the (n, classes) calibrated logits per head of the weak views."""
 
     def extra_loss(self, strong: HeadTensors, targets: Targets) -> Tensor | None:  # noqa: ARG002
-        """A further term on the strong views' calibrated logits; both arguments hold the same images."""
+        """One more loss term (a scalar), or None. `strong`: (k, classes) calibrated logits of the same images."""
         return None
 
 
@@ -75,35 +81,38 @@ class Consistency(Algorithm):
 
     supervised: Supervised
     teacher: nn.Module
-    """Makes the targets: the live network itself (not its wrapper for several processes), or its average."""
+    """The network that makes the targets: the live one (without its wrapper for several processes), or its average."""
     rule: Rule
     weight: float = 1.0
-    """λ."""
+    """λ, the weight of the consistency loss."""
     start: float = 0.0
-    """Share of the training without consistency loss."""
+    """Share of training, in [0, 1), before the consistency loss starts."""
     ramp_up: float = 0.0
-    """Share of the training over which λ then rises."""
+    """Share of training over which λ then rises linearly from 0; 0: at once."""
     joint: bool = False
-    """Select images as a whole: heads are folded into one distribution over their product."""
+    """One target per image: heads are folded into one distribution over their product."""
     tsa: str = "off"
-    """Schedule of `annealing_threshold`, or off."""
+    """Kind of `annealing_threshold` for the labeled images, or `off`."""
     temperatures: dict[str, float] = field(default_factory=dict)
-    """Divide the logits of each head; 1 where none is given."""
+    """Temperature per head, which divides its logits; 1 for a head that is not here."""
     calibrates: bool = True
-    """Take over the temperatures that are fitted after each evaluation."""
+    """Use the temperatures that are fitted after each evaluation."""
     alignment: Alignment | None = None
+    """Distribution alignment of the weak predictions; None: none."""
     dense: bool = False
+    """Give every image a strong view, also those whose target does not count."""
     weak_training_mode: bool = False
+    """Run the weak pass in training mode (dropout, batch statistics) instead of evaluation mode."""
     teacher_weights: str = "live"
     """Which weights the teacher has: `live` or `ema`."""
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Names of the classes of each distribution that targets are chosen from."""
+    """Class names of each distribution that has targets: the heads, or `joint`."""
     labeled: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """(classes,) labeled images of each class, of the same distributions."""
+    """(classes,) number of labeled images of each class, of the same distributions."""
     mean: Averaging = one_process
-    """Over all processes."""
+    """The mean over all processes."""
     warned: set[str] = field(default_factory=set)
-    """Distributions whose collapse has been told."""
+    """Distributions that `warnings` has warned about."""
 
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
         """Supervised terms per head and `consistency`; stats: mask rates, confidences, shares per class."""
@@ -115,35 +124,36 @@ class Consistency(Algorithm):
         weak = self._weak(batch.unlabeled)
         targets = self.rule.targets(weak)
         rows = self._rows(targets)
-        # One forward pass for both: with several processes every one makes exactly one, whatever its number of rows.
+        # One forward pass for both: each process makes exactly one per step, however many rows it has.
         views = batch.unlabeled.strong(rows.cpu()).to(images.device, non_blocking=True)
         logits = model(torch.cat([images, views]))
         terms, stats = self._labeled({k: z[: len(images)] for k, z in logits.items()}, labeled, progress)
-        strong, chosen = self.fold({k: z[len(images) :] for k, z in logits.items()}), targets.at(rows)
+        strong, own = self.fold({k: z[len(images) :] for k, z in logits.items()}), targets.at(rows)
         count = len(batch.unlabeled.weak)
-        terms["consistency"] = strength * consistency_loss(strong, chosen, count)
-        extra = self.rule.extra_loss(strong, chosen)
+        terms["consistency"] = strength * consistency_loss(strong, own, count)
+        extra = self.rule.extra_loss(strong, own)
         if extra is not None:
             terms["extra"] = extra
         stats["kept"] = images.new_tensor(len(rows) / count, dtype=torch.float32)
         return Losses(terms, stats | described(weak, targets))
 
     def strength(self, progress: float) -> float:
-        """λ at `progress`."""
+        """λ at `progress` in [0, 1]."""
         if progress < self.start:
             return 0.0
         return self.weight * (1.0 if self.ramp_up == 0 else min((progress - self.start) / self.ramp_up, 1.0))
 
     def fold(self, logits: HeadTensors) -> dict[str, Tensor]:
-        """Calibrated logits that targets are chosen from: each head, or one named `joint` over their product."""
+        """(n, classes) calibrated logits, from which targets are made: per head, or `joint` over their product."""
         divided = calibrated(logits, self.temperatures)
         return {"joint": joint_log_probs(divided)} if self.joint else divided
 
     def evaluated(self, validation: Evaluated) -> dict[str, dict[str, float]]:
-        """Take over the temperatures; returns what would be selected of validation, and how much of that is right.
+        """Use the new temperatures; returns how many validation images would count as targets, and how many are right.
 
-        `pseudo_share` is the share of validation images whose target counts, `pseudo_precision` the share of those
-        whose target is the true class.
+        Returns:
+            `pseudo_share`, the share of validation images whose target counts, and `pseudo_precision`, the share of
+            these whose target is the true class; both in [0, 1], per head.
         """
         self.calibrate(validation.temperatures)
         targets = self.targets(validation.logits)
@@ -156,16 +166,16 @@ class Consistency(Algorithm):
         return {"pseudo_share": share, "pseudo_precision": precision}
 
     def calibrate(self, temperatures: Mapping[str, float]) -> None:
-        """Divide logits by these from now on, unless the temperatures are fixed."""
+        """Divide logits by these temperatures from now on, unless the configuration fixes them."""
         if self.calibrates:
             self.temperatures = dict(temperatures)
 
     def targets(self, logits: HeadTensors) -> Targets:
-        """Targets of images outside of training, such as validation. Changes nothing."""
+        """Targets of images that are not trained on, such as validation images. Changes no statistics."""
         return self.rule.targets(self._aligned(self.fold(logits)))
 
     def warnings(self, recent: Sequence[Mapping[str, Sequence[float]]]) -> list[str]:
-        """Whether the targets that count have come to fall on few classes; told once per distribution."""
+        """Warn of a collapse: the targets that count are of few classes only. Once per distribution."""
         found = []
         for name, labeled in self.labeled.items():
             seen = [np.asarray(stats[f"selected/{name}"]) for stats in recent if f"selected/{name}" in stats]
@@ -201,7 +211,7 @@ class Consistency(Algorithm):
     def _weak(self, unlabeled: Unlabeled) -> dict[str, Tensor]:
         with torch.no_grad(), mode_of(self.teacher, training=self.weak_training_mode):
             logits = self.fold(self.teacher(unlabeled.weak))
-        # Autocast keeps the weights that it cast: those made here have no gradient, and the strong pass would use them.
+        # Autocast caches the weights that it casts. These have no gradient: the strong pass must not reuse them.
         torch.clear_autocast_cache()
         if self.alignment is not None:
             self.alignment.observe(logits, self.mean)
@@ -228,14 +238,14 @@ class Consistency(Algorithm):
         terms: dict[str, Tensor] = {}
         for name, each in losses.items():
             share = kept[name].float()
-            # The kept of all processes, since gradients are averaged over processes that keep different numbers.
+            # Divided by the mean over processes: gradients are averaged over them, and each keeps another number.
             average = self.mean(share.sum())
             terms[name] = (each * share).sum() / average.clamp_min(1e-6)
             stats[f"tsa_kept/{name}"] = share.mean()
         return terms, stats
 
     def _below_annealing(self, logits: HeadTensors, labels: Tensor, progress: float) -> dict[str, Tensor]:
-        """(n,) per head: whether the calibrated, margin-free p of the true class is below the annealing threshold."""
+        """(n,) bool per head: whether the calibrated, margin-free p of the true class is below the threshold."""
         with torch.no_grad():
             divided = calibrated(logits, self.temperatures)
             log_p = {
@@ -260,9 +270,12 @@ def consistency_loss(strong: HeadTensors, targets: Targets, count: int) -> Tenso
     """(1/count) Σ_i Σ_heads w_i · KL(target_i ‖ softmax(strong_i)).
 
     Args:
-        strong: (k, classes) calibrated logits per head, of the images that got a strong view; k may be 0.
+        strong: (k, classes) calibrated logits per head of the images with a strong view; k may be 0.
         targets: of the same images.
-        count: all unlabeled images of the batch, also those without a strong view.
+        count: number of all unlabeled images of the batch, also those without a strong view.
+
+    Returns:
+        a scalar ≥ 0, up to rounding.
     """
     each = [(targets.weights[k] * kl_divergence(targets.probs[k], z)).sum() for k, z in strong.items()]
     return torch.stack(each).sum() / count
@@ -270,7 +283,7 @@ def consistency_loss(strong: HeadTensors, targets: Targets, count: int) -> Tenso
 
 @contextmanager
 def mode_of(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """The network in evaluation or training mode for a while."""
+    """Put the network into training or evaluation mode, and back at the end of the `with` block."""
     before = model.training
     if before != training:
         model.train(training)
@@ -282,7 +295,7 @@ def mode_of(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 
 def described(weak: HeadTensors, targets: Targets) -> dict[str, Tensor]:
-    """What is logged of a batch's targets: shares of all its unlabeled images, so that means of batches are right."""
+    """Statistics of a batch's targets for the log: shares of all unlabeled images, so that batches can be averaged."""
     stats: dict[str, Tensor] = {}
     for name, logits in weak.items():
         confidence, predicted = F.softmax(logits, dim=1).max(dim=1)

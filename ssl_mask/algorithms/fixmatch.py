@@ -1,4 +1,4 @@
-"""FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4): hard targets, where the confidence reaches τ."""
+"""FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4): hard targets for the images whose confidence reaches τ."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ssl_mask.types import HeadTensors
 
 
 class FixMatchRule(Rule):
-    """The commonest published baseline. The test is not strict: max p ≥ τ."""
+    """One-hot targets where max p ≥ τ (equality counts, unlike in UDA)."""
 
     def __init__(self, threshold: float | Mapping[str, float]) -> None:
         """
         Args:
-            threshold: τ in [0, 1], for all heads or a head.
+            threshold: τ in [0, 1], one for all heads or one per head.
         """
         super().__init__()
         self.threshold = threshold
@@ -31,5 +31,5 @@ class FixMatchRule(Rule):
 
 
 def hard(logits: Tensor) -> Tensor:
-    """(n, classes) -> one-hot (n, classes) of the most probable class."""
+    """(n, classes) logits -> (n, classes) one-hot of the most probable class."""
     return F.one_hot(logits.argmax(dim=1), logits.shape[1]).float()

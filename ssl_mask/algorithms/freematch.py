@@ -1,4 +1,4 @@
-"""FreeMatch (Wang et al. 2023, arXiv 2205.07246): thresholds a class that follow the network's own confidence."""
+"""FreeMatch (Wang et al. 2023, arXiv 2205.07246): per-class thresholds that follow the network's confidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FreeMatchRule(Rule):
     def __init__(self, momentum: float, fairness: float) -> None:
         """
         Args:
-            momentum: of τ, p̃ and the histogram h̃; both start at 1/classes.
+            momentum: of τ, p̃ and the histogram h̃, in [0, 1); all three start at 1/classes.
             fairness: weight of the self-adaptive fairness loss (eq. 9 to 11); 0 turns it off.
         """
         super().__init__(momentum)
@@ -32,19 +32,21 @@ class FreeMatchRule(Rule):
             self.running.move(f"{name}/h", mean(hard(z).mean(dim=0)), start=even)
 
     def targets(self, logits: HeadTensors) -> Targets:
-        weights = {name: (F.softmax(z, dim=1).amax(dim=1) >= self._bars(name, z)).float() for name, z in logits.items()}
+        weights = {
+            name: (F.softmax(z, dim=1).amax(dim=1) >= self._thresholds(name, z)).float() for name, z in logits.items()
+        }
         return Targets({name: hard(z) for name, z in logits.items()}, weights)
 
-    def _bars(self, name: str, logits: Tensor) -> Tensor:
+    def _thresholds(self, name: str, logits: Tensor) -> Tensor:
         """(n,) the threshold of each image's predicted class."""
         even = uniform(logits)
         shares = self.running.get(f"{name}/p", even)
         return (shares / shares.max() * self.running.get(f"{name}/tau", even[0]))[logits.argmax(dim=1)]
 
     def extra_loss(self, strong: HeadTensors, targets: Targets) -> Tensor | None:
-        """−H(SumNorm(p̃/h̃), SumNorm(p̄/h̄)), the cross-entropy between pool and batch, maximised (eq. 11).
+        """Fairness loss −H(SumNorm(p̃/h̃), SumNorm(p̄/h̄)): maximises the cross-entropy of pool and batch (eq. 11).
 
-        p̄ and h̄ are the mean strong prediction and its histogram over this process's believed images.
+        p̄ is the mean strong prediction and h̄ its histogram, over this process's images whose target counts.
         """
         if self.fairness == 0:
             return None
@@ -53,7 +55,7 @@ class FreeMatchRule(Rule):
 
     def _fairness(self, name: str, logits: Tensor) -> Tensor:
         if len(logits) == 0:
-            return logits.sum()  # zero, and part of the graph on every process
+            return logits.sum()  # zero, and in the graph on every process
         even = uniform(logits)
         pool = _normalised(self.running.get(f"{name}/p", even), self.running.get(f"{name}/h", even))
         batch = _normalised(F.softmax(logits, dim=1).mean(dim=0), hard(logits).mean(dim=0))
@@ -61,6 +63,6 @@ class FreeMatchRule(Rule):
 
 
 def _normalised(shares: Tensor, histogram: Tensor) -> Tensor:
-    """SumNorm(shares / histogram); classes that the histogram lacks get 0."""
+    """(classes,) SumNorm(shares / histogram); classes that are empty in the histogram get 0."""
     ratio = torch.where(histogram > 0, shares / histogram.clamp_min(1e-12), 0.0)
     return ratio / ratio.sum()

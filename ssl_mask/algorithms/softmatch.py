@@ -1,4 +1,4 @@
-"""SoftMatch (Chen et al. 2023, arXiv 2301.10921): every target counts, by a truncated Gaussian of its confidence."""
+"""SoftMatch (Chen et al. 2023, arXiv 2301.10921): all targets, weighted by a truncated Gaussian of the confidence."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ssl_mask.types import Averaging, HeadTensors
 
 
 class SoftMatchRule(Rule):
-    """w = exp(−(max p − μ)² · k² / (2σ²)) below μ, else 1 (eq. 5 to 7); p aligned to equal shares for weights only."""
+    """w = exp(−(max p − μ)² · k² / (2σ²)) below μ, else 1 (eq. 5 to 7). Only weights use p aligned to equal shares."""
 
     def __init__(self, momentum: float, sigmas: float, *, processes: int = 1) -> None:
         """
         Args:
-            momentum: of μ (starts at 1/classes), σ² (starts at 1) and the mean prediction.
+            momentum: of μ (starts at 1/classes), σ² (starts at 1) and the mean prediction, in [0, 1).
             sigmas: k; the authors' code uses 2.
-            processes: that share a batch; the variance is the unbiased one of all of it.
+            processes: how many share a batch; the variance is the unbiased one over the whole batch.
         """
         super().__init__(momentum)
         self.sigmas, self.processes = sigmas, processes
         self.equal = Alignment(None, momentum)
-        self.equal.running = self.running  # one place for all that is saved
+        self.equal.running = self.running  # so that everything that is saved is in one place
 
     def observe(self, logits: HeadTensors, mean: Averaging) -> None:
         self.equal.observe(logits, mean)

@@ -15,25 +15,27 @@ from ssl_mask.types import Algorithm, Batch, HeadTensors, Labeled, Losses
 
 @dataclass(frozen=True)
 class Supervised(Algorithm):
-    """The sum over heads of each head's mean loss, which is the joint negative log-likelihood."""
+    """The sum over heads of the mean loss; with plain cross-entropy this is the joint negative log-likelihood."""
 
     scale: float | None
     """ArcFace scale of the heads; None for linear heads."""
     margin: float = 0.0
+    """ArcFace margin in radians."""
     gamma: float = 0.0
+    """Focusing parameter of the focal loss; 0: none."""
     smoothing: Mapping[str, Tensor] = field(default_factory=dict)
-    """(classes,) a head."""
+    """(classes,) label smoothing in [0, 1) per head; a head that is not here has none."""
     weights: Mapping[str, Tensor] = field(default_factory=dict)
-    """(classes,) a head."""
+    """(classes,) class weights per head; a head that is not here has none."""
 
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:  # noqa: ARG002
-        """Losses of `batch.labeled`; `stats` holds the share of images right in all heads."""
+        """Losses of `batch.labeled`; `stats` has the share of images that are right in all heads."""
         logits = model(batch.labeled.images)
         terms = {name: losses.mean() for name, losses in self.per_image(logits, batch.labeled).items()}
         return Losses(terms, {"train_accuracy": share_right(logits, batch.labeled.labels)})
 
     def per_image(self, logits: HeadTensors, labeled: Labeled) -> dict[str, Tensor]:
-        """The weighted loss of each image, (n,) a head, from margin-free logits."""
+        """(n,) weighted loss of each image, per head, from (n, classes) margin-free logits."""
         losses: dict[str, Tensor] = {}
         for i, (name, z) in enumerate(logits.items()):
             targets = None if labeled.targets is None else labeled.targets[name]
@@ -51,5 +53,5 @@ class Supervised(Algorithm):
 
 
 def share_right(logits: HeadTensors, labels: Tensor) -> Tensor:
-    """Share of images that are right in all heads."""
+    """() share of images that are right in all heads, from (n, classes) logits per head and (n, heads) labels."""
     return torch.stack([z.argmax(1) == labels[:, i] for i, z in enumerate(logits.values())]).all(dim=0).float().mean()

@@ -12,12 +12,12 @@ from ssl_mask.types import HeadTensors
 
 
 class UdaRule(Rule):
-    """Sharpened targets, where the unsharpened confidence is above τ."""
+    """Sharpened targets for the images whose unsharpened confidence is above τ."""
 
     def __init__(self, threshold: float | Mapping[str, float], sharpen: float) -> None:
         """
         Args:
-            threshold: τ in [0, 1), for all heads or a head. The test is strict.
+            threshold: τ in [0, 1), one for all heads or one per head. The confidence must exceed it.
             sharpen: T_sharp > 0; below 1 makes targets sharper.
         """
         super().__init__()
@@ -31,9 +31,10 @@ class UdaRule(Rule):
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """(n, classes) -> (n,) greatest probability."""
+    """(n, classes) logits -> (n,) highest probability."""
     return F.softmax(logits, dim=1).amax(dim=1)
 
 
 def threshold_of(threshold: float | Mapping[str, float], head: str) -> float:
+    """The threshold of a head: the same for all, or its own."""
     return threshold if isinstance(threshold, int | float) else threshold[head]

@@ -1,10 +1,10 @@
-"""Random changes of training pictures. The only module that knows albumentations.
+"""Random augmentation of training images. The only module that knows albumentations.
 
-Left alone, albumentations repeats one random stream in every DataLoader worker and every epoch. And its own remedy,
-`set_random_seed`, gives all transforms the same seed: what decides the flip then also decides the brightness, always
-together. So each call here takes its own seed, and all transforms of a call draw from the same two generators in turn.
+By default, albumentations repeats one random stream in every DataLoader worker and every epoch. Its own answer,
+`set_random_seed`, gives all transforms the same seed, so that the flip and the brightness always change together. Here
+each call takes its own seed, and all transforms of a call draw from the same two generators, one after the other.
 
-A worker process should call `cv2.setNumThreads(0)` once: that is process-wide, so it belongs to whoever starts workers.
+A worker process should call `cv2.setNumThreads(0)` once: it is process-wide, so the code that starts workers does it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ssl_mask.errors import ConfigError, did_you_mean
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks a package index for news
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks a package index for updates
 
 import albumentations as A
 
@@ -34,18 +34,19 @@ _MID_GREY = 128
 
 
 class Augmenter:
-    """One preset for pictures of one size. Not for several threads at once; a process gets its copy by pickling.
+    """One preset for images of one size. Use it in one thread only; another process gets a pickled copy.
 
-    - none: nothing
-    - flip: left-right, every other time; the weak view of consistency training
+    - none: no change
+    - flip: left-right, with probability 1/2; the weak view of consistency training
     - light: flip, a small shift, zoom and rotation, brightness and contrast
-    - competition: light, then often one of noise, blur and JPEG artefacts, then often one rectangle cut out
-    - strong: flip, RandAugment, one rectangle cut out; the strong view of consistency training
+    - competition: light; with probability 1/2 one of noise, blur and JPEG artefacts; with probability 1/2 Cutout
+    - strong: flip, RandAugment, Cutout; the strong view of consistency training
 
-    With competition and strong, pictures of `grid_shuffle_classes` get their tiles shuffled every other time; the
-    other presets leave such pictures alone. Without `flip` nothing is mirrored.
+    With competition and strong, images of `grid_shuffle_classes` get their 3 x 3 tiles shuffled with probability 1/2;
+    the other presets do not do that. With `flip=False` nothing is mirrored.
 
-    Raises ConfigError for an unknown preset.
+    Raises:
+        ConfigError: an unknown preset.
     """
 
     def __init__(
@@ -65,15 +66,21 @@ class Augmenter:
             compose.set_random_state(generator, self._random)
 
     def __call__(self, image: Pixels, seed: Sequence[int], classes: Collection[str] = ()) -> Pixels:
-        """(size, size, 3) uint8 to the same, contiguous; it may be `image` itself, which is never written to.
+        """(size, size, 3) uint8 RGB to the same shape, contiguous.
 
-        The result depends on `image`, on `seed` (the run's seed, the draw's number, …) and on whether `classes` holds
-        one of the grid-shuffle classes; on nothing else. Raises ValueError for a picture of another shape.
+        The result may be `image` itself, which is never written to. It depends on nothing but the arguments.
+
+        Args:
+            seed: any integers, such as the run's seed and the number of the draw.
+            classes: class names of the image; only whether one is a grid-shuffle class has an effect.
+
+        Raises:
+            ValueError: an image of another shape.
         """
         if image.shape != self._shape:
-            raise ValueError(f"this augmenter takes pictures of shape {self._shape}, not {image.shape}")
+            raise ValueError(f"this augmenter takes images of shape {self._shape}, not {image.shape}")
         number = _mix(seed)
-        # Both generators are reseeded where they are: handing new ones to every transform costs 30 µs more.
+        # Both generators are reseeded in place: giving new ones to every transform costs 30 µs more.
         self._bits.state = np.random.PCG64(number).state
         self._random.seed(number)
         compose = self._plain if self._shuffled_classes.isdisjoint(classes) else self._shuffled
@@ -82,7 +89,7 @@ class Augmenter:
 
 
 def _mix(seed: Sequence[int]) -> int:
-    """One 128-bit number from several; (1, 23) and (12, 3) differ."""
+    """One 128-bit number from several; (1, 23) and (12, 3) give different numbers."""
     return int.from_bytes(hashlib.blake2b(" ".join(map(str, seed)).encode(), digest_size=16).digest())
 
 
@@ -99,7 +106,7 @@ def _steps(preset: str, *, flip: bool) -> list[Any]:
     light = A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.15, p=0.8)
     worse = A.OneOf(
         [
-            # Noise at half size, then enlarged: sampling it is most of the cost, and sensors' noise is blotchy too.
+            # Noise at half size, then enlarged: sampling it is most of the cost, and real sensor noise is coarse too.
             A.GaussNoise(std_range=(0.02, 0.06), noise_scale_factor=0.5),
             A.GaussianBlur(blur_limit=(3, 5), sigma_limit=(0.4, 1.2)),
             A.ImageCompression(quality_range=(40, 90)),
@@ -120,10 +127,11 @@ def _cutout(least: float, most: float, p: float) -> Any:
 
 
 def rand_augment(count: int = 2, magnitude: float = 9.0) -> Any:
-    """RandAugment (Cubuk et al. 2020, arXiv 1909.13719): `count` operations of one magnitude in [0, 10], any order.
+    """RandAugment (Cubuk et al. 2020, arXiv 1909.13719): `count` random operations, `magnitude` in [0, 10].
 
-    The paper's 14 operations, drawn uniformly with replacement. What has a direction gets a random one. A greater
-    magnitude is always a stronger change, which the paper's posterize and solarize have the other way round.
+    The paper's 14 operations, drawn uniformly with replacement, in random order. Operations with a direction get a
+    random one. A greater magnitude is always a stronger change; in the paper it is a weaker one for posterize and
+    solarize.
     """
     m = magnitude / 10
     slant = math.degrees(math.atan(0.3 * m))
@@ -159,7 +167,7 @@ def _either_way(build: Callable[[int], Any]) -> Any:
 
 
 def _exactly(value: float) -> tuple[float, float]:
-    """albumentations takes ranges; RandAugment's magnitude is fixed."""
+    """A range of one value: albumentations takes ranges, RandAugment's magnitude is fixed."""
     return value, value
 
 

@@ -1,4 +1,4 @@
-"""Batches as a function of (seed, step, rank): resume is "start at step k", whatever the number of workers."""
+"""Batches as a function of (seed, step, rank): to resume is to start at step k, with any number of workers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ssl_mask.data.cache import ImageSource
 from ssl_mask.errors import SslMaskError
 from ssl_mask.types import Batch, Labeled, Unlabeled
 
-if TYPE_CHECKING:  # prediction reads batches too, and albumentations takes half a second to import
+if TYPE_CHECKING:  # prediction imports this module too, and albumentations takes half a second to import
     from ssl_mask.data.augment import Augmenter
 
 GRACE_SECONDS = 3.0
 
 
 class Draw(NamedTuple):
-    """One image of the endless stream: its place in the stream (unique, seeds the augmentation) and its row."""
+    """One image of the endless stream: its place in the stream (unique; it seeds the augmentation) and its row."""
 
     place: int
     row: int
@@ -32,7 +32,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True)
 class Stream:
-    """The endless sequence of training rows, cut into global batches; each rank takes its slice of a batch."""
+    """The endless sequence of training rows, cut into global batches; each rank takes its part of every batch."""
 
     rows: int
     batch_size: int
@@ -40,7 +40,7 @@ class Stream:
     rank: int = 0
     ranks: int = 1
     weights: NDArray[np.float64] | None = None
-    """(rows,) chances of being drawn; None: every row once an epoch, in a new order."""
+    """(rows,) probabilities of being drawn, which sum to 1; None: every row once per epoch, in a new order."""
 
     def batch(self, step: int) -> list[Draw]:
         """This rank's part of global batch `step`."""
@@ -60,13 +60,17 @@ def _order(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
 
 
 def draw_weights(joint: NDArray[np.int64], sampler: str) -> NDArray[np.float64] | None:
-    """(n,) joint classes -> (n,) chances. `balanced`: every class equally often; `weighted`: by the square root."""
+    """(n,) joint class of each row -> (n,) probabilities of being drawn, None for `shuffle` (each row once per epoch).
+
+    Args:
+        sampler: `balanced`: all classes equally often; `weighted`: in proportion to the square root of their counts; or
+            `shuffle`."""
     if sampler == "shuffle":
         return None
     counts = np.bincount(joint)[joint].astype(np.float64)
-    chances: NDArray[np.float64] = 1.0 / (counts if sampler == "balanced" else np.sqrt(counts))
-    chances /= chances.sum()
-    return chances
+    probs: NDArray[np.float64] = 1.0 / (counts if sampler == "balanced" else np.sqrt(counts))
+    probs /= probs.sum()
+    return probs
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,17 @@ class LabeledImages:
 
     source: ImageSource
     labels: NDArray[np.int64]
-    """(n, heads)."""
+    """(n, heads) class indices."""
     class_names: Sequence[Sequence[str]]
-    """The class names of each row, for augmentations meant for named classes."""
+    """The class names of each row, for augmentations of certain classes only."""
     augment: Augmenter
     stream: Stream
     weights: NDArray[np.float32] | None = None
-    """(n, heads) factors of the loss; None: all 1."""
+    """(n, heads) factors of the loss; None: all are 1."""
     targets: Mapping[str, NDArray[np.float32]] | None = None
-    """(n, classes) a head, in place of the labels; None: the labels."""
+    """(n, classes) probabilities per head, used instead of the labels; None: the labels are used."""
     key: tuple[int, ...] = ()
-    """Keeps the random numbers of two sets of labeled images apart."""
+    """Part of every seed, so that two sets of labeled images get different random numbers."""
 
     def batch(self, step: int) -> Labeled:
         draws = self.stream.batch(step)
@@ -102,6 +106,8 @@ class LabeledImages:
 
 @dataclass(frozen=True)
 class PlainImages(Dataset[NDArray[np.uint8]]):
+    """Images without augmentation, for prediction."""
+
     source: ImageSource
 
     def __getitem__(self, row: int) -> NDArray[np.uint8]:
@@ -113,14 +119,14 @@ class PlainImages(Dataset[NDArray[np.uint8]]):
 
 @dataclass(frozen=True)
 class UnlabeledImages:
-    """Two views of every unlabeled image. Its weak views come with the batch, strong ones when they are asked for."""
+    """Two views of every unlabeled image. Weak views are made with the batch, strong ones when they are needed."""
 
     source: ImageSource
     weak: Augmenter
     strong: Augmenter
     stream: Stream
     strong_at_once: bool
-    """Make all strong views with the batch: for worker processes, which have the time."""
+    """Make all strong views with the batch. For worker processes, which work while the network trains."""
 
     def batch(self, step: int) -> Unlabeled:
         draws = self.stream.batch(step)
@@ -130,20 +136,20 @@ class UnlabeledImages:
 
 
 WEAK, STRONG, PSEUDO = 1, 2, 3
-"""Keep the random numbers of the two views and of pseudo-labeled images apart, and from those of labeled images."""
+"""Parts of the seed: the two views, pseudo-labeled images and labeled images all get different random numbers."""
 
 
 @dataclass(frozen=True)
 class _Views:
-    """Makes strong views on demand. The same rows always give the same views, whoever makes them and when."""
+    """Makes strong views on demand. The same rows always give the same views, in any process and at any time."""
 
     images: UnlabeledImages
     draws: Sequence[Draw]
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         if len(rows) == 0:
-            side = self.images.source.read(0).shape
-            return torch.empty((0, *side), dtype=torch.uint8)
+            shape = self.images.source.read(0).shape
+            return torch.empty((0, *shape), dtype=torch.uint8)
         chosen = [self.draws[i] for i in rows.tolist()]
         images = self.images
         return _stack([images.strong(images.source.read(d.row), (images.stream.seed, STRONG, d.place)) for d in chosen])
@@ -161,12 +167,12 @@ class _Made:
 
 @dataclass(frozen=True)
 class StepBatches(Dataset[Batch]):
-    """Batch `step` of this rank. Pickles into workers; imports nothing heavy there."""
+    """Batch `step` of this rank. It is pickled into worker processes, where it imports nothing slow."""
 
     labeled: LabeledImages
     unlabeled: UnlabeledImages | None = None
     pseudo: LabeledImages | None = None
-    """Their images come on top of the labeled ones, which are the same with and without them."""
+    """Added to the labeled images of a step, which are the same with and without them."""
 
     def __getitem__(self, step: int) -> Batch:
         labeled = self.labeled.batch(step)
@@ -178,7 +184,7 @@ class StepBatches(Dataset[Batch]):
 def train_batches(
     batches: StepBatches, *, start: int, stop: int, workers: int, pin: bool = False
 ) -> Generator[Batch, None, None]:
-    """Batches of steps `start` … `stop` - 1 for this rank, on the CPU."""
+    """Batches of the steps `start` … `stop` - 1 for this rank, on the CPU."""
     _one_thread_each()
     loader = DataLoader(
         batches,
@@ -198,7 +204,7 @@ def _as_it_is(batch: Any) -> Any:
 def image_batches(
     source: ImageSource, rows: Sequence[int], *, batch_size: int, workers: int, pin: bool = False
 ) -> Generator[torch.Tensor, None, None]:
-    """(≤ batch_size, size, size, 3) uint8 tensors of these rows, in order."""
+    """(≤ batch_size, size, size, 3) uint8 RGB tensors of these rows, in order."""
     cuts = [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
     loader = DataLoader(
         PlainImages(source), batch_sampler=cuts, collate_fn=_stack, pin_memory=pin, **worker_options(workers)
@@ -211,14 +217,14 @@ def _closing(iterator: Iterator[Any]) -> Generator[Any, None, None]:
     try:
         yield from iterator
     except SslMaskError as error:
-        # torch wraps a worker's error into its traceback; what a person needs is its last line.
+        # torch puts the worker's whole traceback into the message; the user needs its last line only.
         raise type(error)(error.problem.rsplit(f"{type(error).__name__}: ", 1)[-1].strip()) from None
     finally:
         del iterator
 
 
 def worker_options(workers: int) -> dict[str, Any]:
-    """DataLoader options. Workers fork where they can: 0.1 s, against 13 s with spawn. They never touch a GPU."""
+    """DataLoader options. Workers are forked on Linux: 0.1 s, against 13 s with spawn. They never use a GPU."""
     if workers == 0:
         return {"num_workers": 0}
     context = "fork" if platform.system() == "Linux" else None
@@ -237,13 +243,13 @@ def _one_thread(_: int) -> None:
 
     _one_thread_each()
     # Ctrl-C and a scheduler's SIGTERM reach the whole process group, but the parent still needs its workers to finish
-    # the step and save. SIGTERM may not be ignored for good: Python also ends forgotten workers with it.
+    # the step and save. SIGTERM must not be ignored for ever: Python also uses it to end leftover workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(GRACE_SECONDS, os._exit, (0,)).start())
 
 
 def _one_thread_each() -> None:
-    """On pictures this small OpenCV's own threads double the CPU time of augmentation and fight with torch's."""
+    """Turn OpenCV's own threads off: on images this small they double the CPU time and compete with torch's threads."""
     import cv2
 
     cv2.setNumThreads(0)

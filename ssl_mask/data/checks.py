@@ -1,4 +1,4 @@
-"""What is checked and replaced once the rows are there: label corrections, files, links that lead outside."""
+"""Checks and changes of a complete manifest: label corrections, links that lead outside, another run's validation."""
 
 from __future__ import annotations
 
@@ -10,22 +10,26 @@ from ssl_mask.errors import DataError
 
 
 def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
-    """Replace labels as a CSV says: `path` or `group`, then a column a factor; an empty cell keeps the label.
+    """Replace labels by those in a CSV: `path` or `group`, then one column per factor; an empty cell keeps the label.
 
     A corrected image is trained on and validated with the corrected label.
 
     Raises:
-        DataError: an unknown path, group, column or class; names the row.
+        DataError: an unknown path, group, column or class; the message names the row.
     """
     factors = {f.name: position for position, f in enumerate(manifest.schema.factors)}
     changes: dict[tuple[str, str], tuple[str, dict[int, int]]] = {}
     for where, cells in read_csv(table):
         key = next((k for k in ("path", "group") if cells.get(k)), None)
         if key is None:
-            raise DataError(f"{where}: no `path` or `group`.", hint="A correction names an image or a group.")
+            raise DataError(
+                f"{where}: no `path` or `group`.", hint="Fill in one of them: a correction is for an image or a group."
+            )
         unknown = cells.keys() - factors.keys() - {"path", "group"}
         if unknown:
-            raise DataError(f"{table}: unknown column {min(unknown)!r}.", hint=f"Factors: {', '.join(factors)}.")
+            raise DataError(
+                f"{table}: unknown column {min(unknown)!r}.", hint=f"Use path, group, {', '.join(factors)}."
+            )
         new = {
             i: manifest.schema.index_of(manifest.schema.factors[i], cells[name], where=where)
             for name, i in factors.items()
@@ -36,7 +40,8 @@ def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
     for target, (where, _) in changes.items():
         if target not in used:
             raise DataError(
-                f"{where}: no labeled image has {target[0]} {target[1]!r}.", hint="Paths are relative to data.root."
+                f"{where}: no labeled image has {target[0]} {target[1]!r}.",
+                hint="Fix or remove the row; paths are relative to data.root.",
             )
     return manifest.with_rows(rows)
 
@@ -48,7 +53,7 @@ def _corrected(
     used: set[tuple[str, str]] = set()
     for row in manifest.rows:
         new: dict[int, int] = {}
-        for key in (("group", row.group), ("path", row.path)):  # the image's own correction wins over its group's
+        for key in (("group", row.group), ("path", row.path)):  # an image's own correction goes before its group's
             if key in changes and row.labels is not None and row.split in {"train", "val"}:
                 new |= changes[key][1]
                 used.add(key)
@@ -60,30 +65,37 @@ def _corrected(
 
 
 def refuse_escapes(manifest: Manifest) -> None:
-    """Raises DataError for an image whose real location is outside the data set's folder (a link that leads out)."""
+    """Refuse links that lead out of the data set's folder.
+
+    Raises:
+        DataError: the real location of an image is outside the folder.
+    """
     root = manifest.root.resolve()
     for row, path in zip(manifest.rows, manifest.files, strict=True):
         real = path.resolve()
         if not real.is_relative_to(root):
             raise DataError(
-                f"{row.source}: {row.path} leads outside {manifest.root}.",
-                hint="Copy the image, or allow links with --set data.outside_root=allow.",
+                f"{row.source}: {row.path} is a link to a file outside {manifest.root}.",
+                hint="Copy the image into the folder, or allow such links with --set data.outside_root=allow.",
             )
 
 
 def refuse_other_validation(run: Path, table: Path, val: Manifest) -> None:
-    """Raises DataError when a run was validated on other images: it may have been trained on these.
+    """Refuse a run that has other validation images: it may have been trained on these.
 
     Args:
         run: named in the message.
         table: the run's manifest.csv.
-        val: validation rows; digests need not be known.
+        val: validation rows, with or without digests.
+
+    Raises:
+        DataError: the validation images are not the same.
     """
     rows = [cells for _, cells in read_csv(table, columns=("path", "split"))]
     trained = {cells["path"] for cells in rows if cells["split"] == "train"}
     if {cells["path"] for cells in rows if cells["split"] == "val"} != {r.path for r in val.rows}:
-        taught = sum(r.path in trained for r in val.rows)
+        shared = sum(r.path in trained for r in val.rows)
         raise DataError(
-            f"{run} has another validation: it was trained on {taught} of these {len(val)} images.",
-            hint="Scores would not compare, or flatter. Use the same data.split_seed, data.fold and data.folds.",
+            f"{run} has other validation images: it was trained on {shared} of these {len(val)}.",
+            hint="Its score would not compare, or be optimistic. Use its data.split_seed, data.fold and data.folds.",
         )

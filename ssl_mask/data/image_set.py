@@ -1,4 +1,4 @@
-"""Images ready to be read: content digests known, decoded once, unreadable ones listed."""
+"""Images that are ready to be read: digests known, decoded once, unreadable ones listed."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ OnBad = Callable[[int, ImageError], None]
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Rows and their pixels. Everything that reads photos reads them through one of these."""
+    """Rows and their pixels. All code that needs pixels gets them from an `ImageSet`."""
 
     manifest: Manifest
     """The readable rows, with digests."""
     images: ImageSource
-    """The pixels of these rows, in order."""
+    """The pixels of these rows, in the same order."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Path of each image that is not used -> why."""
+    """Path of each image that is not used -> why not."""
 
     def __len__(self) -> int:
         return len(self.manifest)
 
     def at(self, positions: Sequence[int]) -> ImageSet:
-        """Some of the rows, in a new order."""
+        """The rows at these positions, in this order."""
         rows = self.manifest.rows
         chosen = self.manifest.with_rows(rows[i] for i in positions)
         return replace(self, manifest=chosen, images=ChosenImages(self.images, positions))
 
     def without(self, digests: Collection[str], why: str) -> ImageSet:
-        """The rows whose digest is none of these; the reason goes into `left_out`."""
+        """All rows but those with one of these digests, which go into `left_out` with the reason `why`."""
         rows = self.manifest.rows
         kept = [i for i, r in enumerate(rows) if r.digest not in digests]
         left_out = {r.path: why for r in rows if r.digest in digests}
@@ -51,15 +51,15 @@ class ImageSet:
 def open_images(
     manifest: Manifest, config: DataConfig, size: int, *, tolerant: bool = False, on_progress: Progress | None = None
 ) -> ImageSet:
-    """Digest and decode the images of a manifest; each file is read once, or not at all where the cache knows it.
+    """Hash and decode the images of a manifest. Each file is read once, or not at all if the cache has it.
 
     Args:
-        size: side in pixels.
+        size: width and height in pixels.
         tolerant: leave unreadable images out (listed in `left_out`) instead of raising.
-        on_progress: told (done, total) of the files that have to be read.
+        on_progress: called with (done, total) files while they are read.
 
     Raises:
-        ImageError: an unreadable image, unless `tolerant`.
+        ImageError: an unreadable image, and not `tolerant`.
         StorageError: the cache cannot be written.
     """
     folder, files, bad = cache_folder(config, len(manifest), size), manifest.files, dict[int, str]()
@@ -83,7 +83,7 @@ def open_images(
 
 
 def cache_folder(config: DataConfig, count: int, size: int) -> Path | None:
-    """Where decoded images go, or None. `auto` does without when the disk has no room to spare."""
+    """Folder of the cache of decoded images, or None for no cache. `auto`: no cache on a disk that is nearly full."""
     if config.cache == "off":
         return None
     if config.cache != "auto":

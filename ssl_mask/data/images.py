@@ -1,7 +1,7 @@
 """Image files in, uint8 arrays out: find them, decode them, fit them into a square.
 
 No file is trusted: its name proves nothing, its header is checked before its pixels are read, and whatever is wrong
-with it becomes one `ImageError` that names it. Everything here may be called from several threads at once.
+with it becomes one `ImageError` that names it. All functions here are safe to call from several threads at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".g
 
 Resize = Literal["crop", "squash", "pad"]
 
-# A file's first bytes decide what it is. Image.open would do, but its pixel limit is a global and warns; ours is not.
+# A file's first bytes say what it is. We do not use Image.open: its pixel limit is a global, and only warns.
 _FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),
     (b"\x89PNG\r\n\x1a\n", PngImageFile),
@@ -59,20 +59,25 @@ _PIL_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name ends like an image's, in any case, and is not hidden (`.x.jpg`, `._x.jpg`)."""
+    """Whether a file name has an image suffix (upper or lower case) and is not hidden (`.x.jpg`, `._x.jpg`)."""
     return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def find_images(folder: Path) -> list[Path]:
     """All image files below `folder`, sorted by their relative path; hidden files and folders are left out.
 
-    Links are followed, so a folder that is linked twice is listed twice (the guard wants to see that); a link to a
-    folder it lies in is not entered. Raises DataError when a folder cannot be listed.
+    Links are followed, so a folder that is linked twice is listed twice (the guard must see that). A link to a folder
+    that contains it is not followed.
+
+    Raises:
+        DataError: a folder cannot be listed.
     """
     try:
         found = list(_walk(folder, frozenset()))
     except OSError as error:
-        raise DataError(f"{error.filename or folder}: cannot list this folder ({error.strerror})") from error
+        raise DataError(
+            f"{error.filename or folder}: cannot list this folder ({error.strerror}).", hint="Check its permissions."
+        ) from error
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
@@ -90,9 +95,13 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Opens a file for reading. Raises ImageError when it is missing, unreadable or not a regular file."""
+    """Open a file for reading.
+
+    Raises:
+        ImageError: it is missing, unreadable or not a regular file.
+    """
     try:
-        # Asked before opening: opening a pipe waits for a writer, and opening a device may do anything.
+        # Checked before opening: opening a pipe waits for a writer, and opening a device may do anything.
         if not stat.S_ISREG(path.stat().st_mode):
             raise ImageError(f"{path}: not a regular file")
         return path.open("rb")
@@ -101,16 +110,17 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def decode(path: Path, content: bytes | None = None, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
-    """The picture as a person sees it: (H, W, 3) RGB, upright, transparent parts on white, the first frame only.
+    """Decode an image to (H, W, 3) uint8 RGB in [0, 255], as an image viewer shows it.
 
-    16-bit values lose their low byte.
+    It is turned upright (EXIF), transparent parts become white, only the first frame counts, and 16-bit values lose
+    their low byte.
 
     Args:
-        content: the file's bytes, where they have been read; None reads them.
+        content: the file's bytes, if they have been read already; None reads the file.
 
     Raises:
         ImageError: the file is missing, not a regular file, empty, not an image of a known format, damaged, or has more
-            than `max_pixels` pixels; the last is read off the header.
+            than `max_pixels` pixels (checked before the pixels are decoded).
     """
     with open_regular(path) if content is None else BytesIO(content) as file:
         _quieten_pil()
@@ -120,7 +130,7 @@ def decode(path: Path, content: bytes | None = None, *, max_pixels: int = 50_000
             if width * height > max_pixels:
                 raise ImageError(
                     f"{path}: {width}x{height} pixels, more than the limit of {max_pixels}",
-                    hint="Shrink the image, or raise `data.max_pixels` if it is meant to be that large.",
+                    hint="Shrink the image, or raise `data.max_pixels`.",
                 )
             image.load()
             turn = _TURNS.get(_orientation(image))
@@ -132,16 +142,16 @@ def decode(path: Path, content: bytes | None = None, *, max_pixels: int = 50_000
 
 
 def _quieten_pil() -> None:
-    """Keeps PIL's remarks on odd metadata off the screen; what matters is raised as an error anyway.
+    """Keep PIL's warnings about odd metadata off the screen; real damage is an error anyway.
 
-    This is one process-wide filter. The tidy way, `catch_warnings`, swaps a global list and is not safe in threads.
+    This is one process-wide filter: `catch_warnings` swaps a global list and is not safe in threads.
     """
     if warnings.filters[:1] != [_PIL_IS_QUIET]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _open(file: BinaryIO) -> ImageFile.ImageFile:
-    """Reads the header only."""
+    """Open an image by its first bytes; reads the header only."""
     start = file.read(16)
     file.seek(0)
     if not start:
@@ -149,7 +159,7 @@ def _open(file: BinaryIO) -> ImageFile.ImageFile:
     for magic, opener in _FORMATS:
         if start.startswith(magic):
             return opener(file)
-    raise ValueError("it is not a JPEG, PNG, GIF, BMP, WebP or TIFF image, whatever its name says")
+    raise ValueError("it is not a JPEG, PNG, GIF, BMP, WebP or TIFF image, although its name ends like one")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -162,11 +172,11 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):
-        # PIL would clip. The high byte is also what PIL takes of 16-bit colour, so grey and colour agree.
+        # PIL would clip these. It keeps the high byte of 16-bit colour, so we do the same for grey.
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in ("I", "F"):
-        raise ValueError("its pixels have 32 bits and no known range; save it with 8 or 16 bits")
+        raise ValueError("its pixels have 32 bits and no known range; save it with 8 or 16 bits per channel")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
@@ -174,15 +184,18 @@ def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def fit(image: NDArray[np.uint8], size: int, resize: Resize = "crop") -> NDArray[np.uint8]:
-    """(H, W, 3) to (size, size, 3).
+    """(H, W, 3) uint8 -> (size, size, 3) uint8.
 
-    crop keeps the largest centred square; squash ignores the aspect; pad keeps everything, centred on mid-grey.
+    Args:
+        size: width and height in pixels.
+        resize: `crop` keeps the largest centred square; `squash` changes the aspect ratio; `pad` keeps the whole image,
+            centred on mid-grey.
     """
     height, width = image.shape[:2]
     if resize == "squash":
         return _scale(image, size, size)
     if resize == "crop":
-        # Cropped first: scaling a 10 x 100000 strip first would need a hundred times the memory.
+        # Crop first: scaling a strip of 10 x 100000 pixels first would need a hundred times the memory.
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         return _scale(image[top : top + side, left : left + side], size, size)
@@ -196,7 +209,7 @@ def fit(image: NDArray[np.uint8], size: int, resize: Resize = "crop") -> NDArray
 
 
 def _scale(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Averages where it shrinks, interpolates where it grows; a squashed strip needs one after the other."""
+    """Average to shrink, interpolate to enlarge; a squashed strip needs both, one after the other."""
     down = (min(image.shape[1], width), min(image.shape[0], height))
     scaled = cv2.resize(image, down, interpolation=cv2.INTER_AREA)
     if down != (width, height):

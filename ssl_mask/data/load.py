@@ -1,4 +1,4 @@
-"""From the settings of the data to what a run reads: the rows of each split, and their pixels."""
+"""From the `data` settings to what a run reads: the rows of each split and their pixels."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Dropped = Callable[[str], frozenset[str]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that one run trains on and is validated on."""
+    """Everything that one run trains on and is validated on."""
 
     manifest: Manifest
-    """The whole data set, with the rows of test and unlabeled images; only what is named below is opened."""
+    """The whole data set, with its test and unlabeled rows; only the images of the fields below are opened."""
     train: ImageSet
     val: ImageSet
     pseudo: ImageSet | None = None
     pseudo_labels: PseudoLabels | None = None
-    """Of the images of `pseudo`, in their order."""
+    """The pseudo-labels of the images in `pseudo`, in the same order."""
     unlabeled: ImageSet | None = None
 
     @property
@@ -43,7 +43,7 @@ class TrainingData:
 
     @property
     def pools(self) -> dict[str, Manifest]:
-        """What the leakage guard must look at, by name."""
+        """Name -> rows that the leakage guard must check."""
         named = {"train": self.train, "val": self.val, "pseudo-labeled": self.pseudo, "unlabeled": self.unlabeled}
         return {name: images.manifest for name, images in named.items() if images is not None}
 
@@ -64,10 +64,11 @@ class TrainingData:
 
 
 def read_manifest(config: DataConfig, console: Console) -> Manifest:
-    """The data set: corrections applied, links checked, every labeled row in its split. Nothing is decoded yet.
+    """The data set with corrected labels, checked links, and every labeled row in a split. No image is decoded yet.
 
     Raises:
-        DataError: no data set, a bad row, a group in two splits; ConfigError: an unknown layout or option.
+        DataError: no data set, a bad row, a group in two splits.
+        ConfigError: an unknown layout or option.
     """
     manifest = read_dataset(config.root, layout=config.layout, options=config.options)
     console.say(f"Data   {manifest.message}, in {config.root.absolute()}")
@@ -82,48 +83,48 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
     if config.labeled_groups is not None:
         manifest = keep_labels_of(manifest, config.labeled_groups, seed=config.split_seed)
         console.say(f"Labels of {config.labeled_groups} training groups only (data.labeled_groups)")
-    how = "given by the source" if given else f"fold {config.fold} of {config.folds}, by group"
-    _tell_split(manifest, how, console)
+    how = "given by the data set" if given else f"fold {config.fold} of {config.folds}, by group"
+    _report_split(manifest, how, console)
     return manifest
 
 
-def _tell_split(manifest: Manifest, how: str, console: Console) -> None:
+def _report_split(manifest: Manifest, how: str, console: Console) -> None:
     train, val = manifest.where("train"), manifest.where("val")
     groups = len(set(train.groups)), len(set(val.groups))
     console.say(f"Split  train {len(train)} images of {groups[0]} groups, val {len(val)} of {groups[1]} ({how})")
     if not manifest.grouped:
-        console.warn("no group column, so every image is its own group: leaks between train and val are NOT CHECKED.")
+        console.warn("no group column: every image is its own group, and leaks between train and val are NOT CHECKED.")
     lacking = set(train.joint.tolist()) - set(val.joint.tolist())
     if lacking:
         names = ", ".join(manifest.schema.joint_classes[i] for i in sorted(lacking))
-        console.warn(f"no validation image of {names}: their F1 counts as 0 in validation.")
+        console.warn(f"no validation image of {names}: F1 is 0 for these classes in validation.")
 
 
 def load_training_data(
     manifest: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console, *, unlabeled: bool
 ) -> TrainingData:
-    """Open what a run reads; decoded once, the cache keeps it.
+    """Open all images of a run; each is decoded once and kept in the cache.
 
     Args:
-        manifest: of `read_manifest`.
-        size: side in pixels.
-        unlabeled: open the unlabeled pool too.
+        manifest: as `read_manifest` returns it.
+        size: width and height in pixels.
+        unlabeled: whether to open the unlabeled pool too.
 
     Raises:
-        DataError: unreadable images, a bad table of pseudo-labels, a pool of which nothing can be used.
+        DataError: unreadable images, a bad table of pseudo-labels, or an unlabeled pool without a usable image.
     """
     train, val = (_open(manifest.where(name), config, size, name, accelerator, console) for name in ("train", "val"))
     data = TrainingData(manifest, train, val)
     if config.pseudo_labels is not None:
         labels = read_pseudo_labels(config.pseudo_labels, data.labeled)
-        with accelerator.main_process_first(), console.counting("Reading pseudo-labeled") as tell:
-            images = open_pseudo_labeled(labels, config, size, on_progress=tell)
+        with accelerator.main_process_first(), console.counting("Reading pseudo-labeled") as on_progress:
+            images = open_pseudo_labeled(labels, config, size, on_progress=on_progress)
         console.say(f"Pseudo {len(images)} images of {config.pseudo_labels}")
         data = replace(data, pseudo=images, pseudo_labels=labels)
     if unlabeled:
         pool = load_unlabeled(manifest, data.labeled, config, size, accelerator, console)
         if data.pseudo_labels is not None:
-            # Consistency is for images that have no pseudo-label.
+            # Consistency training takes the images that have no pseudo-label.
             pool = pool.without(data.pseudo_labels.whole_digests, "has a pseudo-label")
         data = replace(data, unlabeled=pool)
     return data
@@ -135,7 +136,7 @@ def load_unlabeled(
     """The unlabeled pool with its pixels.
 
     Args:
-        manifest: the data set; its own unlabeled rows join the pool.
+        manifest: the data set; its own unlabeled rows are part of the pool.
         labeled: train and validation rows with digests; their copies are left out of the pool.
     """
     rows = read_unlabeled(config.unlabeled, manifest)
@@ -145,7 +146,7 @@ def load_unlabeled(
     console.say(f"Pool   {len(pool)} unlabeled images of {', '.join(sources)}")
     if pool.left_out:
         path, why = next(iter(pool.left_out.items()))
-        console.warn(f"{len(pool.left_out)} images are left out of the pool, such as {path}: {why}.")
+        console.warn(f"{len(pool.left_out)} images are left out of the pool, for example {path}: {why}.")
     return pool
 
 
@@ -153,6 +154,6 @@ def _open(
     rows: Manifest, config: DataConfig, size: int, name: str, accelerator: Accelerator, console: Console, *,
     tolerant: bool = False,
 ) -> ImageSet:  # fmt: skip
-    # The first process fills the cache; the others come after it and find it full.
-    with accelerator.main_process_first(), console.counting(f"Reading {name}") as tell:
-        return open_images(rows, config, size, tolerant=tolerant, on_progress=tell)
+    # The first process fills the cache; the others wait and then find it full.
+    with accelerator.main_process_first(), console.counting(f"Reading {name}") as on_progress:
+        return open_images(rows, config, size, tolerant=tolerant, on_progress=on_progress)

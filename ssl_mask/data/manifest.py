@@ -1,4 +1,4 @@
-"""The manifest: one row an image. Everything downstream reads this table and never a folder or a label file."""
+"""The manifest: one row per image. Everything downstream reads this table and never a folder or a label file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Split = Literal["train", "val", "test", "unlabeled"]
 
 
 class Row(NamedTuple):
-    """One image. `labels` holds a class index a factor, or is None where the label is unknown."""
+    """One image. `labels` has one class index per factor; it is None where the labels are unknown."""
 
     path: str
     """Relative to the manifest's root, with forward slashes."""
     group: str
-    """Images of one group (person) never stand on both sides of a split."""
+    """Groups (such as persons) are never split: all images of one are in the same split."""
     split: Split
     source: str
     """Where the row comes from, for error messages: `train/train.csv:17`."""
@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Submission(NamedTuple):
-    """How predictions are written: the header, and class numbers or class names."""
+    """How a submission is written: its columns, and class numbers or class names."""
 
     id_column: str
     answer_columns: tuple[str, ...]
@@ -53,10 +53,10 @@ class Manifest:
     schema: LabelSchema
     rows: tuple[Row, ...]
     grouped: bool
-    """False when the source has no group column: then every image is a group of its own and leaks can hide."""
+    """False when the source has no group column: then every image is its own group, and leaks can stay unseen."""
     submission: Submission
     message: str = ""
-    """What was recognised, in a sentence."""
+    """What was found, in a sentence."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,13 +98,13 @@ class Manifest:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over the rows (image digests, groups, splits, labels), whatever their order or location."""
+        """SHA-256 over the rows (image digests, groups, splits, labels); the same in any order and any folder."""
         lines = sorted("\0".join([r.digest, r.group, r.split, str(r.labels), str(r.train_labels)]) for r in self.rows)
         text = "\n".join([str(self.schema.to_json()), *lines])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_csv(self) -> str:
-        """The table as people and pandas read it; class names, not numbers."""
+        """The table as CSV text, with class names instead of numbers."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         names = [f.name for f in self.schema.factors]

@@ -1,8 +1,8 @@
-"""Pseudo-labels on disk and in memory: a CSV that a person can read and edit, one row per selected image.
+"""Pseudo-labels on disk and in memory: a CSV that people can read and edit, one row per selected image.
 
     image,sha256,group,label,<factor>…,confidence,margin,confidence/<factor>…,first_round,flips[,p/<joint class>…]
 
-A factor that was not selected is an empty cell. `label` is for the eye; the factors' own columns count.
+A factor that was not selected is an empty cell. `label` is for people only: the factors' own columns are read.
 """
 
 from __future__ import annotations
@@ -28,27 +28,28 @@ from ssl_mask.errors import DataError
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Selected rows of a pool, as they stand in the CSV."""
+    """Selected images of a pool and their labels: the rows of the CSV."""
 
     manifest: Manifest
-    """Their images, with digests; no labels."""
+    """The images, with digests and without labels."""
     labels: NDArray[np.int64]
     """(n, factors) class indices; -1 where a factor was not selected."""
     confidence: NDArray[np.float32]
-    """(n, 1 + factors): of the joint class, then of each factor."""
+    """(n, 1 + factors) in [0, 1]: of the joint class, then of each factor."""
     margin: NDArray[np.float32]
     """(n,) difference of the two highest joint probabilities."""
     first_round: NDArray[np.int64]
+    """(n,) round in which the image was first selected."""
     flips: NDArray[np.int64]
     """(n,) how often the predicted class has changed between rounds so far."""
     probs: NDArray[np.float32] | None = None
-    """(n, joint classes) for soft labels."""
+    """(n, joint classes) probabilities, for soft labels; None: hard labels."""
 
     def __len__(self) -> int:
         return len(self.manifest)
 
     def at(self, rows: Sequence[int]) -> PseudoLabels:
-        """Those of some rows, in a new order."""
+        """The pseudo-labels at these positions, in this order."""
         old = self.manifest.rows
         return PseudoLabels(
             self.manifest.with_rows(old[i] for i in rows), self.labels[rows], self.confidence[rows], self.margin[rows],
@@ -56,13 +57,13 @@ class PseudoLabels:
         )  # fmt: skip
 
     def of(self, manifest: Manifest) -> PseudoLabels:
-        """Those of these images, in their order; they are found by digest."""
+        """The pseudo-labels of these images, in the same order; images are matched by digest."""
         place = {row.digest: i for i, row in enumerate(self.manifest.rows)}
         return self.at([place[row.digest] for row in manifest.rows])
 
     @property
     def sha256(self) -> str:
-        """Of the table's text."""
+        """SHA-256 of the CSV text."""
         return hashlib.sha256(to_csv(self).encode()).hexdigest()
 
     @property
@@ -72,15 +73,15 @@ class PseudoLabels:
 
     @property
     def whole_digests(self) -> frozenset[str]:
-        """Digests of the images of which every factor was selected."""
+        """Digests of the images for which every factor was selected."""
         return frozenset(r.digest for r, whole in zip(self.manifest.rows, self.whole, strict=True) if whole)
 
     def head_labels(self, target: str) -> NDArray[np.int64]:
-        """(n, heads); a factor that was not selected counts as its class 0, with weight 0."""
+        """(n, heads) class indices; a factor that was not selected has class 0 here and weight 0 in `weights`."""
         return self.manifest.schema.head_labels(np.maximum(self.labels, 0), target)
 
     def weights(self, target: str, config: PseudoConfig) -> NDArray[np.float32]:
-        """(n, heads) factors of the loss: λ, times the confidence if asked; 0 where a label is missing."""
+        """(n, heads) factors of the loss: λ, times the confidence if configured; 0 where a label is missing."""
         known: NDArray[np.bool_] = self.labels >= 0
         confidence = self.confidence[:, 1:]
         if self.manifest.schema.heads(target).keys() == {"joint"} and known.shape[1] > 1:
@@ -91,7 +92,7 @@ class PseudoLabels:
         return np.asarray(known * factor * config.weight, dtype=np.float32)
 
     def targets(self, target: str) -> dict[str, NDArray[np.float32]] | None:
-        """(n, classes) a head, for soft labels."""
+        """(n, classes) probabilities per head for soft labels; None for hard labels."""
         schema, probs = self.manifest.schema, self.probs
         if probs is None:
             return None
@@ -122,13 +123,13 @@ def to_csv(labels: PseudoLabels) -> str:
 
 
 def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:
-    """Read a pseudo_labels.csv, which a person may have edited.
+    """Read a pseudo_labels.csv, which may have been edited by hand.
 
     Args:
-        labeled: train and validation rows with digests; none of their images may get a pseudo-label.
+        labeled: train and validation rows with digests; their images must not have a pseudo-label.
 
     Raises:
-        DataError: an unknown class, an image twice, no digest, a labeled image; names the row.
+        DataError: an unknown class, an image in two rows, no digest, a labeled image; the message names the row.
     """
     schema = labeled.schema
     needed = ("image", "sha256", *schema.sizes, "confidence")
@@ -139,15 +140,21 @@ def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:
     for where, cells in read_csv(table, columns=needed):
         digest = cells["sha256"]
         if digest in given:
-            raise DataError(f"{where}: {cells['image']} is the labeled {given[digest]}.", hint="Remove the row.")
+            raise DataError(
+                f"{where}: {cells['image']} is the same image as {given[digest]}, which has a label.",
+                hint="Remove the row.",
+            )
         if seen.setdefault(digest, where) != where or not digest:
-            what = f"is already at {seen[digest]}" if digest else "has no sha256"
+            what = f"is also at {seen[digest]}" if digest else "has no sha256"
             raise DataError(f"{where}: {cells['image']} {what}.", hint="Keep one row per image, with its SHA-256.")
         name, group = cells["image"], cells.get("group", "")
         rows.append(Row(name, group, "unlabeled", where, None, id=Path(name).name, digest=digest))
         records.append(_record(cells, schema, where))
     if not rows:
-        raise DataError(f"{table} has no rows.", hint="Select anew with a lower threshold, or train without it.")
+        raise DataError(
+            f"{table} has no rows.",
+            hint="Select pseudo-labels again with a lower threshold, or train without the table.",
+        )
     manifest = labeled.with_rows(rows)
     columns = {k: np.asarray([r[k] for r in records]) for k in records[0]}
     return PseudoLabels(
@@ -176,7 +183,11 @@ def _record(cells: Mapping[str, str], schema: LabelSchema, where: str) -> dict[s
 def _number(
     cells: Mapping[str, str], column: str, where: str, default: float | None = None, *, most: float = 1.0
 ) -> float:
-    """A number in [0, most]. Raises DataError naming the row."""
+    """A number in [0, most], or `default` for an empty cell.
+
+    Raises:
+        DataError: it is not such a number; the message names the row.
+    """
     text = cells.get(column, "")
     if not text and default is not None:
         return default
@@ -192,16 +203,16 @@ def _number(
 def open_pseudo_labeled(
     labels: PseudoLabels, config: DataConfig, size: int, on_progress: Progress | None = None
 ) -> ImageSet:
-    """The images of pseudo-labels, in their order.
+    """The images of the pseudo-labels, in the same order.
 
     Raises:
-        DataError: an image is not the one that was labeled.
+        DataError: an image has changed since it got its pseudo-label.
     """
     opened = open_images(labels.manifest, config, size, on_progress=on_progress)
     for before, now in zip(labels.manifest.rows, opened.manifest.rows, strict=True):
         if before.digest != now.digest:
             raise DataError(
-                f"{before.source}: {before.path} has changed since it was labeled.",
-                hint="Restore the image, or select anew.",
+                f"{before.source}: {before.path} has changed since it got its pseudo-label.",
+                hint="Restore the image, or select pseudo-labels again.",
             )
     return opened

@@ -1,4 +1,4 @@
-"""What there is to predict: one factor (a flat label) or several (a head each), and how they join into one class."""
+"""What is predicted: one factor (a flat label) or several (one head per factor), and how they join into one class."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class LabelSchema:
         return tuple(names)
 
     def encode(self, names: Mapping[str, str], *, where: str) -> tuple[int, ...]:
-        """Class indices of one image, from a class name for each factor.
+        """Class indices of one image, from one class name per factor.
 
         Raises:
-            DataError: an unknown class; names `where` (file and row).
+            DataError: an unknown class; the message names `where` (file and row).
         """
         return tuple(self.index_of(f, names[f.name], where=where) for f in self.factors)
 
@@ -56,11 +56,15 @@ class LabelSchema:
         return factor.classes.index(name)
 
     def refuse_unknown(self, names: Iterable[str], key: str) -> None:
-        """Raises ConfigError when a class name of the configuration (at `key`) is none of a factor or joint class."""
+        """Check the class names at a key of the configuration: each must be a class of a factor, or a joint class.
+
+        Raises:
+            ConfigError: an unknown class; the message names the key.
+        """
         known = [c for f in self.factors for c in f.classes] + list(self.joint_classes)
         for name in names:
             if name not in known:
-                raise ConfigError(f"{key}: no class {name!r}.", hint=did_you_mean(name, known))
+                raise ConfigError(f"{key}: there is no class {name!r}.", hint=did_you_mean(name, known))
 
     def join(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         """(n, factors) class indices -> (n,) joint class."""
@@ -82,7 +86,7 @@ class LabelSchema:
         return [tuple(f.classes[i] for f, i in zip(self.factors, row, strict=True)) for row in labels.tolist()]
 
     def marginals(self, probs: NDArray[np.floating[Any]]) -> dict[str, NDArray[np.float32]]:
-        """(n, joint classes) probabilities -> (n, classes) of each factor."""
+        """(n, joint classes) probabilities -> (n, classes) per factor."""
         shaped = probs.reshape(len(probs), *self.sizes.values())
         axes = range(1, shaped.ndim)
         return {
@@ -91,7 +95,7 @@ class LabelSchema:
         }
 
     def product(self, parts: Mapping[str, NDArray[np.floating[Any]]]) -> NDArray[np.float32]:
-        """(n, classes) of each factor, taken as independent -> (n, joint classes); the inverse of `marginals` then."""
+        """(n, classes) per factor, taken as independent -> (n, joint classes); then the inverse of `marginals`."""
         first, *rest = parts.values()
         joint = first
         for part in rest:
@@ -99,7 +103,7 @@ class LabelSchema:
         return joint.astype(np.float32)
 
     def heads(self, target: str) -> dict[str, int]:
-        """Heads of a model for this schema: one a factor, or one flat one named `joint`."""
+        """Heads of a model for this schema: one per factor, or a single one named `joint`."""
         if target == "factors" or len(self.factors) == 1:
             return dict(self.sizes)
         return {"joint": len(self.joint_classes)}
@@ -111,7 +115,7 @@ class LabelSchema:
         return {"joint": self.joint_classes}
 
     def head_labels(self, labels: NDArray[np.int64], target: str) -> NDArray[np.int64]:
-        """(n, factors) -> (n, heads)."""
+        """(n, factors) class indices -> (n, heads) class indices."""
         if target == "factors" or len(self.factors) == 1:
             return labels
         return self.join(labels)[:, None]

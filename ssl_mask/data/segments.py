@@ -1,4 +1,4 @@
-"""Files of the image cache: many pictures of one size in one .npy file, and which they are in a .json beside it."""
+"""Files of the image cache: many images of one size in one .npy file, and their digests in a .json next to it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Pixels = NDArray[np.uint8]
 
 
 class Segment:
-    """Pictures being written to a new file in `folder`.
+    """Images that are being written to a new file in `folder`.
 
-    Leaving the `with` block publishes the whole ones, also after an error.
+    Leaving the `with` block publishes all complete ones, also after an error.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -51,7 +51,7 @@ class Segment:
                     file.seek(0)
                     file.write(header)
                     file.truncate(len(header) + len(self.digests) * self._size * self._size * 3)
-                    os.fsync(file.fileno())  # else a power cut could leave an index beside a file of zeros
+                    os.fsync(file.fileno())  # else a power cut could leave an index next to a file of zeros
                 if self.digests:
                     self._unfinished.rename(self._path)
                     self._unfinished.write_text(json.dumps(list(self.digests)), encoding="ascii")
@@ -70,7 +70,7 @@ def _writing_in(folder: Path) -> Iterator[None]:
 
 
 def npy_header(count: int, size: int) -> bytes:
-    """What a .npy file of `count` pictures begins with. Its length does not depend on `count`: numpy leaves room."""
+    """The header of a .npy file of `count` images. Its length does not depend on `count`: numpy leaves room."""
     header = io.BytesIO()
     shape = (count, size, size, 3)
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -78,7 +78,7 @@ def npy_header(count: int, size: int) -> bytes:
 
 
 def is_whole(path: Path, count: int, size: int) -> bool:
-    """Whether a file is a segment of so many pictures of this side."""
+    """Whether a file is a complete segment of `count` images, `size` pixels wide and high."""
     header = npy_header(count, size)
     with path.open("rb") as file:
         length = os.fstat(file.fileno()).st_size

@@ -1,4 +1,4 @@
-"""Train and validation by whole groups: photos of one person never stand on both sides."""
+"""The train/validation split. Groups are never split: all photos of one person are in the same split."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ssl_mask.errors import DataError
 
 
 def split(manifest: Manifest, *, folds: int, fold: int, seed: int, min_groups: int) -> Manifest:
-    """Give every labeled row its side. A split that the source brings is honoured; else stratified group k-fold.
+    """Put every labeled row into train or validation. A given split is kept; otherwise stratified group k-fold.
 
     Raises:
-        DataError: a group on both sides of a given split, a class with fewer than `min_groups` groups,
-            or fewer groups (or images in every class) than folds.
+        DataError: a group in two splits of a given split, a class with fewer than `min_groups` groups,
+            fewer groups than folds, or no class with as many images as folds.
     """
     refuse_shared_groups(manifest)
     if manifest.where("val"):
@@ -26,10 +26,10 @@ def split(manifest: Manifest, *, folds: int, fold: int, seed: int, min_groups: i
 
 
 def keep_labels_of(manifest: Manifest, count: int, *, seed: int) -> Manifest:
-    """Make all training rows `unlabeled` but those of `count` groups.
+    """Keep the labels of `count` groups; all other training rows become `unlabeled`.
 
-    Groups are chosen evenly over the combinations of classes that a group's images show; the choice for a smaller
-    count is part of the choice for a greater one.
+    Groups are drawn in proportion from each kind of group (the set of classes that its images have). The groups of a
+    smaller count are always among those of a greater one.
 
     Raises:
         DataError: fewer groups than `count`.
@@ -39,12 +39,14 @@ def keep_labels_of(manifest: Manifest, count: int, *, seed: int) -> Manifest:
     for row, joint in zip(train.rows, train.joint.tolist(), strict=True):
         kinds[row.group].add(joint)
     if len(kinds) < count:
-        raise DataError(f"data.labeled_groups: {count} groups asked, {len(kinds)} are there.", hint="Lower it.")
-    members: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        raise DataError(
+            f"data.labeled_groups is {count}, but there are only {len(kinds)} training groups.", hint="Lower it."
+        )
+    by_kind: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for group in np.random.default_rng(seed).permutation(sorted(kinds)).tolist():
-        members[tuple(sorted(kinds[group]))].append(group)
-    # The i-th of n stands at (i + 1/2) / n: any beginning of this order holds every kind in proportion.
-    order = sorted(((i + 0.5) / len(groups), kind, g) for kind, groups in members.items() for i, g in enumerate(groups))
+        by_kind[tuple(sorted(kinds[group]))].append(group)
+    # The i-th of n gets the position (i + 1/2) / n, so that any first part of this order has every kind in proportion.
+    order = sorted(((i + 0.5) / len(groups), kind, g) for kind, groups in by_kind.items() for i, g in enumerate(groups))
     kept = {group for _, _, group in order[:count]}
     return manifest.with_rows(
         r._replace(split="unlabeled", labels=None, train_labels=None)
@@ -55,15 +57,18 @@ def keep_labels_of(manifest: Manifest, count: int, *, seed: int) -> Manifest:
 
 
 def refuse_shared_groups(manifest: Manifest) -> None:
-    """Raises DataError when a group has rows on more than one side of train, val and test."""
+    """Check that no group is split.
+
+    Raises:
+        DataError: a group has rows in more than one of train, val and test.
+    """
     first: dict[str, tuple[str, str]] = {}
     for row in manifest.where("train", "val", "test").rows:
-        side, source = first.setdefault(row.group, (row.split, row.source))
-        if row.group and side != row.split:
+        known, source = first.setdefault(row.group, (row.split, row.source))
+        if row.group and known != row.split:
             raise DataError(
-                f"Group {row.group!r} stands on both sides of the given split: {side} ({source}) and {row.split} "
-                f"({row.source}).",
-                hint="Put all its images on one side, or drop the split column to have them split by group.",
+                f"Group {row.group!r} is in two splits: {known} ({source}) and {row.split} ({row.source}).",
+                hint="Put all its images into one split, or remove the split column: then sslmask splits by group.",
             )
 
 
@@ -72,13 +77,13 @@ def _refuse_rare_classes(manifest: Manifest, min_groups: int) -> None:
     rows = manifest.where("train")
     for row, joint in zip(rows.rows, rows.joint, strict=True):
         groups[int(joint)].add(row.group)
-    for joint, members in sorted(groups.items()):
-        if len(members) < min_groups:
+    for joint, own in sorted(groups.items()):
+        if len(own) < min_groups:
             name = manifest.schema.joint_classes[joint]
             raise DataError(
-                f"Class {name} has {len(members)} group(s) only ({', '.join(sorted(members)[:3])}): it cannot stand in "
-                "both train and validation.",
-                hint="Add data, merge the class, or accept it with --set data.min_groups=1.",
+                f"Class {name} has only {len(own)} group(s) ({', '.join(sorted(own)[:3])}): it cannot be in both train "
+                "and validation.",
+                hint="Add images of it, merge it with another class, or accept this with --set data.min_groups=1.",
             )
 
 
@@ -88,11 +93,11 @@ def _k_fold(manifest: Manifest, *, folds: int, fold: int, seed: int) -> Manifest
     labeled = manifest.where("train")
     distinct = len(set(labeled.groups))
     if distinct < folds:
-        raise DataError(f"{distinct} groups cannot make {folds} folds.", hint="Lower data.folds or add persons.")
+        raise DataError(f"{distinct} groups are too few for {folds} folds.", hint="Lower data.folds, or add groups.")
     most = int(np.bincount(labeled.joint).max())
     if most < folds:
-        raise DataError(f"No class has the {folds} images that {folds} folds need; the largest has {most}.",
-                        hint="Lower data.folds or add images.")  # fmt: skip
+        raise DataError(f"{folds} folds need a class with {folds} images or more; the largest has {most}.",
+                        hint="Lower data.folds, or add images.")  # fmt: skip
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer images than folds only means that some folds lack it; validation reports the support.

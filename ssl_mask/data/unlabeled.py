@@ -1,4 +1,4 @@
-"""The unlabeled pool: where its images are, and which of them may be used. No label is ever read here."""
+"""The unlabeled pool: where its images are, and which of them may be used. No labels are read here."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from ssl_mask.errors import DataError
 
 
 def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
-    """The unlabeled rows of the data set itself, and the images of all `sources`; an image named twice counts once.
+    """The data set's own unlabeled rows and the images of all `sources`; an image that is named twice counts once.
 
     Args:
-        sources: folders, globs or CSVs with an image column, relative to the working folder or to the data set's.
+        sources: folders, globs or CSVs with an image column; looked for in the working folder, then in the data set's.
 
     Raises:
-        DataError: nothing there, no image column, a source without images, or no image at all.
+        DataError: a source that does not exist, or has no image column or no images; or no source at all.
     """
     own = {str(manifest.root / r.path): r for r in manifest.where("unlabeled").rows}
     found: dict[str, str] = {path: r.source for path, r in own.items()}
     for source in sources:
         images = list(_images_of(source, manifest))
         if not images:
-            raise DataError(f"No image in {source}.", hint="Give --unlabeled a folder, a glob or a CSV of images.")
+            raise DataError(f"No images in {source}.", hint="Give --unlabeled a folder, a glob or a CSV of images.")
         if not any(path.exists() for path, _ in images):
             raise DataError(
-                f"{source} names {len(images)} images, but none of them is there, such as {images[0][0]}.",
-                hint="Give --unlabeled the folder of the images, or move the table beside them.",
+                f"{source} names {len(images)} images, but none of them exists, for example {images[0][0]}.",
+                hint="Give --unlabeled the folder of the images, or move the CSV next to them.",
             )
         for path, where in images:
             found.setdefault(os.path.normpath(path), where)
     if not found:
         raise DataError(
-            "There are no unlabeled images.", hint="Say where they are: --unlabeled DIR (or data.unlabeled)."
+            "There are no unlabeled images.", hint="Say where they are: --unlabeled DIR (or set data.unlabeled)."
         )
-    # One root for all, so that paths in the run's table stay short.
+    # One root for all images keeps the paths in the run's table short.
     root = Path(os.path.commonpath([str(Path(p).parent) for p in found]))
     groups = {path: r.group for path, r in own.items() if manifest.grouped}
     rows = [
@@ -58,7 +58,7 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
 
 
 def _images_of(source: str, manifest: Manifest) -> Iterator[tuple[Path, str]]:
-    """(absolute path, where it was named) of each image of a source."""
+    """(absolute path, where it was named) for each image of a source."""
     pattern = glob.has_magic(source)
     for base in (Path.cwd(), manifest.root):
         named = str(base / source)
@@ -72,21 +72,24 @@ def _images_of(source: str, manifest: Manifest) -> Iterator[tuple[Path, str]]:
                 yield from ((inside.root / r.path, f"{source}: {r.source}") for r in inside.rows)
         if existing:
             return
-    raise DataError(f"No folder, file or match for {source!r}.", hint="Give --unlabeled DIR, a quoted glob, or a CSV.")
+    raise DataError(
+        f"There is no folder or file {source!r}, and no match for it.",
+        hint="Give --unlabeled a folder, a quoted glob, or a CSV.",
+    )
 
 
 def usable(pool: ImageSet, labeled: Manifest, *, on_bad: Literal["fail", "skip"]) -> ImageSet:
-    """The part of a pool that may be trained on.
+    """The images of a pool that may be trained on.
 
-    Left out are unreadable images, copies of labeled images (a validation photo that is trained on makes its score
-    optimistic), copies within the pool, and photos of validation groups. Copies are found by their bytes.
+    Four kinds are left out: unreadable images, copies of labeled images (training on a validation image makes the
+    score optimistic), copies within the pool, and images of validation groups. Here a copy has the same bytes.
 
     Args:
-        pool: opened tolerantly: unreadable images are in its `left_out`.
+        pool: opened with `tolerant`: its unreadable images are in `left_out`.
         labeled: train and validation rows, with digests.
 
     Raises:
-        DataError: unreadable images with `on_bad` fail, or nothing is left.
+        DataError: there are unreadable images and `on_bad` is `fail`, or no image is left.
     """
     offered = len(pool) + len(pool.left_out)
     if pool.left_out and on_bad == "fail":
@@ -94,7 +97,7 @@ def usable(pool: ImageSet, labeled: Manifest, *, on_bad: Literal["fail", "skip"]
         raise DataError(
             f"{len(pool.left_out)} of {offered} unlabeled images cannot be read: {first}"
             + (", …" if len(pool.left_out) > 3 else ""),
-            hint="Fix or remove them, or go on without them: --on-bad skip",
+            hint="Fix or remove them, or train without them: --on-bad skip",
         )
     seen = {r.digest: f"same bytes as the labeled {r.path}" for r in labeled.rows}
     validating = set(labeled.where("val").groups.tolist()) - {""}
@@ -109,13 +112,13 @@ def usable(pool: ImageSet, labeled: Manifest, *, on_bad: Literal["fail", "skip"]
     if not kept:
         raise DataError(
             f"None of the {offered} unlabeled images can be used: {next(iter(left_out.values()))}, …",
-            hint="The pool must hold other images than the labeled ones.",
+            hint="Add images that are not among the labeled ones.",
         )
     return replace(pool.at(kept), left_out=left_out)
 
 
 def pool_csv(pool: ImageSet) -> str:
-    """Every image that was offered: path below the pool's root, where it was named, SHA-256, and its use."""
+    """CSV text of all images of the pool, used or not: path below its root, where it was named, SHA-256, use."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["path", "source", "sha256", "use"])

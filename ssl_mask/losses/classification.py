@@ -19,19 +19,18 @@ def classification_losses(
     """w_y · Σ_k q_k · (1 − p_k)^γ · (−log p_k) of each image, with q the smoothed one-hot label.
 
     γ = 0 is cross-entropy; q one-hot and γ > 0 is the focal loss (Lin et al. 2017, arXiv 1708.02002, eq. 4).
-    Take the mean over images, not over weights: so it is the same however a batch is cut over processes.
+    Average these over images, not over weights: then the result is the same however processes share a batch.
 
     Args:
-        logits: (n, classes).
-        labels: (n,) int64.
+        logits: (n, classes), of any float type.
+        labels: (n,) int64 class indices.
         gamma: focusing parameter ≥ 0.
         smoothing: (classes,) ε_y for label y in [0, 1): q = (1 − ε_y)·onehot + ε_y / classes.
-        weights: (classes,) factor of the loss of label y.
-        targets: (n, classes) probabilities in place of the one-hot labels; `labels` still names the class whose
-            smoothing and weight count.
+        weights: (classes,) factor ≥ 0 of the loss of label y.
+        targets: (n, classes) probabilities instead of one-hot labels; smoothing and weights still follow `labels`.
 
     Returns:
-        (n,) float32.
+        (n,) float32, ≥ 0.
     """
     log_p = F.log_softmax(logits.float(), dim=1)
     target = F.one_hot(labels, logits.shape[1]).to(log_p.dtype) if targets is None else targets
@@ -51,6 +50,9 @@ def balanced_weights(counts: Tensor) -> Tensor:
 
     Args:
         counts: (classes,) images of each class.
+
+    Returns:
+        (classes,) float32.
     """
     present = counts > 0
     return torch.where(present, counts.sum() / (present.sum() * counts.clamp_min(1)), 0.0).float()
@@ -61,6 +63,10 @@ def effective_weights(counts: Tensor, *, beta: float = 0.999) -> Tensor:
 
     Args:
         counts: (classes,) images of each class. Empty classes get 0.
+        beta: β in [0, 1); 0 weighs all classes equally, towards 1 it becomes inverse frequency.
+
+    Returns:
+        (classes,) float32.
     """
     raw = torch.where(counts > 0, (1 - beta) / (1 - beta ** counts.clamp_min(1).double()), 0.0)
     return (raw * counts.sum() / (raw * counts).sum()).float()

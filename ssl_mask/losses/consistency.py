@@ -1,4 +1,4 @@
-"""Consistency between two views of unlabeled images, and the annealing of the labeled ones (UDA, arXiv 1904.12848)."""
+"""Consistency between two views of unlabeled images, and training signal annealing (UDA, arXiv 1904.12848)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(target ‖ softmax(logits)) of each image; with one-hot targets it is cross-entropy.
+    """KL(target ‖ softmax(logits)) of each image; cross-entropy if targets are one-hot.
 
     Args:
         target: (n, classes) probabilities without gradient.
-        logits: (n, classes).
+        logits: (n, classes), of any float type.
 
     Returns:
         (n,) float32, ≥ 0 up to rounding.
@@ -24,12 +24,15 @@ def kl_divergence(target: Tensor, logits: Tensor) -> Tensor:
 
 
 def annealing_threshold(kind: str, progress: float, classes: int) -> float:
-    """η(t) = α(t)·(1 − 1/K) + 1/K: a labeled image counts only while its p_correct is below (UDA, section 2.3).
+    """η(t) = α(t)·(1 − 1/K) + 1/K; labeled images with p_correct below η are trained on (UDA, section 2.3).
 
     Args:
         kind: `linear` (α = t), `log` (1 − exp(−5t)) or `exp` (exp(5(t − 1))).
         progress: t in [0, 1].
-        classes: K.
+        classes: K ≥ 1.
+
+    Returns:
+        η in [1/K, 1].
     """
     alpha = {
         "linear": progress,

@@ -14,17 +14,17 @@ def arcface_logits(cosine: Tensor, labels: Tensor, *, scale: float, margin: floa
     Where θ_y + m > π the cosine would rise again; there the monotone continuation cos θ − m·sin m is used.
 
     Args:
-        cosine: (n, classes) in [-1, 1].
-        labels: (n,) int64.
+        cosine: (n, classes) cos θ in [-1, 1], of any float type.
+        labels: (n,) int64 class indices.
         scale: s > 0.
         margin: m in radians, in [0, π/2).
 
     Returns:
-        (n, classes) float32. The gradient is finite at cos θ = ±1 too.
+        (n, classes) float32. The gradient is finite, also at cos θ = ±1.
     """
     cosine = cosine.float()
     true = cosine.gather(1, labels[:, None])
-    # sin θ has an infinite slope at cos θ = ±1; the floor keeps it finite and moves the value by less than 1e-3.
+    # The slope of sin θ is infinite at cos θ = ±1; the floor keeps it finite and moves the value by less than 1e-3.
     sine = (1.0 - true.square()).clamp_min(1e-6).sqrt()
     with_margin = true * math.cos(margin) - sine * math.sin(margin)
     continued = true - margin * math.sin(margin)

@@ -53,7 +53,7 @@ def a_photo(faces: Path) -> Path:
 
 
 def test_no_data_here(cli: Cli, tmp_path: Path) -> None:
-    refused(cli, tmp_path, "No data set recognised", "sslmask demo")
+    refused(cli, tmp_path, "No data set found", "sslmask demo")
     refused(cli, tmp_path / "nowhere", "nowhere")
 
 
@@ -134,7 +134,7 @@ def test_link_out_of_the_data_folder(cli: Cli, faces: Path, tmp_path: Path) -> N
     outside = tmp_path / "secret.jpg"
     photo.rename(outside)
     photo.symlink_to(outside)
-    refused(cli, faces, photo.name, "leads outside", "data.outside_root=allow")
+    refused(cli, faces, photo.name, "is a link to a file outside", "data.outside_root=allow")
     code, text = cli("train", "--data", str(faces), *SMALL, "--dry-run", "--set", "data.outside_root=allow")
     assert code == 0, text
 
@@ -243,8 +243,8 @@ def test_no_pool_is_named(cli: Cli, faces: Path) -> None:
 
 def test_an_empty_pool(cli: Cli, faces: Path) -> None:
     (faces / "empty").mkdir()
-    refused_pool(cli, faces, "No image in", "empty", pool="empty")
-    refused_pool(cli, faces, "No folder, file or match for 'nowhere'", pool="nowhere")
+    refused_pool(cli, faces, "No images in", "empty", pool="empty")
+    refused_pool(cli, faces, "There is no folder or file 'nowhere'", pool="nowhere")
 
 
 def test_a_pool_with_unreadable_files(cli: Cli, faces: Path) -> None:

@@ -92,17 +92,17 @@ def test_no_pool_is_refused_before_anything_is_trained(cli: Cli, drawn: Path, tm
     (tmp_path / "empty").mkdir()
     refused(cli, words(drawn, pool=None), "There are no unlabeled images", "--unlabeled DIR")
     refused(cli, words(drawn, pool="nowhere"), "'nowhere'")
-    refused(cli, words(drawn, pool=str(tmp_path / "empty")), "No image in")
+    refused(cli, words(drawn, pool=str(tmp_path / "empty")), "No images in")
     assert not Path("runs").exists()
 
 
 def test_the_answers_as_the_pool(cli: Cli, faces: Path) -> None:
-    """Their images do not stand beside them; and the same file cannot be both."""
+    """Their images are not next to them; and the same file cannot be both."""
     names = sorted(p.name for p in (faces / "extra").iterdir())
     table = faces / "extra_answers.csv"
     table.write_text("ImageID,ans\n" + "".join(f"{n},0\n" for n in names))
     refused(
-        cli, words(faces, pool=str(table)), f"extra_answers.csv names {len(names)} images", "none of them is there",
+        cli, words(faces, pool=str(table)), f"extra_answers.csv names {len(names)} images", "none of them exists",
         names[0], "Give --unlabeled the folder",
     )  # fmt: skip
     for pool in (str(table), "extra_answers.csv"):  # relative to the data set's folder too
@@ -120,7 +120,7 @@ def test_what_cannot_be_resumed_or_started_from(cli: Cli, drawn: Path, started: 
     refused(cli, words(drawn, "--resume", str(started)), "is not a study", "its own verb")
     refused(cli, words(drawn, "--start-from", "nothing"), "No run 'nothing'")
     other = ["--start-from", str(started), "--set", "data.fold=1"]
-    refused(cli, words(drawn, *other), "has another validation", "of these 42 images", "data.fold")
+    refused(cli, words(drawn, *other), "has other validation images", "of these 42", "data.fold")
     assert not Path("runs").exists()
 
 

@@ -87,8 +87,8 @@ def test_an_audit_that_refuses_prints_its_findings_alone(call: Call, drawn: Path
 def test_an_error_is_the_object(call: Call) -> None:
     code, error, told = call("train", "--data", "nowhere")
     assert code == error["exit_code"] == 3
-    assert error["error"] == "No folder nowhere." and "--data DIR" in error["hint"]
-    assert "Error: No folder nowhere." in told
+    assert error["error"] == "There is no folder nowhere." and "--data DIR" in error["hint"]
+    assert "Error: There is no folder nowhere." in told
     for words in (("predict",), ("evaluate", "--answers", "a.csv"), ("uda", "--set", "seeed=1"), ("pseudo", "-u", "x")):
         code, error, _ = call(*words)
         assert code == error["exit_code"] == 3 and error["error"], words

@@ -34,7 +34,7 @@ def labeled(tmp_path: Path) -> Manifest:
 
 
 def pseudo(labeled: Manifest, *, soft: bool = False) -> PseudoLabels:
-    """Four photos that exist: wholly believed, in one factor each, wholly."""
+    """Four photos that exist: every factor selected, one factor each, every factor."""
     rng = np.random.default_rng(0)
     rows = []
     for i in range(4):
@@ -99,10 +99,10 @@ def change(line: int, column: str, text: str) -> Edit:
     ("edit", "message"),
     [
         (change(3, "kind", "bird"), r"\.csv:3: kind 'bird' is not a known class"),
-        (change(4, "sha256", "d" * 64), r"\.csv:4: .*pool/2\.png is the labeled a\.png"),
-        (change(4, "sha256", "e" * 64), r"\.csv:4: .*pool/2\.png is the labeled b\.png"),
+        (change(4, "sha256", "d" * 64), r"\.csv:4: .*pool/2\.png is the same image as a\.png"),
+        (change(4, "sha256", "e" * 64), r"\.csv:4: .*pool/2\.png is the same image as b\.png"),
         (change(2, "sha256", ""), r"\.csv:2: .* has no sha256"),
-        (lambda lines: [*lines, lines[1]], r"\.csv:6: .* is already at .*\.csv:2"),
+        (lambda lines: [*lines, lines[1]], r"\.csv:6: .* is also at .*\.csv:2"),
         (change(5, "confidence", "1.5"), r"\.csv:5: confidence '1\.5' is not a number from 0 to 1"),
         (change(5, "confidence/kind", "nan"), r"\.csv:5: confidence/kind 'nan'"),
         (change(5, "flips", "-1"), r"\.csv:5: flips '-1'"),

@@ -63,8 +63,8 @@ def test_the_data_sets_own_unlabeled_rows_join(manifest: Manifest) -> None:
 
 @pytest.mark.parametrize(
     ("sources", "message"),
-    [([], "There are no unlabeled"), (["nowhere"], "No folder, file or match for 'nowhere'"), (["e/*.png"], "match"),
-     (["empty"], "No image in"), (["eval/info.csv", "empty"], "No image in")],
+    [([], "There are no unlabeled"), (["nowhere"], "There is no folder or file 'nowhere'"), (["e/*.png"], "match"),
+     (["empty"], "No images in"), (["eval/info.csv", "empty"], "No images in")],
 )  # fmt: skip
 def test_nothing_there_is_one_clear_error(manifest: Manifest, faces: Path, sources: list[str], message: str) -> None:
     (faces / "empty").mkdir()

@@ -192,7 +192,7 @@ def test_a_table_that_names_a_labeled_photo_is_refused(done: Run, drawn: Path, t
     cells = lines[3].split(",")
     table = tmp_path / "edited.csv"
     table.write_text("\n".join([*lines[:3], ",".join([cells[0], digest, *cells[2:]]), *lines[4:]]))
-    with pytest.raises(DataError, match=r"edited\.csv:4: .* is the labeled"):
+    with pytest.raises(DataError, match=r"edited\.csv:4: .* is the same image as"):
         train(series_config(drawn, tmp_path / "runs", data={"pseudo_labels": str(table)}), quiet=True)
 
 

@@ -1,6 +1,6 @@
-"""Data set layouts. Each adapter is a module with `Options`, `detect(root, options)` and `read(root, options)`.
+"""Data set layouts. Each layout is a module with `Options`, `detect(root, options)` and `read(root, options)`.
 
-To add a layout: write the module, add it to `LAYOUTS`.
+To add a layout, write its module and add it to `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -32,16 +32,18 @@ def read_dataset(root: Path, *, layout: str = "auto", options: dict[str, Any] | 
     if layout == "auto":
         layout = detect(root, given)
     if layout not in LAYOUTS:
-        raise ConfigError(f"data.layout: no layout {layout!r}.", hint=did_you_mean(layout, ["auto", *LAYOUTS]))
-    adapter = LAYOUTS[layout]
+        raise ConfigError(f"data.layout: there is no layout {layout!r}.", hint=did_you_mean(layout, ["auto", *LAYOUTS]))
+    module = LAYOUTS[layout]
     try:
-        checked = adapter.Options.model_validate(given)
+        checked = module.Options.model_validate(given)
     except ValidationError as error:
-        lines = [f"  data.options.{explain(e, adapter.Options)}" for e in error.errors()]
-        raise ConfigError(f"The options of layout {layout} have a problem:\n" + "\n".join(lines)) from None
-    manifest: Manifest = adapter.read(root, checked)
+        lines = [f"  data.options.{explain(e, module.Options)}" for e in error.errors()]
+        raise ConfigError(f"Wrong options for the {layout} layout:\n" + "\n".join(lines)) from None
+    manifest: Manifest = module.read(root, checked)
     if not manifest.where("train", "val"):
-        raise DataError(f"{root}: no labeled image found ({manifest.message}).", hint="See data.root, data.options.")
+        raise DataError(
+            f"{root}: no labeled image found ({manifest.message}).", hint="Check data.root and data.options."
+        )
     return manifest
 
 
@@ -49,14 +51,14 @@ def detect(root: Path, options: dict[str, Any]) -> str:
     """The name of the layout that the data set in `root` has.
 
     Raises:
-        DataError: none of them.
+        DataError: it has none of them.
     """
-    for name, adapter in LAYOUTS.items():
-        if adapter.detect(root, options):
+    for name, module in LAYOUTS.items():
+        if module.detect(root, options):
             return name
     raise DataError(
-        f"No data set recognised in {root}.",
-        hint="Expected one of: train/train.csv with train/images (mask18); a folder a class, or train/<class>/ "
-        "(folder); a CSV or Parquet file with image and label columns (table: name them in data.options).\n"
-        "To see one that works: sslmask demo --data-only",
+        f"No data set found in {root}.",
+        hint="Expected one of: train/train.csv with train/images (mask18); one folder per class, or "
+        "train/<class>/ (folder); a CSV or Parquet file with image and label columns (table: name them in "
+        "data.options).\nTo see one that works: sslmask demo --data-only",
     )

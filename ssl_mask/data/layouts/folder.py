@@ -42,17 +42,20 @@ def detect(root: Path, options: dict[str, Any]) -> bool:
 
 
 def read(root: Path, options: Options) -> Manifest:
-    """Images by class folder. Labels of test images are read where they lie in class folders, for scoring only.
+    """Images by class folder. Test images in class folders get their labels too, but only for scoring.
 
     Raises:
-        DataError: no class folders, an image without a group, a class that train does not have.
+        DataError: no class folders, an image without a group, a validation class that is not in train.
     """
     split_folders = {root / n: s for n, s in SPLITS.items() if (root / n).is_dir()}
     if not any(s == "train" for s in split_folders.values()):
         split_folders = {root: "train"}
     classes = tuple(_class_folders(next(f for f, s in split_folders.items() if s == "train")))
     if len(classes) < 2:
-        raise DataError(f"{root}: fewer than two class folders with images.", hint="Expected train/<class>/<image>.")
+        raise DataError(
+            f"{root}: fewer than two class folders with images.",
+            hint="Put the images into train/<class>/, one folder per class.",
+        )
     schema = LabelSchema((Factor("class", classes),))
     group_of = _grouping(root, options)
     rows = [
@@ -88,7 +91,9 @@ def _row(
     known = schema.factors[0].classes
     labels = (known.index(inner.parts[0]),) if len(inner.parts) > 1 and inner.parts[0] in known else None
     if labels is None and split == "val":
-        raise DataError(f"{path}: its folder is not one of train's classes.", hint=f"Classes: {', '.join(known[:20])}.")
+        raise DataError(
+            f"{path}: its folder is not a class of the training images.", hint=f"Classes: {', '.join(known[:20])}."
+        )
     group = "" if split == "test" else group_of(path)
     return Row(path, group, split, path, labels, id=inner.as_posix())
 
@@ -100,7 +105,7 @@ def _grouping(root: Path, options: Options) -> Callable[[str], str]:
 
         def by_table(path: str) -> str:
             if path not in known:
-                raise DataError(f"{path}: no row in {table}.", hint="Give every image a group there.")
+                raise DataError(f"{path} is not in {table}.", hint="Add a row with its group: every image needs one.")
             return known[path]
 
         return by_table
@@ -110,7 +115,10 @@ def _grouping(root: Path, options: Options) -> Callable[[str], str]:
         def by_regex(path: str) -> str:
             match = pattern.search(path)
             if match is None:
-                raise DataError(f"{path}: data.options.group_regex {pattern.pattern!r} finds nothing in it.")
+                raise DataError(
+                    f"{path}: data.options.group_regex {pattern.pattern!r} does not match this path.",
+                    hint="The expression must find a group in the path of every train and validation image.",
+                )
             return match.group(1) if match.groups() else match.group(0)
 
         return by_regex

@@ -17,10 +17,10 @@ IMAGE_COLUMNS = ("ImageID", "image", "path", "file", "filename", "id")
 def read_images(source: Path, schema: LabelSchema, submission: Submission) -> Manifest:
     """All images below a folder (sorted by path), or those a CSV names (in its order).
 
-    A CSV's names are relative to its own folder, or to an `images` folder beside it (as in eval/info.csv).
+    A CSV's names are relative to its own folder, or to an `images` folder next to it (as in eval/info.csv).
 
     Raises:
-        DataError: nothing there, no image column, a path that leads out of the folder.
+        DataError: no such folder or file, no image in it, no image column, a path that leads out of the folder.
     """
     if source.is_dir():
         root = source.absolute()
@@ -29,9 +29,9 @@ def read_images(source: Path, schema: LabelSchema, submission: Submission) -> Ma
         root = source.absolute().parent
         rows = list(_from_csv(source, root))
     else:
-        raise DataError(f"No folder or CSV {source}.", hint="Give --images DIR or --images CSV")
+        raise DataError(f"There is no folder or CSV file {source}.", hint="Give one: --images DIR or --images CSV.")
     if not rows:
-        raise DataError(f"No image in {source}.")
+        raise DataError(f"No images in {source}.", hint="Check the path, or give another folder or CSV.")
     message = f"{len(rows)} images of {source}"
     return Manifest(root, "images", schema, tuple(rows), grouped=False, submission=submission, message=message)
 
@@ -41,7 +41,7 @@ def _from_csv(table: Path, root: Path) -> list[Row]:
     for where, cells in read_csv(table):
         column = next((c for c in IMAGE_COLUMNS if c in cells), None)
         if column is None:
-            raise DataError(f"{table}: no image column.", hint=f"Expected one of: {', '.join(IMAGE_COLUMNS)}.")
+            raise DataError(f"{table} has no image column.", hint=f"Name it one of: {', '.join(IMAGE_COLUMNS)}.")
         name = inside(root, cells[column], where=where)
         path = name if (root / name).exists() or not (root / "images" / name).exists() else f"images/{name}"
         rows.append(Row(path, "", "test", where, None, id=cells[column]))

@@ -1,6 +1,6 @@
-"""The mask-wearing competition: train/train.csv, a folder a person with seven photos, eval/info.csv.
+"""The mask-wearing competition: train/train.csv, one folder with seven photos per person, eval/info.csv.
 
-Class = mask x 6 + gender x 3 + age band. The person id is the group. Ids are kept as written (`001498-1`).
+Class = mask x 6 + gender x 3 + age band. The person's id is the group; ids are kept as written (`001498-1`).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ PHOTOS = {**{f"mask{i}": "worn" for i in range(1, 6)}, "incorrect_mask": "incorr
 
 class Options(Settings):
     age_boundary: int = Field(default=OLD, ge=31, le=OLD)
-    """Persons of this age or more are trained on as old (58 or 59 helps the rare class). Never touches validation."""
+    """Train on persons of this age or more as old (58 or 59 helps the rare class). Validation keeps the true age."""
 
 
-def detect(root: Path, options: dict[str, Any]) -> bool:  # noqa: ARG001 - the signature all layouts share
+def detect(root: Path, options: dict[str, Any]) -> bool:  # noqa: ARG001 - all layouts share this signature
     return (root / "train" / "train.csv").is_file()
 
 
@@ -44,7 +44,7 @@ def read(root: Path, options: Options) -> Manifest:
 
     Raises:
         DataError: a missing column or folder, an unknown gender or age, one id with two labels,
-            a folder in two rows; names the row.
+            a folder in two rows; the message names the row.
     """
     train = tuple(_train_rows(root, options))
     test = tuple(_test_rows(root))
@@ -70,15 +70,18 @@ def _train_rows(root: Path, options: Options) -> Iterator[Row]:
         age = _age(cells["age"], where=short)
         person = cells["id"]
         if not person:
-            raise DataError(f"{short}: no id.", hint="Every person needs one: photos are split by it.")
+            raise DataError(
+                f"{short}: this row has no id.",
+                hint="Give every person an id: photos are split into train and validation by it.",
+            )
         if seen.setdefault(person, (gender, _band(age, OLD))) != (gender, _band(age, OLD)):
             raise DataError(
-                f"{short}: id {person!r} stands twice in {table.name} with different labels.",
+                f"{short}: id {person!r} is in {table.name} twice, with different labels.",
                 hint="Correct the row, or give the two persons different ids (such as 001498-1 and 001498-2).",
             )
         folder = inside(root, f"train/images/{cells['path']}", where=short)
         if first.setdefault(folder, short) != short:
-            raise DataError(f"{short}: {folder} stands already at {first[folder]}.", hint="Keep one of the rows.")
+            raise DataError(f"{short}: {folder} is also named at {first[folder]}.", hint="Keep one of the two rows.")
         for name, mask in _photos(root / folder, where=short):
             true = (mask, gender, _band(age, OLD))
             trained = (mask, gender, _band(age, options.age_boundary))
@@ -89,12 +92,12 @@ def _train_rows(root: Path, options: Options) -> Iterator[Row]:
 def _photos(folder: Path, *, where: str) -> list[tuple[str, int]]:
     """(file name, index of the mask class) of a person's photos, sorted; other and hidden files are skipped."""
     if not folder.is_dir():
-        raise DataError(f"{where}: no folder {folder}.", hint="Check the `path` column, or remove the row.")
+        raise DataError(f"{where}: there is no folder {folder}.", hint="Fix the row's `path`, or remove the row.")
     names = sorted(p.name for p in folder.iterdir() if is_image_name(p.name))
     found = [(n, SCHEMA.factors[0].classes.index(PHOTOS[Path(n).stem])) for n in names if Path(n).stem in PHOTOS]
     if not found:
         raise DataError(
-            f"{where}: no photo in {folder}.", hint=f"Expected names such as {', '.join(list(PHOTOS)[-3:])}."
+            f"{where}: no photo found in {folder}.", hint=f"Photos need names such as {', '.join(list(PHOTOS)[-3:])}."
         )
     return found
 

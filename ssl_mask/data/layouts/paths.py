@@ -1,4 +1,4 @@
-"""Paths that come from a label file are not trusted: they must stay inside the data set's folder."""
+"""Paths from a label file are not trusted: they must stay inside the data set's folder."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from ssl_mask.errors import DataError
 
 
 def safe_root(root: Path) -> Path:
-    """`root` made absolute.
+    """The absolute path of `root`.
 
     Raises:
-        DataError: not a folder.
+        DataError: it is not a folder.
     """
     if not root.is_dir():
-        raise DataError(f"No folder {root}.", hint="Give the data set's folder: --data DIR (or data.root).")
+        raise DataError(f"There is no folder {root}.", hint="Give the data set's folder: --data DIR (or data.root).")
     return root.absolute()
 
 
 def inside(root: Path, relative: str, *, where: str) -> str:
-    """`relative` in normal form, refused when it leads out of `root` by its words (`..`, an absolute path).
+    """`relative` in normal form, with forward slashes and relative to `root`.
 
-    Links are checked once the manifest is complete, see `ssl_mask.data.checks`.
+    Only the text is checked here; links that lead out are found later, by `ssl_mask.data.checks.refuse_escapes`.
 
     Raises:
-        DataError: names `where`.
+        DataError: it is empty, or leads out of `root` (`..`, an absolute path); the message names `where`.
     """
     text = relative.replace("\\", "/")
     path = Path(text)
@@ -34,6 +34,8 @@ def inside(root: Path, relative: str, *, where: str) -> str:
                 f"{where}: the path {relative!r} is outside {root}.", hint="Use paths below the data folder."
             )
         path = path.relative_to(root)
-    if ".." in path.parts or not text or "\0" in text:
+    if not text:
+        raise DataError(f"{where}: the path is empty.", hint="Fill it in, or remove the row.")
+    if ".." in path.parts or "\0" in text:
         raise DataError(f"{where}: the path {relative!r} leads out of {root}.", hint="Use paths below the data folder.")
     return path.as_posix()

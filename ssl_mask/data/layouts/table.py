@@ -1,4 +1,4 @@
-"""A CSV or Parquet file: a column with the image, one or more label columns, optionally group and split."""
+"""A CSV or Parquet file: an image column, one or more label columns and, if you have them, group and split columns."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Options(Settings):
     image: str | None = None
     """Column with the image's path. Not set: the first of the usual names."""
     labels: tuple[str, ...] = ()
-    """Label columns, one a factor. Not set: the first of `label`, `class`, `target`."""
+    """Label columns, one per factor. Not set: the first of `label`, `class`, `target`."""
     group: str | None = None
     """Column with the group (person, patient). Not set: the first of the usual names, or none."""
     split: str | None = None
-    """Column with train, val, test or unlabeled. Not set: `split` where there is one."""
+    """Column with train, val, test or unlabeled. Not set: the column `split`, if there is one."""
 
 
 def detect(root: Path, options: dict[str, Any]) -> bool:
@@ -51,12 +51,13 @@ def read(root: Path, options: Options) -> Manifest:
     """Rows of the table. A row without labels must be `test` or `unlabeled` by its split column.
 
     Raises:
-        DataError: no table, no such column, an unknown split word, a row without a label or twice the same image.
+        DataError: no table, no such column, an unknown split word, a row without a label,
+            an image in two rows.
     """
     path = _table_path(root, options)
     records = list(_records(path))
     if not records:
-        raise DataError(f"{path} has no rows.")
+        raise DataError(f"{path} has no rows.", hint="It needs one row per image, below a header.")
     columns = _columns(path, options, list(records[0][1]))
     classes = {c: sorted({cells[c] for _, cells in records if cells[c]}, key=_natural) for c in columns["labels"]}
     schema = LabelSchema(tuple(Factor(c, tuple(names)) for c, names in classes.items()))
@@ -81,7 +82,7 @@ def _table_path(root: Path, options: Options) -> Path:
     if len(tables) != 1:
         found = ", ".join(t.name for t in tables) or "none"
         raise DataError(
-            f"{root}: expected one table, found {found}.", hint="Name it: --set data.options.file=labels.csv"
+            f"{root}: expected one table, found {found}.", hint="Say which one: --set data.options.file=labels.csv"
         )
     return tables[0]
 
@@ -111,7 +112,7 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         frame = pandas.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read {path}: {error}") from error
+        raise DataError(f"Cannot read {path}: {error}.", hint="Save it as Parquet or CSV again.") from error
     text = frame.astype("string").fillna("")
     for number, cells in enumerate(text.to_dict("records")):
         yield f"{path} row {number}", {str(k): str(v).strip() for k, v in cells.items()}
@@ -120,11 +121,11 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def _columns(path: Path, options: Options, header: list[str]) -> dict[str, Any]:
     def pick(asked: str | None, usual: tuple[str, ...], key: str, *, needed: bool) -> str | None:
         if asked is not None and asked not in header:
-            raise DataError(f"{path}: no column {asked!r} (data.options.{key}).", hint=did_you_mean(asked, header))
+            raise DataError(f"{path} has no column {asked!r} (data.options.{key}).", hint=did_you_mean(asked, header))
         found = asked or next((n for n in usual if n in header), None)
         if found is None and needed:
             hint = f"Name it: --set data.options.{key}=COLUMN. Columns: {', '.join(header)}."
-            raise DataError(f"{path}: no {key} column recognised.", hint=hint)
+            raise DataError(f"{path}: no {key} column found.", hint=hint)
         return found
 
     labels = [cast(str, pick(name, (), "labels", needed=True)) for name in options.labels]
@@ -143,15 +144,21 @@ def _row(
     path = inside(root, (options.images / name).as_posix() if name else "", where=where)
     word = cells[columns["split"]].lower() if columns["split"] else "train"
     if word not in SPLIT_WORDS:
-        raise DataError(f"{where}: split {word!r} is not known.", hint=f"Use one of {', '.join(SPLIT_WORDS)}.")
+        raise DataError(f"{where}: unknown split {word!r}.", hint=f"Use one of {', '.join(SPLIT_WORDS)}.")
     split = SPLIT_WORDS[word]
     empty = [c for c in columns["labels"] if not cells[c]]
     if empty and split in {"train", "val"}:
-        raise DataError(f"{where}: no {empty[0]!r}.", hint="Fill it in, or mark the row `unlabeled` in a split column.")
+        raise DataError(
+            f"{where}: label column {empty[0]!r} is empty.",
+            hint="Fill it in, or mark the row `unlabeled` in a split column.",
+        )
     labels = None if empty or split == "unlabeled" else schema.encode(cells, where=where)
     group = cells[columns["group"]] if columns["group"] else path
     if not group and split in {"train", "val"}:
-        raise DataError(f"{where}: no group in column {columns['group']!r}.", hint="Every labeled image needs one.")
+        raise DataError(
+            f"{where}: group column {columns['group']!r} is empty.",
+            hint="Fill it in: every labeled image needs a group.",
+        )
     return Row(path, group, split, where, labels, id=name)
 
 
@@ -160,11 +167,13 @@ def _refuse_twice(rows: tuple[Row, ...]) -> None:
     for row in rows:
         other = first.setdefault(row.path, row)
         if other is not row:
-            raise DataError(f"{row.source}: {row.path} stands already at {other.source}.", hint="Keep one of the rows.")
+            raise DataError(
+                f"{row.source}: {row.path} is also named at {other.source}.", hint="Keep one of the two rows."
+            )
 
 
 def _natural(name: str) -> tuple[int, float | str]:
-    """Numbers in their order before words."""
+    """Sort key: numbers by value, then words."""
     try:
         return (0, float(name))
     except ValueError:

@@ -14,7 +14,7 @@ from ssl_mask.errors import ConfigError, DataError
 def make(root: Path, *paths: str) -> Path:
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()  # adapters read names, never pixels
+        (root / path).touch()  # layouts read names, never pixels
     return root
 
 
@@ -42,7 +42,7 @@ def test_split_folders(tmp_path: Path, val: str) -> None:
 
 
 def test_a_class_that_train_lacks_is_refused_in_val(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"val/owl/3\.jpg: its folder is not one of train's classes"):
+    with pytest.raises(DataError, match=r"val/owl/3\.jpg: its folder is not a class of the training images"):
         read_dataset(make(tmp_path, *BY_SPLIT, "val/owl/3.jpg"))
 
 
@@ -74,13 +74,13 @@ def test_groups_by_table(tmp_path: Path) -> None:
 def test_an_image_that_the_table_lacks_is_named(tmp_path: Path) -> None:
     root = make(tmp_path, *PLAIN)
     (root / "groups.csv").write_text("image,group\ncat/p1_a.jpg,1\n")
-    with pytest.raises(DataError, match=r"cat/p2_b\.PNG: no row in .*groups\.csv"):
+    with pytest.raises(DataError, match=r"cat/p2_b\.PNG is not in .*groups\.csv"):
         read_dataset(root, options={"group_csv": "groups.csv"})
 
 
 @pytest.mark.parametrize("paths", [(), ("cat/1.jpg",), ("train/cat/1.jpg", "val/dog/2.jpg"), ("a.jpg", "b.jpg")])
 def test_fewer_than_two_classes_is_no_data_set(tmp_path: Path, paths: tuple[str, ...]) -> None:
-    with pytest.raises(DataError, match="No data set recognised"):
+    with pytest.raises(DataError, match="No data set found"):
         read_dataset(make(tmp_path, *paths))
     with pytest.raises(DataError, match="fewer than two class folders"):
         read_dataset(tmp_path, layout="folder")
@@ -89,5 +89,5 @@ def test_fewer_than_two_classes_is_no_data_set(tmp_path: Path, paths: tuple[str,
 def test_an_unknown_layout_and_an_absent_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no layout 'foldr'[\s\S]*'folder'"):
         read_dataset(tmp_path, layout="foldr")
-    with pytest.raises(DataError, match=r"No folder .*absent"):
+    with pytest.raises(DataError, match=r"There is no folder .*absent"):
         read_dataset(tmp_path / "absent")

@@ -122,9 +122,9 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
         ("9,male,Asian,", r"train/train\.csv:5: age '' is not a whole number"),
         ("9,male,Asian,-3", r"train/train\.csv:5: age '-3' is not a whole number"),
         ("9,male,Asian,300", r"train/train\.csv:5: age '300' is not a whole number"),
-        ("000001,female,Asian,29", r"train/train\.csv:5: id '000001' stands twice"),
-        ("000001,male,Asian,30", r"train/train\.csv:5: id '000001' stands twice"),
-        (",male,Asian,30", r"train/train\.csv:5: no id"),
+        ("000001,female,Asian,29", r"train/train\.csv:5: id '000001' is in train.csv twice"),
+        ("000001,male,Asian,30", r"train/train\.csv:5: id '000001' is in train.csv twice"),
+        (",male,Asian,30", r"train/train\.csv:5: this row has no id"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, person: str, message: str) -> None:
@@ -145,20 +145,20 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize("person", ["000001", "another"])
 def test_a_folder_named_by_two_rows_is_refused(tmp_path: Path, person: str) -> None:
     root = append(make(tmp_path), f"{person},male,Asian,29,{PERSONS[0].replace(',', '_')}")
-    refused(root, r"train/train\.csv:5: .*000001_male_Asian_29 stands already at train/train\.csv:2")
+    refused(root, r"train/train\.csv:5: .*000001_male_Asian_29 is also named at train/train\.csv:2")
 
 
 def test_a_row_without_its_folder_is_named(tmp_path: Path) -> None:
     root = make(tmp_path)
     shutil.rmtree(root / "train/images/000001_male_Asian_29")
-    refused(root, r"train/train\.csv:2: no folder .*000001_male_Asian_29")
+    refused(root, r"train/train\.csv:2: there is no folder .*000001_male_Asian_29")
 
 
 def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
     root = make(tmp_path)
     for name in NAMES:
         (root / "train/images/000001_male_Asian_29" / name).unlink()
-    refused(root, r"train/train\.csv:2: no photo in")
+    refused(root, r"train/train\.csv:2: no photo found in")
 
 
 def test_a_row_of_another_length_is_named(tmp_path: Path) -> None:
