@@ -73,7 +73,7 @@ def test_classes_of_a_selection() -> None:
     text = printed(class_table(samples.selection()))
     assert "…" not in text
     (line,) = [line for line in text.splitlines() if "broken" in line]
-    assert line.split()[:2] == ["condition", "broken"] and line.split()[-2:] == ["0", "none"]
+    assert line.split()[:2] == ["condition", "broken"] and line.split()[-3:] == ["0", "none", "0"]
 
 
 def test_of_many_classes_those_predicted_most_are_shown() -> None:
