@@ -1,4 +1,4 @@
-"""Processes, devices and precision: what Accelerate is told, and how many workers read images.
+"""Processes, devices and precision: the Accelerator, and how many workers read images.
 
 PyTorch is imported by who asks for a device: comparing pools and scoring predictions need none, and it takes 2.5 s.
 """
@@ -18,7 +18,11 @@ T = TypeVar("T")
 
 
 def make_accelerator(precision: str) -> Accelerator:
-    """One process, or all that the launcher started; mixed precision where the device gains from it."""
+    """The Accelerator of this process, alone or one of those that a launcher started.
+
+    Args:
+        precision: `fp32`, `fp16`, `bf16`, or `auto`: mixed precision on a GPU, fp32 on a CPU.
+    """
     import torch
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
@@ -34,25 +38,25 @@ def make_accelerator(precision: str) -> Accelerator:
 
 
 def settle_workers(workers: int | str, accelerator: Accelerator) -> int:
-    """`auto`: up to 8 a GPU; on a CPU one, or none where the network needs every core."""
+    """Number of worker processes. `auto`: up to 8 per GPU; on a CPU 1, or 0 if there are two cores or fewer."""
     if isinstance(workers, int):
         return workers
     cpus = (os.cpu_count() or 1) // max(accelerator.num_processes, 1)
     if accelerator.device.type == "cuda":
         return int(max(1, min(8, cpus - 1)))
-    # On two cores that the network fills already, a worker takes from it more than it gives (measured: 1.09 against
-    # 1.04 of the raw step).
+    # On two cores, which the network fills, a worker costs more time than it saves (measured: a step takes 1.09 of the
+    # bare training step with one, 1.04 without).
     return int(cpus > 2)
 
 
 def broadcast(accelerator: Accelerator, decide: Callable[[], T]) -> T:
-    """What the first process decides, in all processes: each would look at the disk at another moment.
+    """What the first process decides, in all processes: each alone could see another state of the disk.
 
     Args:
         decide: called on the first process only; its result is pickled.
 
     Raises:
-        SslMaskError: what `decide` raises, on every process.
+        SslMaskError: the error that `decide` raises, in every process.
     """
     box: list[Any] = [None, None]
     if accelerator.is_main_process:

@@ -1,7 +1,7 @@
 """Every error a user can meet, drawn as one tree. Each branch has one exit code.
 
     SslMaskError
-    ├── InputError               3   something given to us is wrong; the message names it and the next step
+    ├── InputError               3   an input is wrong; the message names it and the next step
     │   ├── ConfigError              a key, a value or a flag
     │   ├── DataError                a table, a row, a folder, a split
     │   │   └── ImageError           one image file
@@ -9,13 +9,13 @@
     │   └── StorageError             a full disk, a folder that cannot be written
     ├── GuardError                   the leakage guard refuses
     │   ├── OverlapError         3   labeled images overlap validation or test images
-    │   ├── UndeclaredError      4   unlabeled images overlap them, and nobody declared it
+    │   ├── UndeclaredError      4   unlabeled images overlap them, and this is not declared
     │   ├── MismatchError        5   a card, data or a checkpoint is not what its digest says
     │   └── IncompleteError      6   protected images could not be checked
-    ├── TrainingError            3   training itself cannot go on (a loss that is not finite)
+    ├── TrainingError            3   training cannot go on (a loss that is not finite)
     └── Interrupted        130/143   Ctrl-C or SIGTERM; everything is saved
 
-Exit code 2 is a usage error found by the command line itself.
+Exit code 2 is a wrong command line.
 
 A message has up to three parts: what is wrong, where (file, row or key), and what to do next.
 """
@@ -85,7 +85,7 @@ class TrainingError(SslMaskError):
     exit_code = 3
 
 
-class Interrupted(SslMaskError):  # noqa: N818 - an interruption is not an error of anyone's making
+class Interrupted(SslMaskError):  # noqa: N818 - an interruption is not an error
     """Raised after everything is saved. `signal_number` is 2 (Ctrl-C) or 15 (SIGTERM)."""
 
     def __init__(self, problem: str, *, signal_number: int, hint: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, whatever happens to the writer."""
+"""Write files so that a reader never sees half of one, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ssl_mask.errors import StorageError
 
 @contextmanager
 def storage(path: Path) -> Iterator[None]:
-    """Turn a failed write into one clear error that names the place.
+    """Turn a failed write into one clear error that names the path.
 
     Raises:
-        StorageError: full disk, no permission, not a folder.
+        StorageError: a full disk, no permission, not a folder.
     """
     try:
         yield
@@ -42,7 +42,10 @@ def storage(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path to write to; it becomes `path` when the block ends well and vanishes when it does not."""
+    """A temporary path to write to. It is renamed to `path` at the end of the block, or removed after an error.
+
+    Raises:
+        StorageError: `path` cannot be written."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,9 +59,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically. Raises StorageError."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON atomically. Raises StorageError."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

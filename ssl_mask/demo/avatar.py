@@ -1,6 +1,6 @@
-"""The demo's pictures: friendly drawn avatars, no photos, no network.
+"""The demo's images: drawn avatars, no photos, no download.
 
-The cues are arbitrary and stand for nobody. They were chosen so that nothing about real people is claimed or learnt:
+What shows each label is arbitrary, so that nothing about real people is claimed or learnt:
 
 - mask    a plain cloth on the lower head: over nose and mouth (worn), under the nose (incorrect), or none;
 - gender  the outline of the badge on the shirt: round or squarish, nothing else;

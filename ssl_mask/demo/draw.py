@@ -1,9 +1,9 @@
-"""`sslmask demo`: a small drawn data set in the competition's layout, with known truth and planted faults; no network.
+"""`sslmask demo`: a small drawn data set in the mask18 layout, with known answers and planted errors.
 
-The pictures are abstract avatars whose cues are arbitrary and stand for nobody: a cloth on the lower head (mask), the
-outline of a badge (gender), the number of stripes on the shirt (age); see `demo_avatar`. Like the home case:
+The images are abstract avatars, and what shows each label is arbitrary: a cloth on the lower head (mask), the outline
+of a badge (gender), the number of stripes on the shirt (age); see `ssl_mask.demo.avatar`. The layout is mask18:
 
-    train/train.csv, train/images/<path>/{mask1..mask5,incorrect_mask,normal}.jpg     seven photos a person
+    train/train.csv, train/images/<path>/{mask1..mask5,incorrect_mask,normal}.jpg     seven photos per person
     eval/info.csv, eval/images/<hash>.jpg, eval_answers.csv                            other persons
     extra/<hash>.jpg                                                                   unlabeled, still other persons
     truth.json                                                                         everything that was planted

@@ -75,22 +75,22 @@ def make_plan(persons: int, seed: int) -> Plan:
     others = _cast(rng, EXTRA, max(6, round(persons * 4 / 7)), first=1 + persons + len(evals), least=1)
     errors = _plan_train(plan, train, rng)
     names = _names(rng)
-    judged = [Photo(f"eval/images/{next(names)}", who, shot) for who in evals for shot in shots]
+    test_photos = [Photo(f"eval/images/{next(names)}", who, shot) for who in evals for shot in shots]
     pool = [Photo(f"extra/{next(names)}", who, shot) for who in others for shot in shots]
     count = max(3, round(0.06 * len(pool)))
     leaked = []
-    for i, k in enumerate(rng.choice(len(judged), count, replace=False)):
-        copy = replace(judged[k], file=f"extra/{next(names)}", alteration=ALTERATIONS[i % len(ALTERATIONS)])
-        leaked.append({"extra": _name(copy), "eval": _name(judged[k]), "alteration": copy.alteration})
+    for i, k in enumerate(rng.choice(len(test_photos), count, replace=False)):
+        copy = replace(test_photos[k], file=f"extra/{next(names)}", alteration=ALTERATIONS[i % len(ALTERATIONS)])
+        leaked.append({"extra": _name(copy), "eval": _name(test_photos[k]), "alteration": copy.alteration})
         pool.append(copy)
-    plan.eval_answers = {_name(judged[k]): judged[k].answer for k in rng.permutation(len(judged))}
-    images = {"train": len(plan.photos), "eval": len(judged), "extra": len(pool)}
+    plan.eval_answers = {_name(test_photos[k]): test_photos[k].answer for k in rng.permutation(len(test_photos))}
+    images = {"train": len(plan.photos), "eval": len(test_photos), "extra": len(pool)}
     plan.truth |= {"version": VERSION, "seed": seed, "persons": persons, "images": images, "label_errors": errors}
     plan.truth["leaked_extra"] = leaked
     plan.truth["extra_answers"] = {_name(photo): photo.answer for photo in pool}
-    plan.truth["eval_persons"] = {_name(photo): photo.person.number for photo in judged}
+    plan.truth["eval_persons"] = {_name(photo): photo.person.number for photo in test_photos}
     plan.truth["extra_persons"] = {_name(photo): photo.person.number for photo in pool}
-    plan.photos += judged + pool
+    plan.photos += test_photos + pool
     return plan
 
 

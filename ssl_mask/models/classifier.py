@@ -1,4 +1,4 @@
-"""The classifier: uint8 photos in, margin-free logits a head out. It normalises by itself."""
+"""The classifier: uint8 images in, margin-free logits per head out. It normalises pixels itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ssl_mask.models.heads import CosineHead, GeM, MultiSampleDropout, build_nec
 
 
 class Classifier(nn.Module):
-    """Backbone, pooling, neck and one head a factor."""
+    """Backbone, pooling, neck and one head per factor."""
 
     mean: Tensor
     std: Tensor
@@ -32,19 +32,19 @@ class Classifier(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.freeze_norm = freeze_norm
         self.features = backbone.features
-        # Buffers, so that they move to the device and are stored: a checkpoint needs nothing else to predict.
+        # Buffers move to the device and are saved: a checkpoint needs nothing else to predict.
         self.register_buffer("mean", 255.0 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("std", 255.0 * torch.tensor(backbone.std)[:, None, None])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(n, size, size, 3) uint8 -> {head: (n, classes)} margin-free logits, float32."""
+        """(n, size, size, 3) uint8 RGB -> {head: (n, classes)} margin-free logits, float32."""
         embedding = self.embed(images)
         views = self.dropout(embedding)
         return {name: torch.stack([head(v).float() for v in views]).mean(dim=0) for name, head in self.heads.items()}
 
     def embed(self, images: Tensor) -> Tensor:
-        """(n, size, size, 3) uint8 -> (n, embedding_size)."""
-        # The permuted view is already in channels_last order: no copy, and convolutions run faster on it.
+        """(n, size, size, 3) uint8 RGB -> (n, embedding_size)."""
+        # The permuted view is in channels_last order already: no copy, and convolutions are faster on it.
         pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
         return self.neck(self._pool(self.backbone.forward_features(pixels)))  # type: ignore[operator,no-any-return]
 
@@ -83,12 +83,16 @@ def build_classifier(
     std: tuple[float, float, float] | None = None,
     image_size: int | None = None,
 ) -> tuple[Classifier, int]:
-    """A classifier and its input size. `heads` maps a head's name to its number of classes.
+    """A classifier in training mode, and its input size in pixels.
 
-    The arguments are the fields of the `model` section. Normalisation and size follow the backbone unless given.
+    The keyword arguments are the `model` settings. Mean, standard deviation (in [0, 1]) and size are the backbone's own
+    unless given.
+
+    Args:
+        heads: head name -> its number of classes.
 
     Raises:
-        ModelError: unknown backbone, weights that do not fit, an image size that the network refuses.
+        ModelError: an unknown backbone, weights that do not fit, an image size that the network cannot take.
     """
     base = create_backbone(backbone, weights=weights, drop_path=drop_path)
     backbones.freeze_stages(base.net, freeze_stages)
@@ -106,7 +110,7 @@ def build_classifier(
 
 
 def _pooled_width(base: Backbone, name: str, *, pooled: bool) -> int:
-    """Width after pooling, found by one tiny forward; it also proves that the network takes this image size."""
+    """Width after pooling, found by one forward pass; it also proves that the network can take this image size."""
     net, size = base.net.eval(), base.image_size
     with torch.no_grad():
         try:
@@ -114,5 +118,7 @@ def _pooled_width(base: Backbone, name: str, *, pooled: bool) -> int:
             width = net.forward_head(features, pre_logits=True).shape[1]  # type: ignore[operator]
         except (AssertionError, RuntimeError, ValueError) as error:
             hint = "Leave model.image_size unset to use the backbone's own."
-            raise ModelError(f"model.image_size: {name} refuses {size} px ({error}).", hint=hint) from error
+            raise ModelError(
+                f"model.image_size: {name} cannot take images of {size} px ({error}).", hint=hint
+            ) from error
     return int(width) if pooled else base.features

@@ -1,4 +1,4 @@
-"""Necks and heads: from pooled features to an embedding, from an embedding to margin-free logits a factor."""
+"""Necks and heads: from pooled features to an embedding, and from there to margin-free logits per factor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 
 class CosineHead(nn.Module):
-    """Logits s·cos θ between the embedding and a weight a class. The ArcFace margin is a loss, not part of the head."""
+    """Logits s·cos θ, with θ the angle between the embedding and a class weight.
+
+    The ArcFace margin (Deng et al. 2019, arXiv 1801.07698) is part of the loss, not of the head."""
 
     def __init__(self, features: int, classes: int, *, scale: float) -> None:
         super().__init__()
@@ -17,21 +19,21 @@ class CosineHead(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """(n, features) -> (n, classes) in [-s, s], in float32 also under autocast."""
+        """(n, features) -> (n, classes) in [-s, s]; float32, also under autocast."""
         with torch.autocast(embedding.device.type, enabled=False):
             unit = F.normalize(embedding.float(), dim=1)
             return self.scale * F.linear(unit, F.normalize(self.weight.float(), dim=1))
 
 
 class GeM(nn.Module):
-    """Generalised mean over positions, p learned (Radenović et al. 2018, arXiv 1711.02512, eq. 3)."""
+    """Generalised mean over positions with a learned p (Radenović et al. 2018, arXiv 1711.02512, eq. 3)."""
 
     def __init__(self, power: float = 3.0) -> None:
         super().__init__()
         self.power = nn.Parameter(torch.tensor(power))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(n, positions, channels) -> (n, channels)."""
+        """(n, positions, channels) -> (n, channels), float32, also under autocast; values below 1e-6 count as 1e-6."""
         with torch.autocast(features.device.type, enabled=False):
             return features.float().clamp_min(1e-6).pow(self.power).mean(dim=1).pow(1.0 / self.power)
 
@@ -47,13 +49,14 @@ def build_neck(kind: str, features: int, embedding_size: int) -> tuple[nn.Module
 
 
 class MultiSampleDropout(nn.Module):
-    """Several dropout masks in training (Inoue 2019, arXiv 1905.09788): the heads see (samples · n, features)."""
+    """Several dropout masks in training (Inoue 2019, arXiv 1905.09788); the heads average their logits over them."""
 
     def __init__(self, rate: float, samples: int) -> None:
         super().__init__()
         self.rate, self.samples = rate, samples
 
     def forward(self, embedding: Tensor) -> list[Tensor]:
+        """(n, features) -> `samples` tensors of that shape in training, else the embedding alone."""
         if not self.training or self.rate == 0.0:
             return [embedding]
         return [F.dropout(embedding, self.rate) for _ in range(self.samples)]

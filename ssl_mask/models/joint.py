@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def joint_log_probs(logits: Mapping[str, Tensor]) -> Tensor:
-    """Fold heads into one distribution: log p(a, b, …) = log p(a) + log p(b) + …, the last head fastest.
+    """Fold heads into one distribution: log p(a, b, …) = log p(a) + log p(b) + …; the last head varies fastest.
 
-    Joint KL is then the sum of the heads' KLs and joint NLL the sum of their cross-entropies.
+    The joint KL divergence is then the sum over heads of theirs, and the joint NLL the sum of their cross-entropies.
 
     Args:
         logits: (n, classes) per head, in order.
@@ -28,10 +28,10 @@ def joint_log_probs(logits: Mapping[str, Tensor]) -> Tensor:
 
 
 def calibrated(logits: Mapping[str, Tensor], temperatures: Mapping[str, float]) -> dict[str, Tensor]:
-    """Logits divided by each head's temperature (1 where none is given)."""
+    """(n, classes) logits per head, divided by the head's temperature > 0 (1 if it has none); float32."""
     return {name: z.float() / temperatures.get(name, 1.0) for name, z in logits.items()}
 
 
 def predicted_probs(logits: Mapping[str, Tensor], temperatures: Mapping[str, float]) -> Tensor:
-    """Calibrated joint probabilities, (n, product)."""
+    """(n, product of classes) calibrated joint probabilities, from (n, classes) logits per head."""
     return torch.exp(joint_log_probs(calibrated(logits, temperatures)))

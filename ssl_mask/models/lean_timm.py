@@ -1,9 +1,9 @@
-"""timm, imported without PyTorch's compiler: a third of the start-up time of every verb that needs a network.
+"""timm, imported without PyTorch's compiler, which is a third of the start-up time of every verb with a network.
 
 Importing timm loads the whole compiler (`torch._dynamo` with inductor, FSDP, sympy, …: 2 s), which nothing here uses,
 for two small things. torchvision's `ops.roi_align` takes one function from `torch._dynamo.utils`; and timm decorates
 methods of a network with `torch.compiler.disable`. While timm is imported, both get a stand-in that loads the real one
-when it is called. timm and torchvision work as ever afterwards, and so does `torch.compile`.
+when it is called. Afterwards timm, torchvision and `torch.compile` work as usual.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UTILS = "torch._dynamo.utils"
 
 
 class _OnDemand(ModuleType):
-    """`torch._dynamo.utils` for as long as nobody calls anything of it."""
+    """Takes the place of `torch._dynamo.utils` until something in it is used."""
 
     def is_compile_supported(self, device_type: str) -> bool:
         return bool(_compiler_utils().is_compile_supported(device_type))
@@ -44,7 +44,7 @@ def _compiler_utils() -> ModuleType:
 def _compiler_on_demand() -> Iterator[None]:
     disable = torch.compiler.disable
     sys.modules.setdefault(_UTILS, _OnDemand(_UTILS))
-    torch.compiler.disable = getattr(torch, "_disable_dynamo", disable)  # PyTorch's own that is lazy
+    torch.compiler.disable = getattr(torch, "_disable_dynamo", disable)  # PyTorch's own lazy version
     try:
         yield
     finally:

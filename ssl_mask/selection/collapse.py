@@ -1,4 +1,4 @@
-"""Whether pseudo-labels fall on few classes only, which consistency training then makes true."""
+"""Whether pseudo-labels fall on few classes only. Consistency training makes such a collapse worse."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ TOO_FEW = 0.5
 
 
 def effective_classes(shares: NDArray[Any]) -> float:
-    """exp of the entropy of (classes,) shares ≥ 0, which need not sum to 1: how many equal classes they are worth.
+    """Effective number of classes: exp of the entropy of (classes,) shares.
 
-    1 where all is 0.
+    Args:
+        shares: (classes,) ≥ 0; they need not sum to 1.
+
+    Returns:
+        from 1 (one class only, or all shares are 0) to the number of classes (all shares are equal).
     """
     total = float(shares.sum())
     if total <= 0:
@@ -23,10 +27,10 @@ def effective_classes(shares: NDArray[Any]) -> float:
 
 
 def collapsed(selected: NDArray[Any], labeled: NDArray[Any]) -> bool:
-    """Whether what is selected is worth less than half as many classes as the labeled images are.
+    """Whether the effective number of classes of the selected images is below half of that of the labeled ones.
 
     Args:
         selected: (classes,) share of the pool that is selected as each class; all 0: nothing is selected yet.
-        labeled: (classes,) labeled images of each class.
+        labeled: (classes,) number of labeled images of each class.
     """
     return bool(selected.sum() > 0) and effective_classes(selected) < TOO_FEW * effective_classes(labeled)

@@ -1,4 +1,4 @@
-"""What photos of one group (person) tell about one another: some factors are the same in all of them."""
+"""What the images of a group (person) say about each other: some factors are the same in all of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Probs = Mapping[str, NDArray[Any]]
 
 
 def constant_factors(labels: NDArray[np.int64], groups: NDArray[Any]) -> NDArray[np.bool_]:
-    """(factors,) whether a factor never varies within a group; False where no group has two photos to tell.
+    """(factors,) whether a factor never varies within a group; False if no group has two labeled images.
 
     Args:
-        labels: (n, factors); -1 unknown.
-        groups: (n,) str; an empty one is no group.
+        labels: (n, factors) class indices; -1 where unknown.
+        groups: (n,) str; an empty string is no group.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     constant = np.zeros(labels.shape[1], dtype=np.bool_)
@@ -33,16 +33,16 @@ def constant_factors(labels: NDArray[np.int64], groups: NDArray[Any]) -> NDArray
 def lend(
     probs: Probs, groups: NDArray[Any], known: Mapping[str, tuple[int, ...]], lendable: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
-    """Give the photos of a group what its labels say: certainty in the factors that are lent.
+    """Give images the labels of their group: probability 1 in the factors that are lent.
 
     Args:
-        probs: factor -> (n, its classes). Rows of NaN stay as they are.
-        groups: (n,) str; an empty one is no group.
-        known: group -> its label of every factor; -1 unknown.
-        lendable: factor -> its position in the labels of `known`.
+        probs: factor -> (n, its classes) probabilities. Rows of NaN stay as they are.
+        groups: (n,) str; an empty string is no group.
+        known: group -> its class index in every factor; -1 where unknown.
+        lendable: factor -> its position in the values of `known`.
 
     Returns:
-        As `probs`; every factor that is not lendable is the same array.
+        Like `probs`; a factor that is not lendable is the same array.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     lent = dict(probs)
@@ -57,25 +57,27 @@ def lend(
 
 
 def pool_groups(probs: Probs, groups: NDArray[Any], lendable: Collection[str]) -> dict[str, NDArray[Any]]:
-    """Let the photos of a group agree: each gets exp of their mean log-probability, made to sum to 1.
+    """Give all images of a group the same prediction: their geometric mean, normalised to sum to 1.
 
     Args:
-        probs: factor -> (n, its classes). Rows of NaN have no say and stay as they are.
-        groups: (n,) str; an empty one is no group. A single photo stays as it is.
-        lendable: the factors that are the same in all photos of a group.
+        probs: factor -> (n, its classes) probabilities. Rows of NaN do not count and stay as they are.
+        groups: (n,) str; an empty string is no group. A group of one image stays as it is.
+        lendable: the factors that are the same in all images of a group.
 
     Returns:
-        As `probs`; every factor that is not lendable is the same array.
+        Like `probs`; a factor that is not lendable is the same array.
     """
     names, group_of = np.unique(groups, return_inverse=True)
     pooled = dict(probs)
     for factor in lendable:
         own = probs[factor]
-        told = (groups != "") & ~np.isnan(own).any(axis=1)
-        sizes = np.bincount(group_of[told], minlength=len(names))
-        rows = told & (sizes[group_of] >= 2)
+        counts = (groups != "") & ~np.isnan(own).any(axis=1)
+        sizes = np.bincount(group_of[counts], minlength=len(names))
+        rows = counts & (sizes[group_of] >= 2)
         code = group_of[rows]
-        logs = np.log(np.maximum(own[rows], np.finfo(np.float32).tiny))  # a zero of one photo is no veto
+        logs = np.log(
+            np.maximum(own[rows], np.finfo(np.float32).tiny)
+        )  # else one image with p = 0 would decide for all
         sums = np.stack([np.bincount(code, weights=column, minlength=len(names)) for column in logs.T], axis=1)
         mean = np.exp(sums[code] / sizes[code][:, None])
         pooled[factor] = own.copy()

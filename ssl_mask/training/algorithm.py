@@ -1,4 +1,4 @@
-"""From configuration to the algorithm: loss weights, rules, thresholds as tensors."""
+"""From the configuration to the algorithm: its rule, thresholds, class weights and smoothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_algorithm(
 
     Args:
         live: the network itself, without its wrapper for several processes.
-        ema: its average, where one is kept.
+        ema: its averaged copy, if there is one.
 
     Raises:
         ConfigError: a class or head that the data does not have.
@@ -64,15 +64,21 @@ def make_algorithm(
 
 
 def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 1) -> Rule:
-    """Raises ConfigError for thresholds that do not name exactly the heads."""
+    """The rule that `algorithm.name` asks for.
+
+    Raises:
+        ConfigError: thresholds are given per head, but not for exactly the heads of the model.
+    """
     if isinstance(asked.threshold, dict):
         for name in asked.threshold:
             if name not in heads:
-                raise ConfigError(f"algorithm.threshold: no head {name!r}.", hint=did_you_mean(name, list(heads)))
+                raise ConfigError(
+                    f"algorithm.threshold: there is no head {name!r}.", hint=did_you_mean(name, list(heads))
+                )
         for name in heads:
             if name not in asked.threshold:
                 raise ConfigError(
-                    f"algorithm.threshold: none for {name!r}.", hint=f"Give one for each of {list(heads)}."
+                    f"algorithm.threshold: {name!r} has none.", hint=f"Give one threshold per head: {', '.join(heads)}."
                 )
     if asked.name == "fixmatch":
         return FixMatchRule(asked.threshold)
@@ -84,12 +90,12 @@ def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 
 
 
 def is_joint(config: RunConfig, schema: LabelSchema) -> bool:
-    """Whether several heads are folded into one distribution before targets are chosen."""
+    """Whether several heads are folded into one distribution, from which targets are made."""
     return config.algorithm.masks == "joint" and len(schema.heads(config.data.target)) > 1
 
 
 def target_classes(config: RunConfig, schema: LabelSchema) -> dict[str, tuple[str, ...]]:
-    """The distributions that targets are chosen from, and their classes."""
+    """Distributions that targets are made from (the heads, or `joint`) -> their class names."""
     return schema.head_classes("joint" if is_joint(config, schema) else config.data.target)
 
 
@@ -108,7 +114,7 @@ def make_alignment(config: RunConfig, train: Manifest, device: torch.device) -> 
 
 
 def labeled_counts(config: RunConfig, train: Manifest) -> dict[str, NDArray[np.int64]]:
-    """(classes,) labeled images of each class, of each distribution that targets are chosen from."""
+    """(classes,) number of labeled images of each class, per distribution that targets are made from."""
     schema, labels = train.schema, train.train_labels
     if is_joint(config, schema):
         return {"joint": np.bincount(schema.join(labels), minlength=len(schema.joint_classes))}
@@ -118,7 +124,7 @@ def labeled_counts(config: RunConfig, train: Manifest) -> dict[str, NDArray[np.i
 
 
 def make_supervised(config: RunConfig, train: Manifest, device: torch.device) -> Supervised:
-    """The labels-only algorithm with its class weights and smoothing as tensors."""
+    """The supervised algorithm with its class weights and label smoothing."""
     classes = train.schema.head_classes(config.data.target)
     labels = train.schema.head_labels(train.train_labels, config.data.target)
     loss = config.loss
@@ -141,7 +147,7 @@ def make_supervised(config: RunConfig, train: Manifest, device: torch.device) ->
 
 
 def class_weights(asked: str | Mapping[str, float], names: Sequence[str], counts: NDArray[np.int64]) -> Tensor | None:
-    """(classes,) loss weights of one head, or None for all equal."""
+    """(classes,) loss weights of one head; None: all are equal."""
     if asked == "balanced":
         return balanced_weights(torch.from_numpy(counts))
     if asked == "effective":
@@ -153,6 +159,6 @@ def class_weights(asked: str | Mapping[str, float], names: Sequence[str], counts
 
 
 def _smoothing(names: Sequence[str], amount: float, only: Sequence[str]) -> Tensor:
-    """(classes,) amount of smoothing; a joint class is named by any of its parts."""
+    """(classes,) label smoothing; `only` may name a joint class by one of its parts."""
     chosen = [not only or name in only or bool(set(name.split("/")) & set(only)) for name in names]
     return torch.tensor([amount if c else 0.0 for c in chosen])

@@ -1,4 +1,4 @@
-"""From a built session to its last step: train, log, evaluate, save. Every verb that trains comes here."""
+"""From a built session to its last step: train, log, evaluate, save. Every verb that trains uses this."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ssl_mask.types import Losses
 
 
 def fit(session: Session, run: RunWriter) -> None:
-    """Train to the last step, with everything that happens every n steps."""
+    """Train to the last step; log, evaluate and save every n steps."""
     config, training, progress = session.config.train, session.training, session.progress
     accelerator, console = session.accelerator, session.console
     if progress.step:
@@ -56,7 +56,7 @@ def fit(session: Session, run: RunWriter) -> None:
                 done = evaluate(session, run) and config.patience > 0
                 first, clock = step, time.monotonic()
                 if done:
-                    console.say(f"Early stop: {progress.waited} evaluations without a better score.")
+                    console.say(f"Early stopping: {progress.waited} evaluations without a better score.")
                     break
             if step % save_every == 0 or last:
                 save(session, run)
@@ -65,7 +65,7 @@ def fit(session: Session, run: RunWriter) -> None:
 
 
 def log_step(session: Session, run: RunWriter, step: int, losses: Losses, rate: float) -> str:
-    """Append a line to metrics.jsonl; returns the note for the progress bar.
+    """Append a line to metrics.jsonl; returns the text next to the progress bar.
 
     Args:
         rate: labeled images per second.
@@ -81,7 +81,7 @@ def log_step(session: Session, run: RunWriter, step: int, losses: Losses, rate: 
 
 
 def _over_processes(values: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Any]:
-    """Means over all processes, which hold equal shares of the batch. Scalars as numbers, vectors as lists."""
+    """Means over all processes, which have equal parts of the batch. Scalars become numbers, vectors lists."""
     flat = torch.cat([v.float().flatten() for v in values.values()])
     parts = accelerator.reduce(flat, reduction="mean").split([v.numel() for v in values.values()])
     return {
@@ -91,13 +91,13 @@ def _over_processes(values: dict[str, Tensor], accelerator: Accelerator) -> dict
 
 
 def save(session: Session, run: RunWriter) -> None:
-    """All that continuing needs."""
+    """Save everything that is needed to resume."""
     run.write(lambda folder: save_state(folder.last, session.training, session.progress.to_json()))
     run.update(step=session.progress.step)
 
 
 def _save_and_leave(session: Session, run: RunWriter, signal_number: int) -> None:
-    """Raises Interrupted once the state is on disk."""
+    """Save, then raise Interrupted."""
     save(session, run)
     run.update(status="interrupted", seconds=round(session.progress.seconds, 1))
     name = "the run" if run.run is None else str(run.run.path)

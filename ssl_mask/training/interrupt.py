@@ -14,7 +14,7 @@ from accelerate import Accelerator
 class StopSignal:
     """While entered, remembers the first SIGINT or SIGTERM; a second Ctrl-C stops at once.
 
-    Outside the main thread, where Python allows no handlers, it never stops anything.
+    Outside the main thread Python allows no signal handlers; there it does nothing.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The one loop: a generator of (step, losses). Workflows read it with a plain `for` and their own "every n" lines."""
+"""The training loop: a generator of (step, losses). `fit` iterates over it with a plain `for`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ssl_mask.types import Algorithm, Batch, Losses
 
 @dataclass
 class Training:
-    """All that changes while training, and what changes it."""
+    """Everything that changes during training, and what changes it."""
 
     accelerator: Accelerator
     model: nn.Module
@@ -29,7 +29,7 @@ class Training:
     optimizer: Any
     """Prepared by Accelerate."""
     schedule: Schedule
-    """Not prepared: a prepared one would step once a process."""
+    """Not prepared by Accelerate: a prepared one would step once per process."""
     ema: WarmEma | None
     algorithm: Algorithm
     clip: Callable[[nn.Module], None] | None
@@ -41,16 +41,16 @@ class Training:
 def train_steps(
     training: Training, batches: Iterable[Batch], *, start: int
 ) -> Generator[tuple[int, Losses], None, None]:
-    """Train on each batch and yield (steps done, its losses), losses detached and averaged over the parts.
+    """Train on each batch and yield (steps done, its losses), detached and averaged over the parts of the batch.
 
-    Everything random in step k comes from (seed, k, rank), so a run that starts at k continues bitwise.
+    Everything random in step k comes from (seed, k, rank), so a run that is resumed at k gives the same bits.
 
     Raises:
-        TrainingError: a loss that is not finite; the weights of the step before are untouched.
+        TrainingError: a loss that is not finite; the weights stay those of the step before.
     """
     training.model.train()
     for step, batch in enumerate(batches, start):
-        if not training.model.training:  # an evaluation came between
+        if not training.model.training:  # there was an evaluation in between
             training.model.train()
         seed_step(training.seed, step, training.accelerator.process_index)
         training.schedule.set(training.optimizer, step)
@@ -70,8 +70,8 @@ def _backward(training: Training, batch: Batch, step: int) -> Losses:
     parts = send_to_device(batch, training.accelerator.device, non_blocking=True).parts(training.accumulate)
     collected: list[Losses] = []
     for number, part in enumerate(parts):
-        # Gradients travel between processes once a step. We count the parts ourselves: Accelerate's own counter
-        # also fires whenever a loader ends.
+        # Processes exchange gradients once per step. We count the parts ourselves: Accelerate's own counter also
+        # exchanges them whenever a loader ends.
         last = number == len(parts) - 1
         with nullcontext() if last else training.accelerator.no_sync(training.model):
             with training.accelerator.autocast():
@@ -81,7 +81,7 @@ def _backward(training: Training, batch: Batch, step: int) -> Losses:
                 raise TrainingError(
                     f"The loss is {total.item()} at step {step + 1} "
                     f"({', '.join(f'{k} {v.item():.4g}' for k, v in losses.terms.items())}).",
-                    hint="Lower optim.lr, or set optim.clip_norm=1. The last good state is kept.",
+                    hint="Lower optim.lr, or set optim.clip_norm=1. The last saved state is kept.",
                 )
             training.accelerator.backward(total / len(parts))
         collected.append(losses)

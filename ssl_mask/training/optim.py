@@ -14,9 +14,9 @@ from torch import nn
 def build_optimizer(
     model: nn.Module, *, kind: str, lr: float, backbone_lr_scale: float, weight_decay: float, momentum: float
 ) -> torch.optim.Optimizer:
-    """AdamW, Adam or SGD over four groups: backbone or not, decayed or not (vectors are not).
+    """AdamW, Adam or SGD over up to four groups: backbone or not, with weight decay or not (vectors have none).
 
-    A `backbone_lr_scale` of 0 takes the backbone out of training altogether.
+    A `backbone_lr_scale` of 0 freezes the backbone.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -45,8 +45,8 @@ def build_optimizer(
 def lr_scale(kind: str, progress: float, *, warmup: float, final: float) -> float:
     """Share of the peak learning rate at `progress` in [0, 1).
 
-    `one_cycle` is Smith & Topin's (arXiv 1708.07120) with cosine sides, rising from 1/25 over the warm-up; the others
-    rise linearly from 0.
+    `one_cycle` (Smith & Topin, arXiv 1708.07120) rises from 1/25 along a cosine and falls along another; `cosine`,
+    `plateau` and `constant` rise linearly from 0.
     """
     if kind == "one_cycle":
         if progress < warmup:
@@ -65,7 +65,7 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 @dataclass
 class Schedule:
-    """Sets every group's rate before a step. Only `plateau` has a state: how often the rate was halved."""
+    """Sets the learning rates before a step. Only `plateau` has a state: how often the rate was halved."""
 
     kind: str
     steps: int
@@ -77,7 +77,7 @@ class Schedule:
     waited: int = 0
 
     def set(self, optimizer: torch.optim.Optimizer, step: int) -> float:
-        """Set the rates of `step` (from 0) and return the share of the peak."""
+        """Set the rates of `step` (from 0); returns the share of the peak rate."""
         # + 1: with a linear warm-up the first step would otherwise train at rate 0 and be wasted.
         at = min((step + 1) / (self.steps + 1), 1.0)
         scale = self.factor * lr_scale(self.kind, at, warmup=self.warmup, final=self.final)
@@ -86,7 +86,7 @@ class Schedule:
         return scale
 
     def scored(self, score: float) -> None:
-        """Tell the schedule a validation score (higher is better)."""
+        """Update `plateau` with a validation score (higher is better)."""
         if score > self.best:
             self.best, self.waited = score, 0
             return
@@ -102,7 +102,12 @@ class Schedule:
 
 
 def clipper(*, clip_norm: float | None, agc: float | None) -> Callable[[nn.Module], None] | None:
-    """What is done to the gradients before a step, or None."""
+    """A function that clips the gradients of a model before a step; None: no clipping.
+
+    Args:
+        clip_norm: largest norm of all gradients together.
+        agc: factor of adaptive gradient clipping (Brock et al. 2021, arXiv 2102.06171).
+    """
     if clip_norm is None and agc is None:
         return None
 

@@ -1,4 +1,4 @@
-"""How far a training run is: what a resumed run must know about itself."""
+"""How far a training run is. A resumed run starts from this."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ssl_mask.runs.records import BestScore
 
 @dataclass
 class Progress:
-    """Saved with the state of a run."""
+    """Saved together with the state of a run."""
 
     step: int = 0
     """Optimizer steps that are done."""
     best: BestScore | None = None
-    """Of the best evaluation so far."""
+    """The best evaluation so far."""
     waited: int = 0
     """Evaluations since then."""
     seconds: float = 0.0
@@ -24,7 +24,7 @@ class Progress:
     """CPU seconds of this process."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, for the saved state."""
+        """As plain data, for the saved state."""
         return {**vars(self), "best": self.best and self.best.to_json()}
 
     @classmethod

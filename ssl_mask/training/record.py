@@ -1,4 +1,4 @@
-"""What a run's status and its checkpoint say of the data."""
+"""What a run's status and checkpoint record about the data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ssl_mask.runs.records import DataRecord, PseudoRecord, UnlabeledRecord
 
 
 def data_record(config: RunConfig, data: TrainingData) -> DataRecord:
-    """Counts and digests of all that is trained on and validated on."""
+    """Counts and digests of everything that is trained on and validated on."""
     manifest, unlabeled, labels = data.labeled, data.unlabeled, data.pseudo_labels
     return DataRecord(
         content_hash=manifest.content_hash,

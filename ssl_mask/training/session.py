@@ -1,4 +1,4 @@
-"""From configuration and data to what trains: model, optimizer, algorithm, and the batches of every step."""
+"""From configuration and data to a training session: model, optimizer, algorithm and the batches of every step."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from ssl_mask.training.progress import Progress
 
 @dataclass
 class Session:
-    """One training run in memory: what it reads, what it trains, and how far it is."""
+    """One training run in memory: its data, its model, and how far it is."""
 
     config: RunConfig
     data: TrainingData
     training: Training
     size: int
-    """Side of the images in pixels."""
+    """Width and height of the images in pixels."""
     console: Console
     progress: Progress = field(default_factory=Progress)
 
@@ -44,7 +44,7 @@ class Session:
         return self.training.accelerator
 
     def batches(self, *, workers: int) -> StepBatches:
-        """What step k holds on this process."""
+        """The images of step k on this process."""
         return make_batches(self.config, self.data, self.size, self.accelerator, workers=workers)
 
 
@@ -52,7 +52,7 @@ def make_model(config: RunConfig, schema: LabelSchema) -> tuple[Classifier, int]
     """The classifier and its input size. Seeded: fresh heads are the same in every process and every run of a seed.
 
     Raises:
-        ModelError: an unknown backbone, weights that do not fit, an image size that the network refuses.
+        ModelError: an unknown backbone, weights that do not fit, an image size that the network cannot take.
     """
     torch.manual_seed(config.seed)
     settings = config.model.model_dump(exclude={"sync_norm"})
@@ -62,13 +62,13 @@ def make_model(config: RunConfig, schema: LabelSchema) -> tuple[Classifier, int]
 def build(
     config: RunConfig, data: TrainingData, model: Classifier, size: int, accelerator: Accelerator, console: Console
 ) -> Session:
-    """Put a model, its optimizer and the algorithm on the device.
+    """Make a session, with its model on the device of the accelerator.
 
     Raises:
         ConfigError: settings that do not fit the data or the number of processes.
     """
     if data.unlabeled is not None:
-        _tell_unlabeled(config, len(data.unlabeled), len(data.val), accelerator, console)
+        _warn_unlabeled(config, len(data.unlabeled), len(data.val), accelerator, console)
     steps = _steps(config, len(data.train))
     optim = config.optim
     model = model.to(accelerator.device)
@@ -92,24 +92,24 @@ def build(
         seed=config.seed,
     )
     session = Session(config, data, training, size, console)
-    session.batches(workers=0)  # refuses what is wrong with the augmentation before there is a run
+    session.batches(workers=0)  # finds wrong augmentation settings before there is a run folder
     return session
 
 
-def _tell_unlabeled(config: RunConfig, pool: int, val: int, accelerator: Accelerator, console: Console) -> None:
-    """Warn of what makes consistency training weaker than it looks."""
+def _warn_unlabeled(config: RunConfig, pool: int, val: int, accelerator: Accelerator, console: Console) -> None:
+    """Warn of a pool or a validation set that is too small for consistency training."""
     taken = share_of_batch(config.algorithm.mu, config, accelerator)
     if pool < taken:
-        console.warn(f"The pool's {pool} images are fewer than the {taken} of a step: images repeat within it.")
+        console.warn(f"The pool has {pool} images, but each step takes {taken}: images repeat within a step.")
     if config.algorithm.temperature == "calibrated" and val < FEW:
         console.warn(
-            f"Temperatures are fitted on {val} validation images only, which over-corrects: confidences may be too "
+            f"Temperatures are fitted on only {val} validation images and may over-correct: confidences may be too "
             "low. Lower algorithm.threshold, or fix algorithm.temperature."
         )
 
 
 def _share_norms(model: nn.Module, config: RunConfig, accelerator: Accelerator) -> nn.Module:
-    """Batch-norm statistics over all GPUs, when there are several."""
+    """Share batch-norm statistics between GPUs, if there are several."""
     if config.model.sync_norm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return model
@@ -126,7 +126,7 @@ def _steps(config: RunConfig, images: int) -> int:
 def make_batches(
     config: RunConfig, data: TrainingData, size: int, accelerator: Accelerator, *, workers: int
 ) -> StepBatches:
-    """Augmented training batches: what step k holds on this process."""
+    """Augmented training batches: the images of step k on this process."""
     augment = config.augment
     data.train.manifest.schema.refuse_unknown(augment.grid_shuffle_classes, "augment.grid_shuffle_classes")
     make = partial(Augmenter, size=size, flip=augment.flip)
@@ -149,7 +149,7 @@ def make_batches(
 
 
 def pseudo_images(config: RunConfig, data: TrainingData, augment: Augmenter, accelerator: Accelerator) -> LabeledImages:
-    """Pseudo-labeled images with their weights and, for soft labels, their probabilities; drawn as labeled ones are."""
+    """Pseudo-labeled images with their weights and, for soft labels, their probabilities; drawn like labeled ones."""
     assert data.pseudo is not None and data.pseudo_labels is not None  # for the type checker: the caller has looked
     labels, target = data.pseudo_labels, config.data.target
     schema, known = labels.manifest.schema, np.maximum(labels.labels, 0)
@@ -161,7 +161,7 @@ def pseudo_images(config: RunConfig, data: TrainingData, augment: Augmenter, acc
 
 
 def share_of_batch(mu: float, config: RunConfig, accelerator: Accelerator) -> int:
-    """Images per step over all processes: μ times the batch, in equal shares."""
+    """Images per step over all processes: μ times the batch size, in equal parts."""
     unit = accelerator.num_processes * config.train.accumulate
     return int(max(1, round(mu * config.train.batch_size / unit)) * unit)
 
@@ -173,13 +173,13 @@ def make_stream(config: RunConfig, joint: NDArray[np.int64], size: int, accelera
         joint: (n,) joint class of each row.
 
     Raises:
-        ConfigError: the batch cannot be shared among the processes and parts.
+        ConfigError: the batch cannot be divided equally among processes and accumulation steps.
     """
     ranks = accelerator.num_processes
     if size % (ranks * config.train.accumulate):
         raise ConfigError(
             f"train.batch_size: {size} is not a multiple of {ranks} processes x accumulate {config.train.accumulate}.",
-            hint="The batch is the global one; each process takes its share.",
+            hint="train.batch_size is over all processes; each takes an equal part.",
         )
     weights = draw_weights(joint, config.train.sampler)
     return Stream(len(joint), size, config.seed, accelerator.process_index, ranks, weights)

@@ -1,4 +1,4 @@
-"""The state that continuing a run needs: weights, average, optimizer, schedule, algorithm, progress.
+"""The state that is needed to resume a run: weights, their average, optimizer, schedule, algorithm, progress.
 
 Loading it cannot run code: `torch.load(weights_only=True)`.
 """
@@ -17,7 +17,7 @@ from ssl_mask.training.loop import Training
 
 
 def save_state(path: Path, training: Training, progress: Mapping[str, Any]) -> None:
-    """Write all that continuing needs. `progress` is plain data (step, best score, …)."""
+    """Write everything that is needed to resume. `progress` is plain data (step, best score, …)."""
     accelerator = training.accelerator
     content = {
         "model": accelerator.unwrap_model(training.model).state_dict(),
@@ -33,13 +33,15 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any]) -> N
 
 
 def load_state(path: Path, training: Training) -> dict[str, Any]:
-    """Put a saved state back; returns its `progress`.
+    """Load a saved state into `training`; returns its `progress`.
 
     Raises:
-        ModelError: missing, damaged, or of another network.
+        ModelError: the file is missing, damaged, or of another network.
     """
     if not path.is_file():
-        raise ModelError(f"No saved state {path}.", hint="The run stopped before its first save: start it anew.")
+        raise ModelError(
+            f"There is no saved state {path}.", hint="The run stopped before its first save: start a new run."
+        )
     try:
         content = torch.load(path, map_location=training.accelerator.device, weights_only=True)
         training.accelerator.unwrap_model(training.model).load_state_dict(content["model"])

@@ -23,7 +23,7 @@ Row = list[Tensor]
 
 
 class Net(nn.Module):
-    """uint8 images to logits a head, in the type of its weights."""
+    """uint8 images to logits per head, in the type of its weights."""
 
     def __init__(self, heads: Mapping[str, int], *, norm: str = "layer", gain: float = 8.0, seed: int = 0) -> None:
         super().__init__()
@@ -144,11 +144,11 @@ class SlowUda:
     smoothing: dict[str, list[float]] = field(default_factory=dict)
 
     def losses(self, net: nn.Module, batch: Batch, progress: float) -> tuple[dict[str, Tensor], list[int]]:
-        """The weighted terms and the images that are believed in any head. `net` in float64."""
+        """The weighted terms and the images whose target counts in any head. `net` in float64."""
         assert batch.unlabeled is not None and isinstance(batch.unlabeled.strong, Views)
         with torch.no_grad():
-            weak = [self.believed(row) for row in rows_of(net, batch.unlabeled.weak)]
-        strong = [self.believed(row) for row in rows_of(net, batch.unlabeled.strong.images)]
+            weak = [self.targets_of(row) for row in rows_of(net, batch.unlabeled.weak)]
+        strong = [self.targets_of(row) for row in rows_of(net, batch.unlabeled.strong.images)]
         divergence, survivors = torch.zeros((), dtype=torch.float64), []
         for i, heads in enumerate(weak):
             for name, z in heads.items():
@@ -166,7 +166,7 @@ class SlowUda:
             return 0.0
         return self.weight if self.ramp_up == 0 else self.weight * min(1.0, (progress - self.start) / self.ramp_up)
 
-    def believed(self, row: dict[str, Row]) -> dict[str, Row]:
+    def targets_of(self, row: dict[str, Row]) -> dict[str, Row]:
         """Calibrated logits: each head's, or those of all combinations of classes, the last head fastest."""
         cooled = {name: divided(z, self.temperatures.get(name, 1.0)) for name, z in row.items()}
         return (

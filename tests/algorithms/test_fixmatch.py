@@ -20,19 +20,19 @@ def test_loss_and_gradient_equal_a_slow_loop(heads: dict[str, int], thresholds: 
 
     slow = slow_copy(net)
     weak, strong = rows_of(slow, batch.unlabeled.weak), rows_of(slow, batch.unlabeled.strong.images)  # type: ignore[union-attr,attr-defined]
-    unlabeled, believed = torch.zeros((), dtype=torch.float64), 0
+    unlabeled, counted = torch.zeros((), dtype=torch.float64), 0
     for i, heads_of_image in enumerate(weak):
         for name, row in heads_of_image.items():
             probs = [p.item() for p in softmax(row)]
             if max(probs) >= thresholds[name]:
-                believed += 1
+                counted += 1
                 unlabeled = unlabeled - 1.5 * softmax(strong[i][name])[probs.index(max(probs))].log() / len(weak)
     labeled = torch.zeros((), dtype=torch.float64)
     for row, labels in zip(rows_of(slow, batch.labeled.images), batch.labeled.labels.tolist(), strict=True):
         for (_, z), label in zip(row.items(), labels, strict=True):
             labeled = labeled - softmax(z)[label].log() / len(batch.labeled.labels)
 
-    assert 0 < believed < len(weak) * len(heads)
+    assert 0 < counted < len(weak) * len(heads)
     assert losses.terms["consistency"].item() == pytest.approx(unlabeled.item(), rel=1e-5)
     assert losses.total.item() == pytest.approx((labeled + unlabeled).item(), rel=1e-5)
     assert apart(ours, gradient(slow, labeled + unlabeled)) < 1e-5

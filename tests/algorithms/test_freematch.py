@@ -47,12 +47,12 @@ class SlowFreeMatch:
             votes = sum(row.index(max(row)) == c for row in probs)
             self.histogram[c] = m * self.histogram[c] + (1 - m) * votes / n
 
-    def believed(self, row: list[float]) -> bool:
+    def counts(self, row: list[float]) -> bool:
         """Eq. 7 and 8."""
         return max(row) >= self.shares[row.index(max(row))] / max(self.shares) * self.tau
 
     def fairness(self, strong: list[Row], count: int) -> Tensor:
-        """Eq. 9 to 11, `strong` being the probabilities of the believed images."""
+        """Eq. 9 to 11, `strong` being the probabilities of the images whose target counts."""
         classes = len(self.shares)
         mean = [sum((row[c] for row in strong), torch.zeros(())) / count for c in range(classes)]
         votes = [sum(max(row).item() == row[c].item() for row in strong) / count for c in range(classes)]
@@ -70,7 +70,7 @@ def slow_step(
     for name, head in state.items():
         probs = [[p.item() for p in softmax(row[name])] for row in weak]
         head.observe(probs)
-        rows = [i for i, p in enumerate(probs) if head.believed(p)]
+        rows = [i for i, p in enumerate(probs) if head.counts(p)]
         answers = {i: softmax(strong[i][name]) for i in rows}
         for i in rows:
             terms["consistency"] = terms["consistency"] - answers[i][probs[i].index(max(probs[i]))].log() / len(weak)

@@ -149,8 +149,8 @@ def test_annealing_with_different_numbers_kept_a_rank_and_none_on_one() -> None:
     seen = []
     # η with a third, half and two thirds of the images below it: in order of p, so that the ranks keep all, some, none.
     for index in (4, 6, 8):
-        bar = float((correct[order[index - 1]] + correct[order[index]]) / 2)
-        progress = (bar - 0.2) / 0.8
+        threshold = float((correct[order[index - 1]] + correct[order[index]]) / 2)
+        progress = (threshold - 0.2) / 0.8
         _, expected, _ = on_one(make, FLAT, [batch], progress)
         done, _, _ = on_two_ranks(make, FLAT, [batch], progress)
         assert apart((done[0][1] + done[1][1]) / 2, expected) < 1e-6

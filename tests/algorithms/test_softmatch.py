@@ -31,7 +31,7 @@ class SlowSoftMatch:
         self.mu, self.var = 1 / classes, 1.0
 
     def weights(self, probs: list[list[float]]) -> list[float]:
-        """One a image; moves the statistics first."""
+        """One per image; moves the statistics first."""
         n, m = len(probs), self.momentum
         self.shares = [m * s + (1 - m) * sum(row[c] for row in probs) / n for c, s in enumerate(self.shares)]
         tops = []

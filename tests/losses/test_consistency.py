@@ -1,4 +1,4 @@
-"""KL divergence against torch's, and the annealing bar by hand."""
+"""KL divergence against torch's, and the annealing threshold by hand."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_no_images_have_no_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "progress", "bar"),
+    ("kind", "progress", "threshold"),
     [
         ("linear", 0.0, 1 / 18),
         ("linear", 0.5, 19 / 36),
@@ -93,8 +93,8 @@ def test_no_images_have_no_loss() -> None:
         ("exp", 1.0, 1.0),
     ],
 )
-def test_annealing_bar_by_hand(kind: str, progress: float, bar: float) -> None:
-    assert annealing_threshold(kind, progress, 18) == pytest.approx(bar, rel=1e-8)
+def test_annealing_threshold_by_hand(kind: str, progress: float, threshold: float) -> None:
+    assert annealing_threshold(kind, progress, 18) == pytest.approx(threshold, rel=1e-8)
 
 
 @pytest.mark.parametrize("kind", ["linear", "log", "exp"])

@@ -63,12 +63,12 @@ def test_embedded_expects_what_its_weights_were_trained_on() -> None:
 
 def test_another_file_in_the_wheel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backbones, "LITE0_SHA256", "0" * 64)
-    with pytest.raises(ModelError, match=r"not the expected file.*\n.*Reinstall"):
+    with pytest.raises(ModelError, match=r"not the expected weight file.*\n.*Reinstall"):
         lite0_state()
 
 
 def test_unknown_name_is_answered_with_the_closest() -> None:
-    with pytest.raises(ModelError, match=r"model\.backbone: no timm model 'resnet81'") as caught:
+    with pytest.raises(ModelError, match=r"model\.backbone: timm has no model 'resnet81'") as caught:
         create_backbone("resnet81")
     assert "'resnet18'" in caught.value.hint
 
@@ -150,7 +150,7 @@ def test_freezing_takes_the_stem_and_the_first_stages(count: int) -> None:
 
 
 def test_more_stages_than_there_are_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"model\.freeze_stages: 99 asked"):
+    with pytest.raises(ModelError, match=r"model\.freeze_stages is 99, but"):
         freeze_stages(create_backbone(SMALL, weights="none").net, 99)
 
 

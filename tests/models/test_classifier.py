@@ -1,4 +1,4 @@
-"""The classifier: bytes in, logits a head out, and each of its options against a hand calculation."""
+"""The classifier: bytes in, logits per head out, and each of its options against a hand calculation."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_frozen_stages_get_no_gradient() -> None:
 
 
 def test_an_image_size_that_the_network_refuses_is_named() -> None:
-    with pytest.raises(ModelError, match=r"model\.image_size: test_vit refuses 100 px"):
+    with pytest.raises(ModelError, match=r"model\.image_size: test_vit cannot take images of 100 px"):
         build("test_vit", image_size=100)
 
 

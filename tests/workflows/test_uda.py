@@ -266,7 +266,7 @@ def test_a_pool_smaller_than_a_step_is_told(tiny_uda: Tiny, faces: Path, capsys:
     for photo in sorted((faces / "extra").iterdir())[:3]:
         shutil.copy(photo, few)
     train(tiny_uda(data={"root": str(faces), "unlabeled": ["few"]}))
-    assert "The pool's 3 images are fewer than the 12 of a step" in capsys.readouterr().out
+    assert "The pool has 3 images, but each step takes 12" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
@@ -308,7 +308,7 @@ def test_collapse_is_told_once(
     ("algorithm", "message"),
     [
         ({"threshold": {"joint": 0.5, "colour": 0.5}}, "no head 'colour'"),
-        ({"threshold": {"mask": 0.5}, "masks": "factors"}, "none for 'gender'"),
+        ({"threshold": {"mask": 0.5}, "masks": "factors"}, "'gender' has none"),
         ({"teacher": "ema", "weak_mode": "train"}, "weak_mode train"),
         ({"name": "udaa"}, "algorithm.name"),
     ],
