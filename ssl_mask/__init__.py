@@ -1,7 +1,7 @@
-"""sslmask: semi-supervised image classification: few labels, many unlabeled images, and a leakage check on every score.
+"""sslmask: semi-supervised image classification with honest scores.
 
 The public door. Names are resolved when they are first used (PEP 562), so that importing the package, and with it
-`sslmask --help`, loads no torch.
+`sslmask --help`, loads no torch. What a function here takes or returns is here too.
 """
 
 from __future__ import annotations
@@ -10,36 +10,180 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ssl_mask.config import AlgorithmConfig as AlgorithmConfig
+    from ssl_mask.config import AugmentConfig as AugmentConfig
+    from ssl_mask.config import DataConfig as DataConfig
+    from ssl_mask.config import GuardConfig as GuardConfig
+    from ssl_mask.config import LossConfig as LossConfig
+    from ssl_mask.config import ModelConfig as ModelConfig
+    from ssl_mask.config import OptimConfig as OptimConfig
+    from ssl_mask.config import PseudoConfig as PseudoConfig
     from ssl_mask.config import RunConfig as RunConfig
+    from ssl_mask.config import TrainConfig as TrainConfig
     from ssl_mask.config import load_config as load_config
+    from ssl_mask.data.manifest import Manifest as Manifest
+    from ssl_mask.data.manifest import Row as Row
+    from ssl_mask.data.manifest import Submission as Submission
+    from ssl_mask.data.schema import Factor as Factor
+    from ssl_mask.data.schema import LabelSchema as LabelSchema
+    from ssl_mask.demo.draw import DemoSummary as DemoSummary
+    from ssl_mask.errors import ConfigError as ConfigError
+    from ssl_mask.errors import DataError as DataError
+    from ssl_mask.errors import GuardError as GuardError
+    from ssl_mask.errors import ImageError as ImageError
+    from ssl_mask.errors import IncompleteError as IncompleteError
+    from ssl_mask.errors import InputError as InputError
+    from ssl_mask.errors import Interrupted as Interrupted
+    from ssl_mask.errors import MismatchError as MismatchError
+    from ssl_mask.errors import ModelError as ModelError
+    from ssl_mask.errors import OverlapError as OverlapError
+    from ssl_mask.errors import SslMaskError as SslMaskError
+    from ssl_mask.errors import StorageError as StorageError
+    from ssl_mask.errors import TrainingError as TrainingError
+    from ssl_mask.errors import UndeclaredError as UndeclaredError
+    from ssl_mask.evaluation.metrics import Interval as Interval
+    from ssl_mask.guard.findings import File as File
+    from ssl_mask.guard.findings import Findings as Findings
+    from ssl_mask.guard.findings import Pair as Pair
+    from ssl_mask.guard.findings import PoolRecord as PoolRecord
+    from ssl_mask.guard.findings import Unchecked as Unchecked
+    from ssl_mask.guard.policy import Declaration as Declaration
+    from ssl_mask.guard.policy import Refusal as Refusal
+    from ssl_mask.guard.policy import Verdict as Verdict
+    from ssl_mask.guard.provenance import Provenance as Provenance
+    from ssl_mask.guard.status import Mark as Mark
+    from ssl_mask.runs.comparison import ComparisonRecord as ComparisonRecord
+    from ssl_mask.runs.comparison import DifferenceRecord as DifferenceRecord
+    from ssl_mask.runs.comparison import IntervalRecord as IntervalRecord
+    from ssl_mask.runs.comparison import ScoreRecord as ScoreRecord
+    from ssl_mask.runs.comparison import SeedRecord as SeedRecord
+    from ssl_mask.runs.records import AuditRecord as AuditRecord
+    from ssl_mask.runs.records import AuditShares as AuditShares
+    from ssl_mask.runs.records import BestScore as BestScore
+    from ssl_mask.runs.records import ClassSelection as ClassSelection
+    from ssl_mask.runs.records import DataRecord as DataRecord
+    from ssl_mask.runs.records import DeclarationRecord as DeclarationRecord
+    from ssl_mask.runs.records import HeadSelectionRecord as HeadSelectionRecord
+    from ssl_mask.runs.records import HeadSummary as HeadSummary
+    from ssl_mask.runs.records import PseudoRecord as PseudoRecord
+    from ssl_mask.runs.records import ReliabilityRecord as ReliabilityRecord
+    from ssl_mask.runs.records import RoundSummary as RoundSummary
+    from ssl_mask.runs.records import RunStatus as RunStatus
+    from ssl_mask.runs.records import SeenRecord as SeenRecord
+    from ssl_mask.runs.records import SelectionRecord as SelectionRecord
+    from ssl_mask.runs.records import UnlabeledRecord as UnlabeledRecord
     from ssl_mask.runs.run import Run as Run
+    from ssl_mask.runs.run import RunDir as RunDir
     from ssl_mask.runs.run import load_run as load_run
+    from ssl_mask.workflows.audit import Audit as Audit
     from ssl_mask.workflows.audit import audit as audit
+    from ssl_mask.workflows.compare import Comparison as Comparison
     from ssl_mask.workflows.compare import compare as compare
     from ssl_mask.workflows.demo import demo as demo
+    from ssl_mask.workflows.evaluate import ClassScore as ClassScore
+    from ssl_mask.workflows.evaluate import Evaluation as Evaluation
+    from ssl_mask.workflows.evaluate import NewImages as NewImages
     from ssl_mask.workflows.evaluate import evaluate as evaluate
+    from ssl_mask.workflows.predict import Predictions as Predictions
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
     from ssl_mask.workflows.train import train as train
     from ssl_mask.workflows.uda import uda as uda
 
 _HOME = {
-    "RunConfig": "ssl_mask.config",
-    "load_config": "ssl_mask.config",
-    "Run": "ssl_mask.runs.run",
-    "load_run": "ssl_mask.runs.run",
-    "pseudo": "ssl_mask.workflows.pseudo",
     "train": "ssl_mask.workflows.train",
     "uda": "ssl_mask.workflows.uda",
-    "audit": "ssl_mask.workflows.audit",
     "compare": "ssl_mask.workflows.compare",
+    "Comparison": "ssl_mask.workflows.compare",
+    "pseudo": "ssl_mask.workflows.pseudo",
     "predict": "ssl_mask.workflows.predict",
+    "Predictions": "ssl_mask.workflows.predict",
     "evaluate": "ssl_mask.workflows.evaluate",
+    "Evaluation": "ssl_mask.workflows.evaluate",
+    "ClassScore": "ssl_mask.workflows.evaluate",
+    "NewImages": "ssl_mask.workflows.evaluate",
+    "audit": "ssl_mask.workflows.audit",
+    "Audit": "ssl_mask.workflows.audit",
     "demo": "ssl_mask.workflows.demo",
+    "DemoSummary": "ssl_mask.demo.draw",
+    "load_config": "ssl_mask.config",
+    "RunConfig": "ssl_mask.config",
+    "DataConfig": "ssl_mask.config",
+    "AugmentConfig": "ssl_mask.config",
+    "AlgorithmConfig": "ssl_mask.config",
+    "ModelConfig": "ssl_mask.config",
+    "LossConfig": "ssl_mask.config",
+    "OptimConfig": "ssl_mask.config",
+    "TrainConfig": "ssl_mask.config",
+    "PseudoConfig": "ssl_mask.config",
+    "GuardConfig": "ssl_mask.config",
+    "load_run": "ssl_mask.runs.run",
+    "Run": "ssl_mask.runs.run",
+    "RunDir": "ssl_mask.runs.run",
+    "RunStatus": "ssl_mask.runs.records",
+    "BestScore": "ssl_mask.runs.records",
+    "DataRecord": "ssl_mask.runs.records",
+    "UnlabeledRecord": "ssl_mask.runs.records",
+    "PseudoRecord": "ssl_mask.runs.records",
+    "DeclarationRecord": "ssl_mask.runs.records",
+    "SeenRecord": "ssl_mask.runs.records",
+    "SelectionRecord": "ssl_mask.runs.records",
+    "HeadSelectionRecord": "ssl_mask.runs.records",
+    "ClassSelection": "ssl_mask.runs.records",
+    "ReliabilityRecord": "ssl_mask.runs.records",
+    "RoundSummary": "ssl_mask.runs.records",
+    "HeadSummary": "ssl_mask.runs.records",
+    "AuditRecord": "ssl_mask.runs.records",
+    "AuditShares": "ssl_mask.runs.records",
+    "ComparisonRecord": "ssl_mask.runs.comparison",
+    "SeedRecord": "ssl_mask.runs.comparison",
+    "ScoreRecord": "ssl_mask.runs.comparison",
+    "DifferenceRecord": "ssl_mask.runs.comparison",
+    "IntervalRecord": "ssl_mask.runs.comparison",
+    "Findings": "ssl_mask.guard.findings",
+    "PoolRecord": "ssl_mask.guard.findings",
+    "File": "ssl_mask.guard.findings",
+    "Pair": "ssl_mask.guard.findings",
+    "Unchecked": "ssl_mask.guard.findings",
+    "Declaration": "ssl_mask.guard.policy",
+    "Verdict": "ssl_mask.guard.policy",
+    "Refusal": "ssl_mask.guard.policy",
+    "Mark": "ssl_mask.guard.status",
+    "Provenance": "ssl_mask.guard.provenance",
+    "Interval": "ssl_mask.evaluation.metrics",
+    "LabelSchema": "ssl_mask.data.schema",
+    "Factor": "ssl_mask.data.schema",
+    "Manifest": "ssl_mask.data.manifest",
+    "Row": "ssl_mask.data.manifest",
+    "Submission": "ssl_mask.data.manifest",
+    "SslMaskError": "ssl_mask.errors",
+    "InputError": "ssl_mask.errors",
+    "ConfigError": "ssl_mask.errors",
+    "DataError": "ssl_mask.errors",
+    "ImageError": "ssl_mask.errors",
+    "ModelError": "ssl_mask.errors",
+    "StorageError": "ssl_mask.errors",
+    "GuardError": "ssl_mask.errors",
+    "OverlapError": "ssl_mask.errors",
+    "UndeclaredError": "ssl_mask.errors",
+    "MismatchError": "ssl_mask.errors",
+    "IncompleteError": "ssl_mask.errors",
+    "TrainingError": "ssl_mask.errors",
+    "Interrupted": "ssl_mask.errors",
 }
+"""Name -> the module that it comes from."""
 __all__ = [
-    "Run", "RunConfig", "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo",
-    "train", "uda",
+    "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ClassScore",
+    "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "DataConfig", "DataError", "DataRecord",
+    "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "Evaluation", "Factor", "File",
+    "Findings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError", "IncompleteError",
+    "InputError", "Interrupted", "Interval", "IntervalRecord", "LabelSchema", "LossConfig", "Manifest", "Mark",
+    "MismatchError", "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError", "Pair", "PoolRecord",
+    "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary",
+    "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord", "SelectionRecord",
+    "SslMaskError", "StorageError", "Submission", "TrainConfig", "TrainingError", "Unchecked", "UndeclaredError",
+    "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict",
+    "pseudo", "train", "uda",
 ]  # fmt: skip
 
 

@@ -38,50 +38,62 @@ class SslMaskError(Exception):
 
 
 class InputError(SslMaskError):
+    """Something given to us is wrong."""
+
     exit_code = 3
 
 
 class ConfigError(InputError):
-    pass
+    """A key, a value or a flag is wrong."""
 
 
 class DataError(InputError):
-    pass
+    """A table, a row, a folder or a split is wrong."""
 
 
 class ImageError(DataError):
-    pass
+    """One image file cannot be used."""
 
 
 class ModelError(InputError):
-    pass
+    """A backbone, its weights or a checkpoint cannot be used."""
 
 
 class StorageError(InputError):
-    pass
+    """A full disk, or a folder that cannot be written."""
 
 
 class GuardError(SslMaskError):
+    """The leakage guard refuses."""
+
     exit_code = 3
 
 
 class OverlapError(GuardError):
-    pass
+    """Labeled images overlap validation or test images."""
 
 
 class UndeclaredError(GuardError):
+    """Unlabeled images overlap validation or test images, and nobody declared it."""
+
     exit_code = 4
 
 
 class MismatchError(GuardError):
+    """A card, images or a checkpoint are not what their digest says."""
+
     exit_code = 5
 
 
 class IncompleteError(GuardError):
+    """Protected images could not be checked."""
+
     exit_code = 6
 
 
 class TrainingError(SslMaskError):
+    """Training cannot go on, such as with a loss that is not finite."""
+
     exit_code = 3
 
 

@@ -11,6 +11,8 @@ from ssl_mask.config.base import Settings
 
 
 class DataConfig(Settings):
+    """The data set, its split, and how images are read."""
+
     root: Path = Path()
     """Folder that holds the data set."""
     layout: str = "auto"
@@ -55,6 +57,8 @@ class DataConfig(Settings):
 
 
 class AugmentConfig(Settings):
+    """Augmentation of labeled images."""
+
     preset: str = "light"
     """Augmentation: `none`, `flip`, `light`, `competition` or `strong`; `sslmask augment` shows what each does."""
     grid_shuffle_classes: tuple[str, ...] = ()

@@ -191,6 +191,12 @@ def load_config(*layers: Mapping[str, Any], preset: str | None = None) -> RunCon
     Args:
         layers: nested mappings; later ones win.
         preset: as `--set preset=…`; not given: `auto`.
+
+    Examples:
+        >>> import ssl_mask
+        >>> config = ssl_mask.load_config({"data": {"root": "faces"}, "train": {"steps": 12}}, preset="laptop")
+        >>> config.train.steps
+        12
     """
 
     return resolve([*layers, *([{"preset": preset}] if preset else [])])

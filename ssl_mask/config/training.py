@@ -10,6 +10,8 @@ from ssl_mask.config.base import Settings
 
 
 class AlgorithmConfig(Settings):
+    """What is minimised, and how unlabeled images count."""
+
     name: Literal["supervised", "uda", "fixmatch", "freematch", "softmatch"] = "supervised"
     """`supervised` uses labels only; `uda`, `fixmatch`, `freematch` and `softmatch` add a consistency loss on unlabeled
     images."""
@@ -61,6 +63,8 @@ class AlgorithmConfig(Settings):
 
 
 class OptimConfig(Settings):
+    """Optimizer and learning rate."""
+
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """Optimizer; `sgd` uses Nesterov momentum."""
     lr: PositiveFloat = 1e-3
@@ -86,6 +90,8 @@ class OptimConfig(Settings):
 
 
 class TrainConfig(Settings):
+    """Length, batches, evaluations and saving."""
+
     steps: PositiveInt | None = None
     """Length of the training in optimizer steps. Set steps or epochs."""
     epochs: PositiveFloat | None = None

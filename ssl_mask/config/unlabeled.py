@@ -11,6 +11,8 @@ from ssl_mask.config.base import Settings
 
 
 class PseudoConfig(Settings):
+    """Rounds of pseudo-labels: what is selected, and how it is trained on."""
+
     rounds: PositiveInt = 3
     """Rounds of pseudo-labeling after round 0, which trains on labels only."""
     rule: Literal["precision", "threshold", "top_k", "percentile"] = "precision"
@@ -56,6 +58,8 @@ class PseudoConfig(Settings):
 
 
 class GuardConfig(Settings):
+    """The leakage guard."""
+
     mode: Literal["on", "off"] = "on"
     """Leakage guard. `off` compares nothing, and every later score and prediction says `not-checked`."""
     protected: tuple[str, ...] = ()

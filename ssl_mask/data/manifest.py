@@ -48,6 +48,8 @@ class Submission(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
+    """The rows of a data set, and what their labels mean."""
+
     root: Path
     layout: str
     schema: LabelSchema

@@ -35,6 +35,8 @@ PARTIAL: Final = ".sslmask-demo-"
 
 @dataclass(frozen=True)
 class DemoSummary:
+    """What was drawn, and what was planted in it."""
+
     root: Path
     train_persons: int
     train_images: int

@@ -14,6 +14,8 @@ Pair = tuple[float, float]
 
 
 class Interval(NamedTuple):
+    """A score with the ends of its 95 % interval."""
+
     value: float
     low: float
     high: float

@@ -46,6 +46,8 @@ class Pool:
 
 
 class File(NamedTuple):
+    """One image of a pool."""
+
     path: str
     sha256: str
     """"" for an unreadable file."""
@@ -120,6 +122,8 @@ class Unchecked(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
+    """All that comparing some pools found."""
+
     pools: tuple[PoolRecord, ...]
     """The most protected first."""
     pairs: tuple[Pair, ...]

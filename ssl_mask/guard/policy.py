@@ -48,6 +48,8 @@ class Declaration:
 
 
 class Refusal(NamedTuple):
+    """Why something is refused."""
+
     pool: str
     """The evaluation pool that is not safe."""
     error: GuardError
@@ -55,6 +57,8 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
+    """What follows from findings: refusals, images to leave out, and a mark per evaluation pool."""
+
     marks: dict[str, Mark]
     """Digest of each evaluation pool -> mark; holds once `drops` are left out and if nothing is refused."""
     refusals: tuple[Refusal, ...]

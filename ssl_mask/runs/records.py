@@ -129,6 +129,8 @@ class AuditRecord(Record):
 
 
 class HeadSummary(Record):
+    """What was selected by one head in a round."""
+
     selected: int
     val_precision: float | None
 
@@ -232,6 +234,8 @@ class ClassSelection(Record):
 
 
 class HeadSelectionRecord(Record):
+    """What was selected by one head, per class."""
+
     selected: int
     val_share: float
     """Share of validation that the thresholds would select."""

@@ -288,5 +288,12 @@ def list_runs(runs: Path) -> list[RunDir]:
 
 
 def load_run(reference: str | Path = "latest", runs: Path = Path("runs")) -> Run:
-    """A run for the API: by path, by name in `runs`, or `latest`."""
+    """A run for the API: by path, by name in `runs`, or `latest`.
+
+    Examples:
+        >>> import ssl_mask
+        >>> run = ssl_mask.load_run("first")
+        >>> run.status.verb
+        'train'
+    """
     return Run(find_run(reference, runs))

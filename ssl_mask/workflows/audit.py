@@ -29,6 +29,8 @@ REPORT = "audit.json"
 
 @dataclass(frozen=True)
 class Audit:
+    """What an audit found, what follows from it, and the files that it wrote."""
+
     findings: Findings
     verdict: Verdict
     report: Path
@@ -64,6 +66,13 @@ def audit(
     Raises:
         DataError: no images, a bad row, or a file in the way that is not ours.
         StorageError: `out` or `drop_list` cannot be written.
+
+    Examples:
+        >>> import ssl_mask
+        >>> config = ssl_mask.load_config({"data": {"root": "faces"}}, preset="laptop")
+        >>> result = ssl_mask.audit(config, {"unlabeled": ["extra"]}, quiet=True)
+        >>> result.verdict.exit_code  # altered copies of test images are among the unlabeled ones
+        4
     """
     _refuse_files_in_the_way(out, drop_list)
     allowed = read_allow(allow) if allow is not None else ()

@@ -77,6 +77,15 @@ def compare(
 
     Raises:
         SslMaskError: any bad input. Interrupted: everything is saved, the message says how to go on.
+
+    Examples:
+        >>> import ssl_mask
+        >>> data = {"root": "faces", "unlabeled": ["extra"]}
+        >>> settings = {"data": data, "algorithm": {"name": "uda"}, "guard": {"drop_overlap": True}}
+        >>> config = ssl_mask.load_config(settings, preset="uda_laptop")
+        >>> comparison = ssl_mask.compare(config, seeds=[0], quiet=True)
+        >>> [row.seed for row in comparison.result.rows]
+        [0]
     """
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)

@@ -24,6 +24,13 @@ def demo(
 
     Raises:
         DataError: the folder holds something else.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import ssl_mask
+        >>> summary, run, scores = ssl_mask.demo(Path("faces"), persons=12, data_only=True, quiet=True)
+        >>> summary.train_images
+        84
     """
     console = Console(quiet=quiet)
     with console.counting("Drawing") as tell:

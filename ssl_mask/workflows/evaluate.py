@@ -109,6 +109,13 @@ def evaluate(
     Raises:
         DataError: no such run, an image without answer or prediction, an unknown class; names the file and row.
         MismatchError: the predictions, a checkpoint or an image has changed since they were made.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import ssl_mask
+        >>> scores = ssl_mask.evaluate(Path("faces/eval_answers.csv"), run="first")
+        >>> scores.macro_f1.low <= scores.macro_f1.value <= scores.macro_f1.high
+        True
     """
     if schema is None or predictions is None:
         made_by = find_run(run, runs_folder)

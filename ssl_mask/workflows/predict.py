@@ -72,6 +72,16 @@ def predict(
 
     Raises:
         SslMaskError: no run, no images, an unreadable image, runs of different schemas, no room to write.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import ssl_mask
+        >>> predictions = ssl_mask.predict(["first"], images=Path("faces/extra"), write=False, quiet=True)
+        >>> predictions.probs.shape == (len(predictions.manifest), 18)
+        True
+        >>> predictions = ssl_mask.predict(["first"], quiet=True)  # the data set's own test images, as a submission
+        >>> predictions.path.name
+        'predictions.csv'
     """
     if out is not None and not write:
         raise InputError("`out` names a folder, but write=False writes nothing.", hint="Leave one of them out.")

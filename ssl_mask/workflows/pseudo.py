@@ -79,6 +79,14 @@ def pseudo(
 
     Raises:
         SslMaskError: any bad input; finished rounds are kept. Interrupted: the message says how to go on.
+
+    Examples:
+        >>> import ssl_mask
+        >>> data = {"root": "faces", "unlabeled": ["extra"]}
+        >>> settings = {"data": data, "pseudo": {"rounds": 1, "rule": "percentile"}, "guard": {"drop_overlap": True}}
+        >>> run = ssl_mask.pseudo(ssl_mask.load_config(settings, preset="pseudo_laptop"), quiet=True)
+        >>> [round.round for round in run.status.rounds]
+        [0, 1]
     """
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)

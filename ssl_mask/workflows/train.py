@@ -61,6 +61,15 @@ def train(
     Raises:
         SslMaskError: any bad input; nothing already written is lost.
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
+
+    Examples:
+        >>> import ssl_mask
+        >>> config = ssl_mask.load_config({"data": {"root": "faces"}, "name": "first"}, preset="laptop")
+        >>> run = ssl_mask.train(config, quiet=True)
+        >>> run.status.status
+        'finished'
+        >>> 0 <= run.scores.macro_f1 <= 1
+        True
     """
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:

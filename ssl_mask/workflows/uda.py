@@ -14,6 +14,14 @@ def uda(config: RunConfig, **options: Any) -> Run | None:
 
     For the settings of the preset, name it when the configuration is made:
     `load_config({"algorithm": {"name": "uda"}, "data": {"unlabeled": ["extra"]}})`.
+
+    Examples:
+        >>> import ssl_mask
+        >>> data = {"root": "faces", "unlabeled": ["extra"]}
+        >>> settings = {"data": data, "algorithm": {"name": "uda"}, "guard": {"drop_overlap": True}}
+        >>> run = ssl_mask.uda(ssl_mask.load_config(settings, preset="uda_laptop"), quiet=True)
+        >>> run.status.data.unlabeled.images > 0
+        True
     """
     if config.algorithm.name == "supervised":
         config = config.model_copy(update={"algorithm": config.algorithm.model_copy(update={"name": "uda"})})
