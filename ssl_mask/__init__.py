@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ssl_mask.data.manifest import Submission as Submission
     from ssl_mask.data.schema import Factor as Factor
     from ssl_mask.data.schema import LabelSchema as LabelSchema
-    from ssl_mask.demo.draw import DemoSummary as DemoSummary
+    from ssl_mask.demo_data.draw import DemoSummary as DemoSummary
     from ssl_mask.errors import ConfigError as ConfigError
     from ssl_mask.errors import DataError as DataError
     from ssl_mask.errors import GuardError as GuardError
@@ -105,7 +105,7 @@ _HOME = {
     "audit": "ssl_mask.workflows.audit",
     "Audit": "ssl_mask.workflows.audit",
     "demo": "ssl_mask.workflows.demo",
-    "DemoSummary": "ssl_mask.demo.draw",
+    "DemoSummary": "ssl_mask.demo_data.draw",
     "load_config": "ssl_mask.config",
     "RunConfig": "ssl_mask.config",
     "DataConfig": "ssl_mask.config",

@@ -14,7 +14,7 @@ from small_rounds import series_config, write_answers
 from tiny_runs import TINY
 
 from ssl_mask.config import RunConfig, merge, resolve
-from ssl_mask.demo.draw import draw_demo
+from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.files import write_text
 from ssl_mask.reports import confusion_plot, plots, round_plots
 from ssl_mask.runs.run import Run

@@ -19,11 +19,11 @@ PACKAGE = Path(__file__).parents[1] / "ssl_mask"
 LEVELS = (
     ("cli",),
     ("workflows",),
-    ("training", "pseudo"),
+    ("training", "pseudo_labeling"),
     ("inference", "reports"),
     ("evaluation", "guard"),
     ("data", "data/layouts", "runs", "algorithms", "devices", "guard/copies"),
-    ("models", "config", "demo", "files"),
+    ("models", "config", "demo_data", "files"),
     ("losses", "selection", "types", "console", "errors"),
 )
 """From top to bottom. A room imports rooms below it; rooms of one level import each other without a cycle of files."""
@@ -38,7 +38,7 @@ FORBIDDEN = {
     "models": OUTSIDE | {"ssl_mask.console"},
     "algorithms": OUTSIDE | {"ssl_mask.console", "ssl_mask.data", "ssl_mask.runs"},
     "config": HEAVY,
-    "demo": {"torch", "ssl_mask.config"},
+    "demo_data": {"torch", "ssl_mask.config"},
     "data": {"ssl_mask.runs", "ssl_mask.devices", "ssl_mask.algorithms"},
     "data/layouts": {"torch", "ssl_mask.runs", "ssl_mask.console", "ssl_mask.devices"},
     "guard": {"torch", "ssl_mask.models", "ssl_mask.algorithms"},
@@ -49,7 +49,7 @@ FORBIDDEN = {
     "runs": {"ssl_mask.algorithms", "ssl_mask.models", "ssl_mask.console", "accelerate"},
     "inference": {"typer", "ssl_mask.algorithms"},
     "training": {"typer", "ssl_mask.guard"},  # a workflow hands it data that is filtered already
-    "pseudo": {"typer", "ssl_mask.algorithms"},
+    "pseudo_labeling": {"typer", "ssl_mask.algorithms"},
     "workflows": {"typer"},
     "cli": set(),
     "devices": {"ssl_mask.config", "ssl_mask.data"},
@@ -64,7 +64,7 @@ EXCEPTIONS = {
 }
 LIGHT = ("data/manifest.py", "data/schema.py", "config/", "errors.py", "cli/", "runs/run.py", "runs/records.py")
 TASK_WORDS = re.compile(r"\b(gender|age)\b")
-MAY_NAME_THE_TASK = re.compile(r"data/layouts/mask18\.py|demo/\w+\.py")
+MAY_NAME_THE_TASK = re.compile(r"data/layouts/mask18\.py|demo_data/\w+\.py")
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 
 
@@ -159,7 +159,8 @@ def test_every_room_has_a_rule() -> None:
         ("evaluation/metrics.py", "import ssl_mask.runs.run", "evaluation/metrics.py imports ssl_mask.runs"),
         ("inference/logits.py", "import ssl_mask.workflows.train",
          "inference/logits.py imports workflows, which is above it"),
-        ("pseudo/audit.py", "import ssl_mask.cli.app", "pseudo/audit.py imports cli, which is above it"),
+        ("pseudo_labeling/audit.py", "import ssl_mask.cli.app",
+         "pseudo_labeling/audit.py imports cli, which is above it"),
         ("runs/run.py", "import torch", "runs/run.py imports torch at module level"),
         ("config/data.py", "import pandas", "config/data.py imports pandas"),
         ("cli/train.py", "import torch.nn", "cli/train.py imports torch at module level"),

@@ -75,7 +75,11 @@ def study_answer(study: Comparison) -> dict[str, Any]:
     """What `--json` says of a study of several seeds: its runs, and their comparison with the supervised baseline."""
     from ssl_mask.runs.run import Run, list_runs
 
-    return {"study": str(study.path), "runs": [run_answer(Run(r)) for r in list_runs(study.path)], **study.result}
+    return {
+        "study": str(study.path),
+        "runs": [run_answer(Run(r)) for r in list_runs(study.path)],
+        **study.result.to_json(),
+    }
 
 
 def as_problem(error: BaseException) -> SslMaskError | None:

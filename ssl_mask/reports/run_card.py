@@ -89,7 +89,7 @@ def _verdict(status: RunStatus, best: BestScore, data: DataRecord, intervals: Ma
 def _worth(status: RunStatus) -> str:
     """What is known of the unlabeled images' worth, in one sentence."""
     if status.comparison is not None and status.comparison.difference is not None:
-        return verdict_of(status.comparison.difference.to_json())[0] + " See below."
+        return verdict_of(status.comparison.difference)[0] + " See below."
     return (
         "No supervised baseline was trained, so nothing shows whether they helped. Train one with "
         "`sslmask uda --baseline`."
@@ -132,7 +132,7 @@ def _unlabeled(status: RunStatus, data: DataRecord) -> list[str]:
     """The comparison with the supervised baseline, where there is one."""
     if data.unlabeled is None or status.rounds is not None or status.comparison is None:
         return []
-    return ["## What the unlabeled images were worth", comparison_text(status.comparison.to_json())]
+    return ["## What the unlabeled images were worth", comparison_text(status.comparison)]
 
 
 def _leakage(run: RunDir, status: RunStatus) -> list[str]:

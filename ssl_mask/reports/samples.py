@@ -19,6 +19,7 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.evaluation.metrics import Interval
 from ssl_mask.files import write_json
 from ssl_mask.guard.provenance import Provenance
+from ssl_mask.runs.comparison import ComparisonRecord
 from ssl_mask.runs.records import RoundSummary, RunStatus, SelectionRecord
 from ssl_mask.runs.run import RunDir
 
@@ -165,8 +166,8 @@ def rounds(last: int = 3, heads: Mapping[str, float] | None = None, *, audited: 
     return [RoundSummary.model_validate(row) for row in rows]
 
 
-def comparison(*, baseline: bool = True) -> dict[str, Any]:
-    """A `comparison.json` of two seeds, with a supervised baseline or without."""
+def comparison(*, baseline: bool = True) -> ComparisonRecord:
+    """The comparison of two seeds, with a supervised baseline or without."""
 
     def reached(macro_f1: float, accuracy: float, cpu_seconds: float) -> dict[str, Any]:
         return {"macro_f1": macro_f1, "accuracy": accuracy, "step": 400, "cpu_seconds": cpu_seconds}
@@ -179,9 +180,9 @@ def comparison(*, baseline: bool = True) -> dict[str, Any]:
             row["ours_at_equal_cpu"] = reached(0.421, 0.68, 3001.0) if seed == 0 else None
         rows.append(row)
     if not baseline:
-        return {"rows": rows}
+        return ComparisonRecord.model_validate({"rows": rows})
     f1, accuracy = {"value": 0.035, "low": 0.009, "high": 0.062}, {"value": 0.027, "low": -0.002, "high": 0.051}
-    return {"rows": rows, "difference": {"macro_f1": f1, "accuracy": accuracy}}
+    return ComparisonRecord.model_validate({"rows": rows, "difference": {"macro_f1": f1, "accuracy": accuracy}})
 
 
 def scores() -> Any:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -43,8 +42,8 @@ class Comparison:
     """A finished study."""
 
     path: Path
-    result: dict[str, Any]
-    """As in comparison.json."""
+    result: ComparisonRecord
+    """As in comparison.json; without rows on all processes but the first."""
 
 
 def parse_seeds(text: str | None, seed: int) -> list[int]:
@@ -101,7 +100,7 @@ def compare(
     console.say(f"Study  {study.path}: {len(members)} runs")
     with study.locked() if accelerator.is_main_process else nullcontext():
         train_members(study, members, train_one, lambda decide: devices.broadcast(accelerator, decide))
-        result = _report(study, plan, console) if accelerator.is_main_process else {}
+        result = _report(study, plan, console) if accelerator.is_main_process else ComparisonRecord(rows=())
     return Comparison(study.path, result)
 
 
@@ -135,22 +134,21 @@ def baseline_name(seed: int) -> str:
     return f"seed-{seed}-labels-only"
 
 
-def _report(study: Study, plan: Seeds, console: Console) -> dict[str, Any]:
+def _report(study: Study, plan: Seeds, console: Console) -> ComparisonRecord:
     """Write comparison.json and .md, and put the comparison on the run cards."""
     rows = tuple(_row(study, seed, baseline=plan.baseline) for seed in plan.seeds)
-    compared = ComparisonRecord(rows=rows)
+    result = ComparisonRecord(rows=rows)
     if plan.baseline:
-        compared = ComparisonRecord(rows=rows, difference=_difference(study, plan.seeds))
-    result = compared.to_json()
-    write_json(study.comparison, result)
+        result = ComparisonRecord(rows=rows, difference=_difference(study, plan.seeds))
+    write_json(study.comparison, result.to_json())
     write_text(study.card, comparison_card(study.path.name, result))
     for seed in plan.seeds if plan.baseline else ():
         run = study.run(run_name(seed))
-        run.update(comparison=compared)
+        run.update(comparison=result)
         write_text(run.card, run_card(run))
     console.rich.print(comparison_table(result))
-    if plan.baseline:
-        console.say(" ".join(verdict_of(result["difference"])))
+    if result.difference is not None:
+        console.say(" ".join(verdict_of(result.difference)))
     console.say(f"Saved  {study.path}  (read {study.card.name}; next: sslmask predict --run {study.path}/seed-…)")
     return result
 

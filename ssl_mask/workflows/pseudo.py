@@ -24,8 +24,8 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.guard.gate import run_gate
-from ssl_mask.pseudo.report import publish, report_round, run_of, stopped_early
-from ssl_mask.pseudo.round import select_round
+from ssl_mask.pseudo_labeling.report import publish, report_round, run_of, stopped_early
+from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.create import begin_run, new_folder
 from ssl_mask.runs.run import Run, RunDir, find_run, round_name
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members

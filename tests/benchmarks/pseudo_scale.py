@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.inference.shards import shard_name
-from ssl_mask.pseudo.streaming import count_predicted, select_rows
+from ssl_mask.pseudo_labeling.streaming import count_predicted, select_rows
 from ssl_mask.selection.precision import precision_thresholds
 from ssl_mask.selection.rules import above, quotas, top_prediction
 

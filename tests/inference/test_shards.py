@@ -20,7 +20,7 @@ from ssl_mask.errors import DataError, ImageError, InputError
 from ssl_mask.inference import shards as files
 from ssl_mask.inference.predictor import RunPredictor
 from ssl_mask.inference.shards import parse_shard
-from ssl_mask.pseudo.round import select_round
+from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.run import RunDir
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.predict_shard import predict_shard

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ssl_mask.reports import samples
 from ssl_mask.reports.comparison import comparison_cells, comparison_table, comparison_text, verdict_of
+from ssl_mask.runs.comparison import IntervalRecord
 
 
 @pytest.mark.parametrize(
@@ -16,9 +17,10 @@ from ssl_mask.reports.comparison import comparison_cells, comparison_table, comp
     [(0.01, 0.05, "helped"), (-0.05, -0.01, "made it worse"), (-0.01, 0.05, "No difference"), (0.0, 0.1, "No diff")],
 )
 def test_the_verdict_follows_the_interval(low: float, high: float, verdict: str) -> None:
-    difference = samples.comparison()["difference"]
-    difference["macro_f1"] |= {"value": (low + high) / 2, "low": low, "high": high}
-    words, figures = verdict_of(difference)
+    difference = samples.comparison().difference
+    assert difference is not None
+    f1 = IntervalRecord(value=(low + high) / 2, low=low, high=high)
+    words, figures = verdict_of(difference.model_copy(update={"macro_f1": f1}))
     assert verdict in words
     assert f"({low:+.4f} to {high:+.4f})" in figures
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ssl_mask.demo.plan import make_plan
+from ssl_mask.demo_data.plan import make_plan
 from ssl_mask.errors import DataError
 from ssl_mask.guard.allow import Allowed
 from ssl_mask.guard.findings import File, Findings, Pair, PoolRecord, Role, Unchecked, content_digest

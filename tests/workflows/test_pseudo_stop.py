@@ -13,7 +13,7 @@ from small_rounds import rounds_of, series_config
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import write_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.pseudo.report import best_round, stopped_early
+from ssl_mask.pseudo_labeling.report import best_round, stopped_early
 from ssl_mask.runs.run import Run, RunDir
 from ssl_mask.workflows.pseudo import pseudo
 

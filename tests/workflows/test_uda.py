@@ -200,9 +200,10 @@ def test_a_study_trains_baselines_compares_them_and_is_not_redone(tiny_uda: Tiny
     assert baseline.status().steps == find_run("study/seed-1", config.runs).status().steps == 6
     card = find_run("study/seed-0", config.runs).card.read_text()
     assert "paired, by group; equal numbers of optimizer steps" in card
-    rows = done.result["rows"]
-    gap = np.mean([r["ours"]["macro_f1"] - r["labels_only"]["macro_f1"] for r in rows])
-    assert done.result["difference"]["macro_f1"]["value"] == pytest.approx(gap)
+    rows = done.result.rows
+    gap = np.mean([r.ours.macro_f1 - r.labels_only.macro_f1 for r in rows if r.labels_only is not None])
+    assert done.result.difference is not None
+    assert done.result.difference.macro_f1.value == pytest.approx(gap)
     assert find_run("latest", config.runs).name == "seed-1"  # never the baseline
     with pytest.raises(DataError, match="study of several runs"):
         find_run("study", config.runs)
@@ -219,7 +220,7 @@ def test_a_study_killed_before_the_first_save_of_a_run_goes_on(tiny_uda: Tiny) -
     shutil.rmtree(run.last.parent)
     run.update(status="running", best=None)
     again = compare(tiny_uda(), resume="killed", quiet=True)
-    assert again.result["difference"] == done.result["difference"]
+    assert again.result.difference == done.result.difference
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(tiny_uda: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +240,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(tiny_uda: Tiny, monkeypat
     assert stopped.value.hint.endswith("parts")
     parts = compare(tiny_uda(), resume="parts", quiet=True)
     assert_same_training(Run(find_run(whole.path / "seed-0", Path())), Run(find_run(parts.path / "seed-0", Path())))
-    assert parts.result["difference"] == whole.result["difference"]
+    assert parts.result.difference == whole.result.difference
 
 
 def test_seeds_are_whole_and_different() -> None:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ssl_mask.demo.avatar import make_look
-from ssl_mask.demo.photo import alter, take_photo
-from ssl_mask.demo.plan import SHOTS, VERSION, Photo, Plan, make_plan, seeded
+from ssl_mask.demo_data.avatar import make_look
+from ssl_mask.demo_data.photo import alter, take_photo
+from ssl_mask.demo_data.plan import SHOTS, VERSION, Photo, Plan, make_plan, seeded
 from ssl_mask.errors import DataError, StorageError
 
 FEWEST: Final = 12  # two persons for each of gender x age band

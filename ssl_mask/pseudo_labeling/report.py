@@ -14,8 +14,8 @@ from ssl_mask.data.predictions import read_predictions
 from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.evaluation.metrics import bootstrap, paired_bootstrap
 from ssl_mask.files import atomic_path, write_json, write_text
-from ssl_mask.pseudo.audit import audit
-from ssl_mask.pseudo.select import read_pool
+from ssl_mask.pseudo_labeling.audit import audit
+from ssl_mask.pseudo_labeling.select import read_pool
 from ssl_mask.reports import round_plots
 from ssl_mask.reports.round_table import class_table, round_tables
 from ssl_mask.reports.run_card import run_card

@@ -13,7 +13,7 @@ from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.answers import read_answers
-from ssl_mask.pseudo.audit import audit
+from ssl_mask.pseudo_labeling.audit import audit
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import RunDir
 from ssl_mask.workflows.pseudo import pseudo

@@ -13,7 +13,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.predictions import PredictedImages, PredictionTable
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.calibration import FEW, expected_calibration_error, reliability_curve
-from ssl_mask.pseudo.select import History, Selection, shared_rows
+from ssl_mask.pseudo_labeling.select import History, Selection, shared_rows
 from ssl_mask.runs.records import ClassSelection, HeadSelectionRecord, ReliabilityRecord, SelectionRecord
 from ssl_mask.runs.run import RunDir
 

@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from ssl_mask.demo.avatar import FINE, SIZE, Image, Look, Pen, blob, draw_avatar, hls
+from ssl_mask.demo_data.avatar import FINE, SIZE, Image, Look, Pen, blob, draw_avatar, hls
 
 ALTERATIONS: Final = ("reencode", "resize", "flip", "crop", "brighten")
 CROP: Final = 0.04  # cut from each side by "crop"

@@ -15,9 +15,9 @@ from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.pseudo.record import selection_record, tell_selection
-from ssl_mask.pseudo.round import write_pool
-from ssl_mask.pseudo.select import Selection, history_of, pseudo_labels_of, read_pool, select_pseudo_labels
+from ssl_mask.pseudo_labeling.record import selection_record, tell_selection
+from ssl_mask.pseudo_labeling.round import write_pool
+from ssl_mask.pseudo_labeling.select import Selection, history_of, pseudo_labels_of, read_pool, select_pseudo_labels
 from ssl_mask.runs.base import update_record
 from ssl_mask.runs.run import RunDir
 

@@ -22,9 +22,16 @@ from ssl_mask.errors import ModelError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.inference.predictor import Compute, Predictor, load_run_predictor
 from ssl_mask.inference.shards import shards_are_mirrored
-from ssl_mask.pseudo.record import refuse_nothing, selection_record, tell_selection
-from ssl_mask.pseudo.select import History, Selection, history_of, pseudo_labels_of, read_pool, select_pseudo_labels
-from ssl_mask.pseudo.streaming import select_from_shards
+from ssl_mask.pseudo_labeling.record import refuse_nothing, selection_record, tell_selection
+from ssl_mask.pseudo_labeling.select import (
+    History,
+    Selection,
+    history_of,
+    pseudo_labels_of,
+    read_pool,
+    select_pseudo_labels,
+)
+from ssl_mask.pseudo_labeling.streaming import select_from_shards
 from ssl_mask.runs.run import RunDir
 
 

@@ -21,7 +21,7 @@ from ssl_mask.config import PseudoConfig
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.inference import shards
-from ssl_mask.pseudo.select import Probs, Selection, make_rule
+from ssl_mask.pseudo_labeling.select import Probs, Selection, make_rule
 from ssl_mask.selection.rules import (
     TopPrediction,
     above,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ssl_mask.errors import DataError
 from ssl_mask.inference import shards as files
 from ssl_mask.inference.shards import read_shards, shard_name
-from ssl_mask.pseudo.streaming import Selected, count_predicted, select_rows
+from ssl_mask.pseudo_labeling.streaming import Selected, count_predicted, select_rows
 from ssl_mask.selection.rules import TopPrediction, above, capped, percentile, quotas, top_k, top_prediction
 
 CLASSES = ("a", "b", "c", "d")

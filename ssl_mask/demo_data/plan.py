@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ssl_mask.demo.avatar import INCORRECT, NOT_WORN, WORN
-from ssl_mask.demo.photo import ALTERATIONS
+from ssl_mask.demo_data.avatar import INCORRECT, NOT_WORN, WORN
+from ssl_mask.demo_data.photo import ALTERATIONS
 
 VERSION: Final = 1  # raise it when the same seed draws other files
 SHOTS: Final = {"mask1": WORN, "mask2": WORN, "mask3": WORN, "mask4": WORN, "mask5": WORN} | {

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ssl_mask.demo import draw as demo
-from ssl_mask.demo import plan as demo_plan
-from ssl_mask.demo.avatar import make_look
-from ssl_mask.demo.draw import DemoSummary, draw_demo
-from ssl_mask.demo.photo import CROP, take_photo
+from ssl_mask.demo_data import draw as demo
+from ssl_mask.demo_data import plan as demo_plan
+from ssl_mask.demo_data.avatar import make_look
+from ssl_mask.demo_data.draw import DemoSummary, draw_demo
+from ssl_mask.demo_data.photo import CROP, take_photo
 from ssl_mask.errors import DataError, StorageError
 
 PERSONS, SEED = 24, 2  # a seed whose one label error swaps two files
@@ -207,7 +207,7 @@ def test_every_alteration_is_planted() -> None:
 def test_same_seed_same_bytes_in_another_process(summary: DemoSummary, tmp_path: Path) -> None:
     code = (
         "import os, sys; os.cpu_count = lambda: 1\n"
-        "from pathlib import Path; from ssl_mask.demo.draw import draw_demo\n"
+        "from pathlib import Path; from ssl_mask.demo_data.draw import draw_demo\n"
         f"draw_demo(Path(sys.argv[1]), persons={PERSONS}, seed={SEED})"
     )
     subprocess.run(
