@@ -118,7 +118,7 @@ def test_without_fairness_there_is_no_term() -> None:
     assert "extra" not in with_rule(FreeMatchRule(0.9, 0.0), net).losses(net, make_batch(FLAT), 0.5).terms
 
 
-def test_fairness_of_no_believed_image_is_zero_with_a_gradient_of_zero() -> None:
+def test_fairness_without_a_counting_image_is_zero_with_a_gradient_of_zero() -> None:
     net, batch = Net(FLAT), make_batch(FLAT)
     rule = FreeMatchRule(1.0, 0.5)
     rule.running.values = {"class/tau": torch.tensor(1.0), "class/p": torch.full((5,), 0.2)}

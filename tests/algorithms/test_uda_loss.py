@@ -250,7 +250,7 @@ def test_strong_views_are_asked_of_each_batch_for_the_survivors_only() -> None:
     assert ours.losses(net, none, 0.0).terms["consistency"].item() == 0.0 and asked_of(none) == [[]]
 
 
-def test_an_image_believed_in_one_head_only_moves_only_that_head() -> None:
+def test_a_target_that_counts_in_one_head_moves_only_that_head() -> None:
     net = Table(sure=[two_classes(0.95), two_classes(0.6)], unsure=[two_classes(0.7), two_classes(0.6)])
     views = Unlabeled(numbered(0), Views(numbered(1)))
     batch = Batch(Labeled(numbered(0), torch.tensor([[0, 0]])), views)
