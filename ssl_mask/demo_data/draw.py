@@ -1,7 +1,7 @@
 """`sslmask demo`: a small drawn data set in the mask18 layout, with known answers and planted errors.
 
 The images are abstract avatars, and what shows each label is arbitrary: a cloth on the lower head (mask), the outline
-of a badge (gender), the number of stripes on the shirt (age); see `ssl_mask.demo.avatar`. The layout is mask18:
+of a badge (gender), the number of stripes on the shirt (age); see `ssl_mask.demo_data.avatar`. The layout is mask18:
 
     train/train.csv, train/images/<path>/{mask1..mask5,incorrect_mask,normal}.jpg     seven photos per person
     eval/info.csv, eval/images/<hash>.jpg, eval_answers.csv                            other persons
