@@ -95,9 +95,7 @@ def draw_predictions(part: Any, demo: Path, table: PredictionTable, true: NDArra
     )
 
 
-def draw_matrices(
-    part: Any, table: PredictionTable, true: NDArray[np.int64], score: tuple[float, float, float]
-) -> None:
+def draw_matrices(part: Any, table: PredictionTable, true: NDArray[np.int64], score: dict[str, float]) -> None:
     part.suptitle("2  What is confused", fontsize=14, fontweight="bold", x=0.02, ha="left")
     axes = part.subplots(len(SCHEMA.factors), 1)
     labels, predicted = SCHEMA.part(true), SCHEMA.part(table.predicted)
@@ -112,8 +110,7 @@ def draw_matrices(
             is_dark = counts[row, column] > 0.55 * counts[row].sum()
             axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=9,
                       color="white" if is_dark else "black")  # fmt: skip
-    value, low, high = score
-    text = f"rows: true, columns: predicted\nmacro-F1 {value:.2f} (95 %: {low:.2f} to {high:.2f})"
+    text = f"rows: true, columns: predicted\nmacro-F1 {score['value']:.2f} (95 %: {score['low']:.2f} to {score['high']:.2f})"
     part.supxlabel(text, fontsize=10, color=GREY)
 
 
