@@ -110,7 +110,8 @@ def draw_matrices(part: Any, table: PredictionTable, true: NDArray[np.int64], sc
             is_dark = counts[row, column] > 0.55 * counts[row].sum()
             axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=9,
                       color="white" if is_dark else "black")  # fmt: skip
-    text = f"rows: true, columns: predicted\nmacro-F1 {score['value']:.2f} (95 %: {score['low']:.2f} to {score['high']:.2f})"
+    interval = f"{score['low']:.2f} to {score['high']:.2f}"
+    text = f"rows: true, columns: predicted\nmacro-F1 {score['value']:.2f} (95 %: {interval})"
     part.supxlabel(text, fontsize=10, color=GREY)
 
 
