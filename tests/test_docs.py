@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_architecture import LEVELS
 from tiny_runs import TINY
 
 import ssl_mask
@@ -21,7 +22,7 @@ from ssl_mask.cli.app import VERBS, app, main
 ROOT = Path(__file__).parents[1]
 README, KOREAN, METHODS, GUARD, CONTRIBUTING = (
     (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "README.ko.md", "configs/README.md", "configs/README.md", "CONTRIBUTING.md")
+    for name in ("README.md", "README.ko.md", "configs/README.md", "ssl_mask/guard/README.md", "CONTRIBUTING.md")
 )
 
 
@@ -145,8 +146,6 @@ def test_one_sentence_says_what_it_is() -> None:
 
 
 def test_contributing_names_every_room_and_the_levels_that_are_enforced() -> None:
-    from test_architecture import LEVELS
-
     listed = re.search(r"^```\n(cli\n.*?)^```", CONTRIBUTING, flags=re.M | re.S)
     assert listed is not None
     assert [tuple(line.split(", ")) for line in listed[1].splitlines()] == list(LEVELS)
