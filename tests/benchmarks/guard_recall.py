@@ -1,4 +1,4 @@
-"""What the guard finds of altered copies, and what it accuses falsely, beside imagededup's PHash and cleanvision.
+"""Altered copies that the guard finds, and its false alarms, compared with imagededup's PHash and cleanvision.
 
     python tests/benchmarks/guard_recall.py [--data DIR] [--peers-python PEERS/bin/python] [--originals 120]
 
@@ -14,7 +14,7 @@ A pair of an original and a clean photo is a false alarm. A pair of an original 
 apart: it may be the same person on the same base photo. A copy that ours misses was lost by the candidates when the
 verifier would have passed the pair. With ours, all of eval/ is also matched with the clean photos.
 
-Results are appended to `--out`/guard_recall.jsonl, and what stands there for the same side, seed, number of originals,
+Results are appended to `--out`/guard_recall.jsonl, and what is there for the same side, seed, number of originals,
 and (ours) method is not redone. After a change of the code alone, choose a new `--out`.
 """
 
@@ -62,8 +62,8 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = ROOT.parent / "shared" / "data" / "mask18"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", beside)))
+    usual = ROOT.parent / "shared" / "data" / "mask18"
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", usual)))
     parser.add_argument("--peers-python", help="the Python that has imagededup and cleanvision")
     parser.add_argument("--originals", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)

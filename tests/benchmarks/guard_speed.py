@@ -62,8 +62,8 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = ROOT.parent / "shared" / "data" / "mask18"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", beside)))
+    usual = ROOT.parent / "shared" / "data" / "mask18"
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", usual)))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--blocks", type=int, default=5, help="pairs of blocks of the index")
     return parser.parse_args()

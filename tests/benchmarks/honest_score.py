@@ -2,13 +2,13 @@
 
     python tests/benchmarks/honest_score.py [--data DIR] [--seeds 0 1 2] [--optimism]
 
-- probe: logistic regression on the frozen backbone's features of the same persons as the run's; one a factor
+- probe: logistic regression on the frozen backbone's features of the same persons as the run's; one per factor
 - recipe: `ssl_mask.train` with the default preset, then `ssl_mask.predict`
-- by-image (`--optimism`, first seed): the recipe on a table without a group column, so that photos of one person stand
+- by-image (`--optimism`, first seed): the recipe on a table without a group column, so that photos of one person are
   on both sides of the split
 
 Seed s trains with seed s on split s. Eval scores are macro-F1 on persons of no split; the answers are read here and
-nowhere else. Results are appended to `--out`/honest_score.jsonl, and what stands there for the same kind, seed, steps
+nowhere else. Results are appended to `--out`/honest_score.jsonl, and what is there for the same kind, seed, steps
 and recipe is not redone. After a change of the code alone, choose a new `--out`.
 """
 
@@ -70,8 +70,8 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = ROOT.parent / "shared" / "data" / "mask18"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", beside)))
+    usual = ROOT.parent / "shared" / "data" / "mask18"
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", usual)))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="not given: the preset's")
     parser.add_argument("--optimism", action="store_true", help="also split by image, with the first seed")

@@ -9,7 +9,7 @@
 Scored on the half that was the pool and on the other, untouched one. The halves are cut by person: eval/ names none,
 but the photos of one person are made from one, so those whose upper parts match are put together. Seed s trains with
 seed s on split s. The answers of eval/ are read here and nowhere else. Intervals by these persons, paired. About 20
-minutes on 2 idle cores; what stands in `--out`/leak_gain.jsonl is not redone.
+minutes on 2 idle cores; what is already in `--out`/leak_gain.jsonl is not redone.
 """
 
 from __future__ import annotations

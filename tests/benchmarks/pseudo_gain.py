@@ -6,19 +6,19 @@
 
 - labels only: round 0
 - uda: the `uda_laptop` preset, no pseudo-labels
-- precision: the `pseudo_laptop` preset (a factor is believed where its like are right in 95 of 100 cases)
+- precision: the `pseudo_laptop` preset (per factor, what is right in 95 of 100 cases on validation)
 - soft: the `pseudo_soft_laptop` preset (every image teaches, with soft labels)
 - soft groups: soft, and photos of one person agree on gender and age (`group_consistency`; extra/ names no persons,
   the other training photos do)
-- precision uda: the `pseudo_uda_laptop` preset, whose rounds also train for consistency on what is not believed whole
+- precision uda: the `pseudo_uda_laptop` preset, whose rounds add a consistency loss on images not selected as a whole
 - soft after uda: soft, with the uda run as round 0
 - soft groups after uda: both
-- raw: what uncalibrated confidence >= 0.95 of ArcFace with scale 30 would believe of extra/, selected only
+- raw: what uncalibrated confidence >= 0.95 of ArcFace with scale 30 would select of extra/; nothing is trained on it
 
 Each result is of the best round by validation. Seed s trains with seed s on split s. Settings were chosen on validation
 persons; the answers of eval/ and extra/ are read here and nowhere else. Intervals are paired and by image, for the
 answers name no persons: they are too narrow. All at `--size` px and `--steps` steps of `--batch` labeled images a
-round. About 55 minutes on 2 cores; `--kinds` runs only some. Every run is a process of one thread; what stands in
+round. About 55 minutes on 2 cores; `--kinds` runs only some. Every run is a process of one thread; what is already in
 `--out`/pseudo_gain.jsonl is not redone. After a change of the code, choose a new `--out`.
 """
 
@@ -115,7 +115,7 @@ def child(options: argparse.Namespace) -> Entry:
 
 
 def raw_selection(run: Any, options: argparse.Namespace) -> Entry:
-    """What confidence >= 0.95 without calibration believes of extra/ as a whole, and how right that is."""
+    """What confidence >= 0.95 without calibration selects of extra/ as a whole, and how right that is."""
     import ssl_mask
     from ssl_mask.console import Console as Quiet
     from ssl_mask.data.image_set import open_images
@@ -194,13 +194,13 @@ def groups_agree(screen: Console, entry: Entry, data: Path) -> None:
 
 
 def selections(screen: Console, by_kind: dict[str, list[Entry]]) -> None:
-    """How right what was believed really is, on the images of extra/."""
-    table = Table("what", "seed", "round", "labels believed", "right on extra/", "by factor", "recall")
+    """How right the selected labels are, on the images of extra/."""
+    table = Table("what", "seed", "round", "labels selected", "right on extra/", "by factor", "recall")
     for kind in [k for k in PRESETS if k not in (*FIRST, "raw")]:
         for entry in by_kind[kind]:
             for row in entry["selected"]:
                 labels, factors = row["audit"]["labels"], row["audit"]["factors"]
-                parts = ", ".join(f"{n} {_share(f['precision'])} of {f['believed']}" for n, f in factors.items())
+                parts = ", ".join(f"{n} {_share(f['precision'])} of {f['selected']}" for n, f in factors.items())
                 cells = [str(labels["selected"]), _share(labels["precision"]), parts, _share(labels["recall"])]
                 table.add_row(kind, str(entry["seed"]), str(row["round"]), *cells)
     if table.row_count:
@@ -209,7 +209,7 @@ def selections(screen: Console, by_kind: dict[str, list[Entry]]) -> None:
         for name, found in entry["raw"].items():
             screen.print(
                 f"ArcFace s = 30, {name} confidence >= 0.95, seed {entry['seed']}: {found['selected']} of 1000 images "
-                f"believed as a whole, {_share(found['precision'])} of them right"
+                f"selected as a whole, {_share(found['precision'])} of them right"
             )
 
 

@@ -104,7 +104,7 @@ RULES: dict[str, Callable[[Path], int]] = {
     "imports": nothing,
     "threshold 0.95": threshold,
     "precision 0.95": precision,
-    "top 1000 a class": top_k,
+    "top 1000 per class": top_k,
     "percentile 0.2": percentile,
     "percentile 0.2, cap 1000": percentile_capped,
 }

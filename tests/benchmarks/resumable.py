@@ -1,4 +1,4 @@
-"""Runs of a benchmark as processes of one thread, each result stored: what stands in the store is not redone."""
+"""Runs of a benchmark as processes of one thread, each result stored: what is in the store is not redone."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def arguments(description: str, *, rounds: int | None = None, kinds: Sequence[st
 
 def data_folder() -> Path:
     """Where the mask18 faces are looked for."""
-    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / "mask18"
-    return Path(os.environ.get("SSLMASK_MASK18", beside))
+    usual = Path(__file__).resolve().parents[3] / "shared" / "data" / "mask18"
+    return Path(os.environ.get("SSLMASK_MASK18", usual))
 
 
 def read_truth(table: Path) -> dict[str, int]:

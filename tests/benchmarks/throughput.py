@@ -1,4 +1,4 @@
-"""Measures what sslmask costs beside the raw network: seconds a training step, images/s, start-up, memory.
+"""Measures what sslmask costs compared with the raw network: seconds per training step, images/s, start-up, memory.
 
     python tests/benchmarks/throughput.py [--data DIR] [--blocks 8] [--steps 10] [--threads 1]
 
@@ -67,8 +67,8 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = ROOT.parent / "shared" / "data" / "mask18"
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", beside)))
+    usual = ROOT.parent / "shared" / "data" / "mask18"
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", usual)))
     parser.add_argument("--blocks", type=int, default=8, help="pairs of blocks a measure")
     parser.add_argument("--steps", type=int, default=10, help="training steps a block")
     parser.add_argument("--images", type=int, default=512, help="images a prediction")
@@ -214,7 +214,7 @@ def some_batches(job: Session, count: int) -> list[Batch]:
 
 
 def train_ratio(job: Session, workers: int, blocks: int, steps: int) -> list[Line]:
-    """Seconds a step, ours over raw."""
+    """Seconds per step, ours over raw."""
     with closing(our_steps(job, workers)) as ours, closing(raw_steps(job)) as raw:
 
         def block(source: Iterator[object]) -> None:
@@ -303,7 +303,7 @@ def middle(ratios: Iterator[float]) -> str:
 
 
 def step_parts(job: Session) -> list[Line]:
-    """What each part that the floor lacks costs a step when it runs alone in this process, in CPU milliseconds."""
+    """What each part that the floor lacks costs per step when it runs alone in this process, in CPU milliseconds."""
     import torch
 
     from ssl_mask.training.loop import seed_step

@@ -10,8 +10,8 @@ semilearn's own `train_step` and all hooks that its loop calls at each step. Bot
 - rate 0.5, rate 0.2: exactly that share of the unlabeled images survives the mask
 - dense: every strong view is trained, as theirs does
 
-Beside the smaller work, ours gains by its memory layout: weights and images are channels-last, as `build_classifier`
-makes them. `--contiguous` takes that away, so that what is left is the algorithm alone.
+Ours also gains by its memory layout: weights and images are channels-last, as `build_classifier` makes them.
+`--contiguous` takes that away, so that what is left is the algorithm alone.
 
 semilearn runs on a GPU only: its `.cuda()` calls and CUDA clocks are replaced by nothing. Its environment:
 
@@ -97,7 +97,7 @@ def once(options: argparse.Namespace, network: str, mode: str, work: Callable[[]
 
 
 def measure(network: str, mode: str, options: argparse.Namespace) -> Entry:
-    """CPU milliseconds a step of both sides, and the ratios of neighbouring blocks."""
+    """CPU milliseconds per step of both sides, and the ratios of neighbouring blocks."""
     views = make_views()
     with closing(our_steps(network, mode, views, contiguous=options.contiguous)) as ours:
         theirs = their_steps(network, views)

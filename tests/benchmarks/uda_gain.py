@@ -1,4 +1,4 @@
-"""What unlabeled faces are worth: `sslmask uda` against its labels-only twin at equal steps, scored on new persons.
+"""What unlabeled faces are worth: `sslmask uda` against its supervised baseline at equal steps, scored on new persons.
 
     python tests/benchmarks/uda_gain.py [--data DIR] [--seeds 0 1 2] [--jobs 2]
 
@@ -15,7 +15,7 @@ seeds, the others with the first. Settings were chosen on validation persons; th
 nowhere else. Intervals are paired and by image, for the answers name no persons: they are too narrow.
 
 Every run is a process of one thread, `--jobs` at a time. Results are appended to `--out`/uda_gain.jsonl, and what
-stands there for the same run is not redone. After a change of the code alone, choose a new `--out`.
+is there for the same run is not redone. After a change of the code alone, choose a new `--out`.
 """
 
 from __future__ import annotations

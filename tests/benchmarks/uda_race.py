@@ -1,4 +1,4 @@
-"""Races UDA here against UDA of semilearn 0.3.2: accuracy against CPU time on digits with 4 labels a class.
+"""Races UDA here against UDA of semilearn 0.3.2: accuracy against CPU time on digits with 4 labels per class.
 
     python tests/benchmarks/uda_race.py --peer PEER/bin/python [--seeds 0 1 2]
 
@@ -10,13 +10,13 @@ unlabeled pool. Every side trains timm's resnet10t from scratch on those photos,
 - ours: `train_steps` on `train_batches`, as `sslmask train` runs them
 - labels only: the same without the pool, and at most as long
 
-The clock is the CPU time of the process (`time.process_time`) and includes reading and augmentation; it stands while
+The clock is the CPU time of the process (`time.process_time`) and includes reading and augmentation; it stops while
 accuracy is measured. Each point of a curve is measured with the live and with the averaged weights; of each side those
 count that end better on average over the seeds. (semilearn's average has no warm-up and is near chance this early.)
 PEER is the environment that `uda_cost.py` describes.
 
 Our settings were chosen on seeds 10 and 11, which are none of the reported ones. Results are appended to
-`--out`/uda_race.jsonl, and what stands there for the same side, seed and settings is not redone. After a change of the
+`--out`/uda_race.jsonl, and what is there for the same side, seed and settings is not redone. After a change of the
 code alone, choose a new `--out`.
 """
 
@@ -157,7 +157,7 @@ class Curve:
     began: float = field(default_factory=time.process_time)
 
     def step(self, done: int) -> None:
-        """Measure a point when it is due; the clock stands meanwhile."""
+        """Measure a point when it is due; the clock stops meanwhile."""
         if done % self.every == 0:
             now = time.process_time()
             self.points.append((now - self.began - self.paused, done, *self.score()))
