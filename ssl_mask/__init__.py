@@ -1,4 +1,4 @@
-"""sslmask: semi-supervised image classification with honest scores.
+"""sslmask: semi-supervised image classification: few labels, many unlabeled images, and a leakage check on every score.
 
 The public door. Names are resolved when they are first used (PEP 562), so that importing the package, and with it
 `sslmask --help`, loads no torch. What a function here takes or returns is here too.

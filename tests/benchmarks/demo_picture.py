@@ -29,7 +29,6 @@ from ssl_mask.data.images import decode, fit
 from ssl_mask.data.layouts.mask18 import SCHEMA
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.evaluation.metrics import confusion
-from ssl_mask.workflows.audit import audit
 
 RIGHT, WRONG, GREY = "#009E73", "#D55E00", "0.35"
 SIDE, COLUMNS, PREDICTIONS, PAIRS = 96, 4, 12, 6
@@ -67,7 +66,7 @@ def make_demo(folder: Path) -> tuple[Path, Path]:
     report = folder / "data_cards/audit.json"
     if not report.is_file():
         config = ssl_mask.load_config({"data": {"root": str(folder), "layout": "mask18"}})
-        audit(config, {"unlabeled": [str(folder / "extra")]}, out=report.parent)
+        ssl_mask.audit(config, {"unlabeled": [str(folder / "extra")]}, out=report.parent)
     return evaluations[-1], report
 
 
