@@ -153,3 +153,11 @@ def test_contributing_names_every_room_and_the_levels_that_are_enforced() -> Non
     files = {"devices", "files", "types", "console", "errors"}
     names = {room: f"{room}.py" if room in files else f"{room.split('/')[-1]}/" for level in LEVELS for room in level}
     assert not [room for room, name in names.items() if f"  {name} " not in CONTRIBUTING]
+
+
+def test_every_measurement_is_listed_with_its_command() -> None:
+    folder = ROOT / "tests/benchmarks"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    scripts = [p.name for p in folder.glob("*.py") if '__name__ == "__main__"' in p.read_text(encoding="utf-8")]
+    assert len(scripts) >= 14
+    assert not [name for name in scripts if name not in listed]
