@@ -163,4 +163,4 @@ def test_the_card_says_what_round_0_knew(done: Run, drawn: Path, tmp_path: Path)
     run = pseudo(series_config(drawn, tmp_path, pseudo=start), quiet=True)
     card = run.dir.card.read_text()
     assert "| 0 | labels and pseudo-labels |" in card
-    assert "round 0 knew labels and pseudo-labels" in card or "round 0** (labels and pseudo-labels)" in card
+    assert "Round 0 learned from labels and pseudo-labels." in card or "round 0 (labels and pseudo-labels)" in card
