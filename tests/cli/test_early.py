@@ -35,7 +35,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         (["predict", "--shard", "0/2", "-r", "a", "-r", "b"], "--shard takes one --run"),
         (["evaluate", "--answers", "a.csv"], "No run with a checkpoint"),
         (["train"], "No data set found"),
-        (["train", "--data", "nowhere"], "nowhere"),
+        (["train", "--data", "nowhere"], "There is no folder nowhere."),
         (["train", "--set", "optim.lr=-1"], "optim.lr"),
         (["train", "--resume", "nothing"], "No run 'nothing'"),
         (["uda", "-u", "extra", "--init-from", "nothing"], "No run 'nothing'"),
