@@ -76,9 +76,11 @@ def mask18() -> Path:
     pytest.skip("the mask18 faces are not here (set SSLMASK_MASK18 to their folder)")
 
 
-@pytest.fixture
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the plots empty: they take more than half of a small series."""
+@pytest.fixture(autouse=True)
+def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the plots of runs empty: they take longer than a small training. Tests of reports and marked ones draw."""
+    if request.node.get_closest_marker("plots") is not None or "reports" in request.node.path.parts:
+        return
 
     def leave_empty(path: Path, *_: Any) -> None:
         write_text(path, "")

@@ -241,7 +241,6 @@ def test_nothing_selected_of_shards_says_what_to_lower(
     assert "Lower --" in refused.value.hint
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_round_from_shards_trains(teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path) -> None:
     asked = {"rounds": 1, "start_from": str(teacher.path), "from_predictions": str(shards)}
     run = pseudo(series_config(drawn, tmp_path, data={"unlabeled": []}, pseudo=asked), quiet=True)

@@ -130,7 +130,6 @@ def test_a_round_is_told_what_it_was_trained_on(done: Run) -> None:
     assert rounds_of(done)[0].status().data.pseudo is None
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_labeled_photos_are_never_pseudo_labeled(faces: Path, tmp_path: Path) -> None:
     """Byte copies of a training and of a validation photo, under new names, in the pool; percentile takes all."""
     config = series_config(faces, tmp_path / "runs", pseudo={"rounds": 1, "percentile_step": 1.0})
@@ -148,7 +147,6 @@ def test_labeled_photos_are_never_pseudo_labeled(faces: Path, tmp_path: Path) ->
     assert rounds_of(run)[0].manifest.read_bytes() == one.manifest.read_bytes()
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_photos_of_validation_groups_are_never_pseudo_labeled(drawn: Path, tmp_path: Path) -> None:
     data = write_table(drawn, tmp_path / "data")
     config = series_config(data, tmp_path / "runs", data={"unlabeled": []}, pseudo={"rounds": 1, "percentile_step": 1})
@@ -156,7 +154,6 @@ def test_photos_of_validation_groups_are_never_pseudo_labeled(drawn: Path, tmp_p
     assert {Path(r["image"]).name for r in table_of(rounds_of(run)[1])} == {"u-t0.jpg", "u-t1.jpg", "u-new.jpg"}
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_the_pool_is_read_and_guarded_once_and_each_training_once(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,6 @@ def terminated(frame_number: int, _: Any) -> None:
     raise Interrupted("Terminated; nothing was left half-written.", signal_number=frame_number)
 
 
-@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize(
     ("moment", "number"),
     [(m, signal.SIGTERM) for m in MOMENTS]
@@ -110,7 +109,6 @@ def assert_same_series(done: Run, whole: RunDir) -> None:
     assert same_weights(series, whole)
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_what_is_left_of_a_round_before_its_first_save_is_made_anew(whole: RunDir, drawn: Path, tmp_path: Path) -> None:
     """Killed before the first checkpoint: a status, a configuration, half a plot. The selection is kept."""
     series = RunDir(Path(shutil.copytree(whole.path, tmp_path / "copy")))
@@ -130,7 +128,6 @@ def test_what_is_left_of_a_round_before_its_first_save_is_made_anew(whole: RunDi
     assert done.status.status == "finished"
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_begun_round_is_not_continued_on_edited_pseudo_labels(whole: RunDir, drawn: Path, tmp_path: Path) -> None:
     series = RunDir(Path(shutil.copytree(whole.path, tmp_path / "copy")))
     run = series.round(2)

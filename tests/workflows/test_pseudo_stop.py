@@ -61,7 +61,6 @@ def test_of_equal_rounds_the_first_is_kept() -> None:
     assert best_round(rows[:1]) == 0
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_series_that_falls_ends_and_keeps_the_best(
     done: Run, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,7 +65,6 @@ def slow_weights(rows: list[dict[str, str]], target: str) -> list[list[float]]:
     return [[0.5 * float(r[f"confidence/{f}"]) if r[f] else 0.0 for f in factors] for r in rows]
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_weight_of_zero_is_training_on_labels_only(done: Run, drawn: Path, tmp_path: Path) -> None:
     """With LayerNorm: batch statistics would see the pseudo-labeled images. With SGD: AdamW divides a gradient by its
     own size, so the rounding of another batch size would move a weight as far as a whole gradient does."""
@@ -84,7 +83,6 @@ def test_a_weight_of_zero_is_training_on_labels_only(done: Run, drawn: Path, tmp
     assert rounding < effect / 1000
 
 
-@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize(
     "settings",
     [
@@ -105,7 +103,6 @@ def test_every_kind_of_setting_trains(drawn: Path, tmp_path: Path, settings: dic
 # ---- with consistency, from other weights, from another run ----
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_consistency_is_for_what_has_no_whole_pseudo_label(
     done: Run, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +126,6 @@ def test_consistency_is_for_what_has_no_whole_pseudo_label(
     assert told == ["labels only", "labels and unlabeled images and pseudo-labels", "labels and pseudo-labels"]
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_warm_start_begins_with_the_weights_of_the_round_before(done: Run, drawn: Path, tmp_path: Path) -> None:
     start = {"start_from": str(rounds_of(done)[0].path), "rounds": 1}
     still = {"optim": {"lr": 1e-12}, "train": {"ema_decay": 0.0}}
@@ -143,7 +139,6 @@ def test_a_warm_start_begins_with_the_weights_of_the_round_before(done: Run, dra
     assert not torch.allclose(weights_of(rounds_of(fresh)[1])[name], before[name], atol=1e-3)
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_finished_run_serves_as_round_0(done: Run, drawn: Path, tmp_path: Path) -> None:
     start = rounds_of(done)[0]
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in start.path.rglob("*") if p.is_file()}
@@ -157,7 +152,6 @@ def test_a_finished_run_serves_as_round_0(done: Run, drawn: Path, tmp_path: Path
     assert run.status.best_round in {0, 1}
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_the_card_says_what_round_0_knew(done: Run, drawn: Path, tmp_path: Path) -> None:
     start = {"start_from": str(rounds_of(done)[1].path), "rounds": 1}
     run = pseudo(series_config(drawn, tmp_path, pseudo=start), quiet=True)

@@ -66,6 +66,7 @@ def assert_same_training(first: Run, second: Run) -> None:
     assert logs[0] == logs[1]
 
 
+@pytest.mark.plots
 def test_a_run_leaves_its_pool_card_plot_and_log(tiny_uda: Tiny) -> None:
     run = finished(tiny_uda())
     rows = list(csv.DictReader((run.path / "unlabeled.csv").read_text().splitlines()))
