@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ssl_mask.algorithms.described import described
 from ssl_mask.algorithms.running import Alignment, Running
 from ssl_mask.algorithms.supervised import Supervised, share_right
+from ssl_mask.algorithms.targets import Targets
 from ssl_mask.losses.consistency import annealing_threshold, kl_divergence
 from ssl_mask.models.joint import calibrated, joint_log_probs
 from ssl_mask.selection.collapse import collapsed
@@ -35,21 +36,6 @@ from ssl_mask.types import (
     Unlabeled,
     one_process,
 )
-
-HISTOGRAM_BINS = 10
-
-
-class Targets(NamedTuple):
-    """The targets of the strong views. An image counts, and gets a strong view, if one of its weights is not 0."""
-
-    probs: dict[str, Tensor]
-    """(n, classes) probabilities per head."""
-    weights: dict[str, Tensor]
-    """(n,) in [0, 1] per head."""
-
-    def at(self, rows: Tensor) -> Targets:
-        """The targets of (k,) positions."""
-        return Targets({k: p[rows] for k, p in self.probs.items()}, {k: w[rows] for k, w in self.weights.items()})
 
 
 class Rule(ABC):
@@ -292,19 +278,3 @@ def mode_of(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         if before != training:
             model.train(before)
-
-
-def described(weak: HeadTensors, targets: Targets) -> dict[str, Tensor]:
-    """Statistics of a batch's targets for the log: shares of all unlabeled images, so that batches can be averaged."""
-    stats: dict[str, Tensor] = {}
-    for name, logits in weak.items():
-        confidence, predicted = F.softmax(logits, dim=1).max(dim=1)
-        weights, classes = targets.weights[name], logits.shape[1]
-        one_hot = F.one_hot(predicted, classes).float()
-        bins = (confidence * HISTOGRAM_BINS).long().clamp_max(HISTOGRAM_BINS - 1)
-        stats[f"mask_rate/{name}"] = weights.mean()
-        stats[f"confidence/{name}"] = confidence.mean()
-        stats[f"histogram/{name}"] = F.one_hot(bins, HISTOGRAM_BINS).float().mean(dim=0)
-        stats[f"predicted/{name}"] = one_hot.mean(dim=0)
-        stats[f"selected/{name}"] = (one_hot * weights[:, None]).mean(dim=0)
-    return stats

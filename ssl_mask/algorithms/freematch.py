@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_mask.algorithms.consistency import Rule, Targets
+from ssl_mask.algorithms.consistency import Rule
 from ssl_mask.algorithms.fixmatch import hard
 from ssl_mask.algorithms.running import uniform
+from ssl_mask.algorithms.targets import Targets
 from ssl_mask.types import Averaging, HeadTensors
 
 

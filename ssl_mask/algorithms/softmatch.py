@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 
-from ssl_mask.algorithms.consistency import Rule, Targets
+from ssl_mask.algorithms.consistency import Rule
 from ssl_mask.algorithms.fixmatch import hard
 from ssl_mask.algorithms.running import Alignment
+from ssl_mask.algorithms.targets import Targets
 from ssl_mask.types import Averaging, HeadTensors
 
 

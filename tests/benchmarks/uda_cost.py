@@ -42,8 +42,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from ssl_mask.algorithms.consistency import Consistency, Targets
+from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.algorithms.supervised import Supervised
+from ssl_mask.algorithms.targets import Targets
 from ssl_mask.algorithms.uda import UdaRule
 from ssl_mask.devices import make_accelerator
 from ssl_mask.training.ema import WarmEma
