@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Protocol
 
 import rich.console
@@ -34,17 +35,25 @@ class Advance(Protocol):
 
 
 class Console:
-    """A thin layer over rich; `quiet` shows nothing. Lines are never broken, so that a path can be copied whole."""
+    """A thin layer over rich; `quiet` shows nothing. No word is ever broken, so that a path can be copied whole."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.rich = rich.console.Console(quiet=quiet, soft_wrap=True, highlight=False)
         self._bars: _Bars | None = None
 
     def say(self, text: str, *, style: str | None = None) -> None:
-        self.rich.print(escape(text), style=style)
+        self.rich.print(escape(self._broken(text)), style=style)
 
     def warn(self, text: str) -> None:
-        self.rich.print(f"[yellow]Note:[/] {escape(text)}")
+        label, rest = self._broken(f"Note: {text}").split(":", 1)
+        self.rich.print(f"[yellow]{label}:[/]{escape(rest)}")
+
+    def _broken(self, text: str) -> str:
+        """On a terminal lines are broken between words; a path that is longer than a line stays whole."""
+        if not self.rich.is_terminal:
+            return text
+        width = self.rich.width
+        return "\n".join(fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
 
     @contextmanager
     def progress(self, what: str, total: int, *, unit: str = "images") -> Iterator[Advance]:

@@ -163,3 +163,16 @@ def test_advance_costs_next_to_nothing() -> None:
         for step in range(2000):
             advance(step)
         assert (time.process_time() - began) / 2000 < 1e-3
+
+
+def test_a_terminal_breaks_lines_between_words_and_no_path() -> None:
+    path, out = "/data/" + "long-folder-name/" * 6 + "photo.jpg", io.StringIO()
+    console = Console()
+    console.rich = rich.console.Console(
+        file=out, force_terminal=True, color_system=None, width=60, highlight=False, soft_wrap=True
+    )
+    text = f"Saved a table of predictions for all of the 840 images here: {path} and nothing else"
+    console.say(text)
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert " ".join(lines).split() == text.split()
+    assert path in lines

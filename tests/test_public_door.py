@@ -80,7 +80,7 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     presets = tmp_path / "configs"
     presets.mkdir()
     for name in ("laptop", "uda_laptop", "pseudo_laptop"):
-        (presets / f"{name}.yaml").write_text(yaml.safe_dump({**TINY, "preset": "none", "guard": {"mode": "on"}}))
+        (presets / f"{name}.yaml").write_text(yaml.safe_dump({**TINY, "preset": "none"}))
     monkeypatch.setattr(load, "configs_folder", lambda: presets)
     monkeypatch.chdir(tmp_path)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
