@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_rounds import series_config, write_answers
 from tiny_runs import TINY
 
@@ -33,6 +34,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["SSLMASK_CACHE"]
     else:
         os.environ["SSLMASK_CACHE"] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Networks this small gain nothing from a second thread, and two that wait for each other cost a quarter more."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of commands that tests start
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
