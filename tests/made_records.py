@@ -7,7 +7,7 @@ from typing import Any
 from ssl_mask.config import ModelConfig
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.runs.records import BestScore, CheckpointMetadata, DataRecord, RoundSummary, RunStatus, SelectionRecord
+from ssl_mask.runs.records import BestScore, CheckpointMetadata, DataRecord, RoundSummary, SelectionRecord
 
 SCHEMA = LabelSchema((Factor("kind", ("cat", "dog")), Factor("cover", ("no", "yes"))))
 
@@ -28,18 +28,11 @@ def data_record(**fields: Any) -> DataRecord:
     return DataRecord.model_validate(made | fields)
 
 
-def run_status(**fields: Any) -> RunStatus:
-    made: dict[str, Any] = {
-        "verb": "train", "name": "train-001", "status": "running", "started": "2026-11-25T18:00:00+0000",
-        "updated": 1.0, "step": 0, "best": None, "leakage": "clean",
-    }  # fmt: skip
-    return RunStatus.model_validate(made | fields)
-
-
 def metadata(**fields: Any) -> CheckpointMetadata:
     made: dict[str, Any] = {
         "model": ModelConfig(), "image_size": 32, "schema": SCHEMA, "target": "factors", "resize": "crop",
-        "submission": Submission("image", ("kind", "cover"), "names"), "temperatures": {"kind": 1.25},
+        "submission": Submission("image", ("kind", "cover"), "names"),
+        "temperatures": {"kind": 1.25, "cover": 0.5},
         "best": best_score(), "prior": (1, 2, 0, 0), "data": data_record(), "run": "train-001", "code": "0",
         "leakage": "clean", "marks": {"ab": "clean"}, "declaration": None, "ancestors": (),
         "seen": {"train": {"images": 3, "sha256": "cd"}},

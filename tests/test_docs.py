@@ -17,8 +17,7 @@ from test_architecture import LEVELS
 from tiny_runs import TINY
 
 import ssl_mask
-from ssl_mask.cli.app import main
-from ssl_mask.cli.verbs import VERBS, app
+from ssl_mask.cli.app import VERBS, app, main
 
 ROOT = Path(__file__).parents[1]
 README, KOREAN, METHODS, GUARD, CONTRIBUTING = (

@@ -1,5 +1,6 @@
 """What a run is asked to do: one frozen tree of settings, unknown keys refused, every problem reported at once."""
 
+from ssl_mask.config.base import LARGEST_IMAGE as LARGEST_IMAGE
 from ssl_mask.config.data import AugmentConfig as AugmentConfig
 from ssl_mask.config.data import DataConfig as DataConfig
 from ssl_mask.config.load import PROJECT_FILE as PROJECT_FILE

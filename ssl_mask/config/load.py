@@ -6,7 +6,6 @@ Later sources win: the defaults below, the preset (`configs/<preset>.yaml`), `ss
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ssl_mask.config.run import RunConfig
+from ssl_mask.config.yaml import parse_yaml
 from ssl_mask.errors import ConfigError, did_you_mean
+from ssl_mask.reading import one_line, read_text, reading
 
 PROJECT_FILE = "sslmask.yaml"
-_BOOLEAN = "tag:yaml.org,2002:bool"
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads `off`, `on`, `yes` and `no` as words, as YAML 1.2 does: `tsa: off` is no boolean.
-
-    Where a boolean is asked for, pydantic takes these words too.
-    """
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag != _BOOLEAN]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def configs_folder() -> Path:
@@ -53,12 +39,8 @@ def read_config_file(name: str | Path) -> dict[str, Any]:
         if str(name) not in shipped:
             raise ConfigError(f"No config named {str(name)!r}.", hint=did_you_mean(str(name), list(shipped)))
         path = shipped[str(name)]
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise ConfigError(f"Cannot read the config file {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    with reading(path, ConfigError):
+        content = parse_yaml(read_text(path))
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -76,11 +58,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for item in assignments:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {item!r} is not of the form section.key=value.")
+            raise ConfigError(f"--set {one_line(item)!r} is not of the form section.key=value.")
         try:
-            value = yaml.load(text, _Loader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {item!r}: the value is not valid YAML.") from error
+            value = parse_yaml(text)
+        except ValueError as error:
+            raise ConfigError(f"--set {one_line(item)!r}: {error}.") from error
         tree = merge(tree, nest(key.strip(), value))
     return tree
 
@@ -126,19 +108,29 @@ def resolve(
         asked = merge(asked, layer)
     preset = asked.get("preset", "auto")
     if preset == "auto":
-        labels_only = (asked.get("algorithm") or {}).get("name", "supervised") == "supervised"
+        algorithm = asked.get("algorithm")
+        labels_only = not isinstance(algorithm, Mapping) or algorithm.get("name", "supervised") == "supervised"
         preset = recipe + ("" if labels_only else "uda_") + ("gpu" if has_gpu() else "laptop")
     base = _settle_length(_read_preset(str(preset)), asked)
     return validate(merge(merge(base, asked), {"preset": str(preset)}))
 
 
-def _read_preset(name: str) -> dict[str, Any]:
-    """A preset over the one that it names itself (`preset: laptop` in uda_laptop.yaml)."""
+def _read_preset(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A preset over the one that it names itself (`preset: laptop` in uda_laptop.yaml).
+
+    Args:
+        above: the presets that lead to it.
+    """
     if name == "none":
         return {}
+    if name in above:
+        chain = " -> ".join([*above, name])
+        raise ConfigError(f"preset: {name} is built on itself ({chain}).", hint="Remove `preset:` from one of them.")
     content = read_config_file(name)
     below = content.pop("preset", None)
-    return content if below is None else merge(_settle_length(_read_preset(str(below)), content), content)
+    if below is None:
+        return content
+    return merge(_settle_length(_read_preset(str(below), (*above, name)), content), content)
 
 
 def _settle_length(base: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,8 +138,10 @@ def _settle_length(base: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, 
     train = asked.get("train")
     if not isinstance(train, Mapping) or not {"steps", "epochs"} & train.keys():
         return base
-    kept = {k: v for k, v in (base.get("train") or {}).items() if k not in {"steps", "epochs"}}
-    return {**base, "train": kept}
+    known = base.get("train")
+    if not isinstance(known, Mapping):
+        return base
+    return {**base, "train": {k: v for k, v in known.items() if k not in {"steps", "epochs"}}}
 
 
 def validate(tree: Mapping[str, Any]) -> RunConfig:
@@ -167,8 +161,10 @@ def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"{key}: no such key. {did_you_mean(where[-1], _keys_at(model, where[:-1]))}"
     message = str(problem["msg"]).removeprefix("Value error, ")
     given = problem.get("input")
-    shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
-    return f"{key}: {message}{shown}"
+    shown = "" if isinstance(given, dict | list | tuple | BaseModel) else f" (got {one_line(repr(given))})"
+    if problem["type"] == "string_type" and isinstance(given, int | float):
+        shown += '; put it in quotes to make it a text, such as key: "1"'
+    return f"{one_line(key)}: {message}{shown}"
 
 
 def _keys_at(model: type[BaseModel], where: list[str]) -> list[str]:

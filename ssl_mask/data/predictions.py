@@ -20,9 +20,15 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.files import atomic_path
+from ssl_mask.reading import reading, regular
 
 TEXT = ("id", "path", "sha256", "group")
 NUMBERS = ("fold", "true", "predicted")
+TOLERANCE = 1e-4
+"""Of a probability: float32, and the mean of several."""
+MOST_INFLATED = 10_000
+"""Bytes or rows in memory per byte of a file. Equal rows are compressed well, but not without end."""
+ANEW = "Make it anew: train or predict again."
 
 
 @dataclass(frozen=True)
@@ -119,26 +125,66 @@ def read_predictions(path: Path, schema: LabelSchema | None = None, *, more: Seq
     Raises:
         DataError: missing, damaged, without one of the columns, or of other classes; names the file.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path) as file:
+    with reading(path, DataError, hint=ANEW):
+        with pq.ParquetFile(regular(path)) as file:
+            _refuse_inflated(file.metadata, path.stat().st_size)
             table = file.read()
         _refuse_missing([*TEXT, *NUMBERS, *more], table.column_names, path)
         probs = [n for n in table.column_names if n.startswith("p/")]
         _refuse_other_classes(probs, schema, path)
-        text = {n: np.asarray(table.column(n).to_pylist(), dtype=np.str_) for n in TEXT}
-        numbers = {n: _array(table.column(n)).astype(np.int64) for n in NUMBERS}
-        stacked = np.stack([_array(table.column(n)).astype(np.float32) for n in probs], axis=1)
+        text = {n: _text(table, n) for n in TEXT}
+        numbers = {n: _numbers(table, n).astype(np.int64, casting="same_kind") for n in NUMBERS}
+        stacked = np.stack([_numbers(table, n).astype(np.float32) for n in probs], axis=1)
         others = {n: _array(table.column(n)) for n in table.column_names if n not in {*TEXT, *NUMBERS, *probs}}
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
-        raise DataError(f"Cannot read {path}: {error}", hint="Make it anew: train or predict again.") from error
     _refuse_no_class(numbers, len(probs), path)
+    refuse_no_probabilities(stacked, str(path))
     return PredictionTable(
         tuple(n.removeprefix("p/") for n in probs), text["id"], text["path"], text["sha256"], text["group"],
         numbers["fold"], numbers["true"], numbers["predicted"], stacked, others,
     )  # fmt: skip
+
+
+def _refuse_inflated(metadata: Any, size: int) -> None:
+    """A table of ours is at most some hundred times larger in memory than its file, however alike its rows are."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    if metadata.num_rows < 0 or max([metadata.num_rows, *(g.total_byte_size for g in groups)]) > MOST_INFLATED * size:
+        raise ValueError("it says that it holds more than its size allows")
+
+
+def _text(table: Any, name: str) -> NDArray[np.str_]:
+    """A column of texts, without nulls."""
+    import pyarrow as pa
+
+    column = table.column(name)
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if column.null_count or not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or not len(column)):
+        raise ValueError(f"column '{name}' is not text in every row")
+    return np.asarray(column.to_pylist(), dtype=np.str_)
+
+
+def _numbers(table: Any, name: str) -> NDArray[Any]:
+    """A column of numbers, without nulls."""
+    array = _array(table.column(name))
+    if array.dtype.kind not in "iuf" or table.column(name).null_count:
+        raise ValueError(f"column '{name}' is not a number in every row")
+    return array
+
+
+def refuse_no_probabilities(probs: NDArray[np.float32], path: str) -> None:
+    """Check (n, joint classes) probabilities; a row of NaN is an image without a prediction.
+
+    Raises:
+        DataError: below 0 or above 1, a row that does not sum to 1, or one that is NaN in part.
+    """
+    missing = np.isnan(probs).all(axis=1)
+    wrong = ~missing & ~(((probs >= 0) & (probs <= 1 + TOLERANCE)).all(axis=1) & (abs(probs.sum(axis=1) - 1) < 0.01))
+    if wrong.any():
+        raise DataError(
+            f"{path}: the probabilities of row {int(wrong.argmax())} (from 0) are not from 0 to 1 with the sum 1.",
+            hint=ANEW,
+        )
 
 
 def _array(column: Any) -> NDArray[Any]:
@@ -173,7 +219,4 @@ def _refuse_other_classes(columns: Sequence[str], schema: LabelSchema | None, pa
 def _refuse_no_class(numbers: Mapping[str, NDArray[np.int64]], classes: int, path: Path) -> None:
     for name in ("true", "predicted"):
         if ((numbers[name] < -1) | (numbers[name] >= classes)).any():
-            raise DataError(
-                f"{path}: column '{name}' holds a number that is none of its {classes} classes.",
-                hint="Make it anew: train or predict again.",
-            )
+            raise DataError(f"{path}: column '{name}' holds a number that is none of its {classes} classes.", hint=ANEW)

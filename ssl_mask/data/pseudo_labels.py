@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
+from ssl_mask.reading import one_line
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -144,9 +148,10 @@ def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:
                 f"{where}: {cells['image']} is the same image as {given[digest]}, which has a label.",
                 hint="Remove the row.",
             )
-        if seen.setdefault(digest, where) != where or not digest:
-            what = f"is also at {seen[digest]}" if digest else "has no sha256"
-            raise DataError(f"{where}: {cells['image']} {what}.", hint="Keep one row per image, with its SHA-256.")
+        _refuse_odd_image(cells, where)
+        for name in (digest, cells["image"]):
+            if seen.setdefault(name, where) != where:
+                raise DataError(f"{where}: {cells['image']} is also at {seen[name]}.", hint="Keep one row per image.")
         name, group = cells["image"], cells.get("group", "")
         rows.append(Row(name, group, "unlabeled", where, None, id=Path(name).name, digest=digest))
         records.append(_record(cells, schema, where))
@@ -174,10 +179,38 @@ def _record(cells: Mapping[str, str], schema: LabelSchema, where: str) -> dict[s
         "first_round": int(_number(cells, "first_round", where, 0.0, most=1e9)),
         "flips": int(_number(cells, "flips", where, 0.0, most=1e9)),
     }
-    names = [f"p/{c}" for c in schema.joint_classes]
-    if names[0] in cells:
-        record["probs"] = [_number(cells, n, where) for n in names]
+    if any(column.startswith("p/") for column in cells):
+        record["probs"] = _probabilities(cells, schema, where)
     return record
+
+
+def _refuse_odd_image(cells: Mapping[str, str], where: str) -> None:
+    if not cells["image"]:
+        raise DataError(f"{where}: no image.", hint="Fill in its path, or remove the row.")
+    if not _SHA256.fullmatch(cells["sha256"]):
+        what = "no sha256" if not cells["sha256"] else f"the sha256 {one_line(cells['sha256'])!r}, which is none"
+        raise DataError(
+            f"{where}: {cells['image']} has {what}.", hint="Keep one row per image, with the 64 hex digits of its file."
+        )
+
+
+def _probabilities(cells: Mapping[str, str], schema: LabelSchema, where: str) -> list[float]:
+    """The probabilities of the joint classes.
+
+    Raises:
+        DataError: a class without a column, a column of no class, or numbers that are no distribution.
+    """
+    names = [f"p/{c}" for c in schema.joint_classes]
+    for column in [*names, *(c for c in cells if c.startswith("p/"))]:
+        if column not in cells or column not in names:
+            what = "there is no column" if column not in cells else "no class has the column"
+            raise DataError(f"{where}: {what} {column!r}.", hint="Soft labels need a column p/<class> for each class.")
+    probs = [_number(cells, n, where) for n in names]
+    if abs(sum(probs) - 1) > 0.01:
+        raise DataError(
+            f"{where}: the probabilities p/… sum to {sum(probs):.3f}, not to 1.", hint="Fix the row, or remove it."
+        )
+    return probs
 
 
 def _number(

@@ -6,8 +6,8 @@ loading it runs no code. The same images give the same bytes, whatever their ord
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from ssl_mask.files import atomic_path
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.copies.hog import hogs
 from ssl_mask.guard.copies.verification import SIDE
+from ssl_mask.reading import reading, refuse_inflated, regular
 
 _FORMAT = "sslmask-seen-v1"
 _QUALITY = 90
@@ -43,20 +44,21 @@ def save_seen(path: Path, prints: Fingerprints) -> None:
 
 def load_seen(path: Path) -> Fingerprints:
     """What `save_seen` wrote, sorted by digest. Raises ModelError when the file is missing, damaged or foreign."""
-    try:
+    hint = "Take the file that was written with the checkpoint; without it nobody knows what the model has seen."
+    with reading(path, ModelError, hint=hint):
+        refuse_inflated(regular(path))
         # Opened here: np.load leaves a file open that turns out to be damaged.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            if str(file["format"]) != _FORMAT:
-                raise ValueError("its format is not known")
-            digests, pixels, pdq = (file[name] for name in ("digests", "pixels", "pdq"))
-            thumbs = _decoded(file["jpegs"], file["lengths"])
+            parts = {name: _part(file, name) for name in ("format", "digests", "pixels", "pdq", "jpegs", "lengths")}
+        if str(parts["format"]) != _FORMAT:
+            raise ValueError("its format is not known")
+        digests, pixels, pdq = (parts[name] for name in ("digests", "pixels", "pdq"))
+        thumbs = _decoded(parts["jpegs"], parts["lengths"])
         count = len(thumbs)
         if not (digests.shape == pixels.shape == (count, 32) and pdq.shape == (count, 8, 32)):
             raise ValueError("its parts do not fit together")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, cv2.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        hint = "Take the file that was written with the checkpoint; without it nobody knows what the model has seen."
-        raise ModelError(f"{path}: not a readable list of seen images ({reason})", hint=hint) from error
+        if any(part.dtype != np.uint8 for part in (digests, pixels, pdq)):
+            raise ValueError("its parts are of another kind")
     blocks = [hogs(thumbs[start : start + _IMAGES_PER_BLOCK]) for start in range(0, count, _IMAGES_PER_BLOCK)]
     return Fingerprints(
         digests=tuple(bytes(digest).hex() for digest in digests),
@@ -69,12 +71,23 @@ def load_seen(path: Path) -> Fingerprints:
     )
 
 
+def _part(file: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(file[name])
+    except ValueError as error:
+        if "allow_pickle" in str(error):  # numpy's own text names the way to read it without this protection
+            raise ValueError("it holds Python objects, which could run code, so they are not read") from error
+        raise
+
+
 def _encoded(thumb: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".jpg", thumb, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
 
 
 def _decoded(jpegs: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
-    if lengths.sum() != len(jpegs):
+    if jpegs.dtype != np.uint8 or lengths.dtype != np.int64 or jpegs.ndim != 1 or lengths.ndim != 1:
+        raise ValueError("its pictures are of another kind")
+    if (lengths <= 0).any() or (lengths > len(jpegs)).any() or lengths.sum() != len(jpegs):
         raise ValueError("its pictures are not complete")
     thumbs = np.zeros((len(lengths), SIDE, SIDE), np.uint8)
     for row, part in enumerate(np.split(jpegs, np.cumsum(lengths)[:-1]) if len(lengths) else []):

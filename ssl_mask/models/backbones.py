@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ssl_mask.errors import ModelError, did_you_mean
 from ssl_mask.models.lean_timm import group_parameters, resolve_model_data_config, timm
+from ssl_mask.models.tensors import load_tensors
+from ssl_mask.reading import reading, regular
 
 EMBEDDED = "embedded"
 LITE0 = "tf_efficientnet_lite0"
@@ -151,6 +153,9 @@ def load_into(net: nn.Module, path: Path) -> None:
             f"such as {lacking[0]}.",
             hint="Use the backbone that the file belongs to: --set model.backbone=NAME.",
         )
+    odd = [k for k in own if usable[k].is_floating_point() and not usable[k].isfinite().all()]
+    if odd:
+        raise ModelError(f"{path} is damaged: {odd[0]} holds numbers that are not finite.", hint="Use another file.")
     net.load_state_dict({k: usable[k] for k in own})
 
 
@@ -160,21 +165,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: no such file, another kind of file, or a damaged one; the message names it.
     """
-    if not path.is_file():
-        raise ModelError(
-            f"There is no weight file {path}.", hint="Set model.weights to auto, none, or a .safetensors/.pth file."
-        )
-    try:
+    hint = "Set model.weights to auto, none, or a .safetensors or .pth file of tensors."
+    if path.suffix not in {".safetensors", *STATE_SUFFIXES}:
+        raise ModelError(f"{path} is not a .safetensors or .pth file.", hint=hint)
+    with reading(path, ModelError, hint=hint):
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return dict(load_file(path))
-        if path.suffix in STATE_SUFFIXES:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            inner = next((content[k] for k in ("state_dict", "model") if isinstance(content.get(k), dict)), content)
-            return {str(k): v for k, v in inner.items() if isinstance(v, Tensor)}
-    except Exception as error:  # torch and safetensors raise many kinds for a broken file
-        raise ModelError(f"Cannot read the weights in {path}: {_first_line(error)}") from error
-    raise ModelError(
-        f"{path} is not a .safetensors or .pth file.", hint="Set model.weights to auto, none, or such a file."
-    )
+            return dict(load_file(regular(path)))
+        content = load_tensors(path)
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds no named tensors.", hint=hint)
+    inner = next((content[k] for k in ("state_dict", "model") if isinstance(content.get(k), dict)), content)
+    return {str(k): v for k, v in inner.items() if isinstance(v, Tensor)}

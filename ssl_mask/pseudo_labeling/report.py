@@ -58,7 +58,7 @@ def summaries(config: RunConfig, whole: RunDir, last: int) -> list[RoundSummary]
         scores = bootstrap(val.true, val.predicted, val.group, len(val.classes))
         row: dict[str, Any] = {"round": number, "run": run.path.as_posix()}
         row |= {key: interval._asdict() for key, interval in scores.items()}
-        row["cpu_seconds"] = max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
+        row["cpu_seconds"] = run.cpu_seconds()
         if number == 0:
             row["taught_by"] = taught_by(run)
         else:

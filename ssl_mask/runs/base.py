@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ssl_mask.errors import DataError, InputError
+from ssl_mask.reading import one_line, parse_json, read_text, reading
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Record(BaseModel):
@@ -40,10 +46,10 @@ def parse_record(kind: type[AnyRecord], content: Any, where: str, *, error: type
     try:
         return kind.model_validate(content)
     except ValidationError as found:
-        first, *others = found.errors()
-        key = ".".join(map(str, first["loc"]))
+        first, *others = found.errors(include_input=False)
+        key = one_line(".".join(map(str, first["loc"])) or "the whole")
         more = f" (and {len(others)} more problems)" if others else ""
-        raise error(f"{where} is damaged: {key}: {first['msg']}{more}.", hint=hint) from None
+        raise error(f"{where} is damaged: {key}: {one_line(first['msg'])}{more}.", hint=hint) from None
 
 
 def read_record(path: Path, kind: type[AnyRecord], *, hint: str) -> AnyRecord:
@@ -52,12 +58,8 @@ def read_record(path: Path, kind: type[AnyRecord], *, hint: str) -> AnyRecord:
     Raises:
         DataError: missing, not JSON, or a key that is missing, unknown or wrong.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"There is no {path}.", hint=hint) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged: {error}.", hint=hint) from error
+    with reading(path, DataError, hint=hint):
+        content = parse_json(read_text(path))
     return parse_record(kind, content, str(path), error=DataError, hint=hint)
 
 

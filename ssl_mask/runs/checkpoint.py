@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from ssl_mask.errors import ModelError
 from ssl_mask.files import atomic_path
+from ssl_mask.reading import parse_json, reading
 from ssl_mask.runs.base import parse_record
 from ssl_mask.runs.records import CheckpointMetadata
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # reading the metadata alone needs no torch
     from torch import Tensor, nn
 
 FORMAT = "1"
+AGAIN = "Copy it again from where it was made, or train again."
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,13 @@ def read_metadata(path: Path) -> CheckpointMetadata:
     """
     if not path.is_file():
         raise ModelError(f"No checkpoint {path}.", hint="The run has not been evaluated yet: resume it.")
-    hint = "Copy it again from where it was made, or train again."
-    try:
+    with reading(path, ModelError, hint=AGAIN):
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
-        content = json.loads(header["sslmask"]) if "sslmask" in header else None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"The checkpoint {path} is damaged: {error}", hint=hint) from error
+        content = parse_json(header["sslmask"]) if "sslmask" in header else None
     if content is None:
         raise ModelError(f"{path} was not written by sslmask.", hint="Foreign weights go to model.weights=FILE.")
-    return parse_record(CheckpointMetadata, content, f"The checkpoint {path}", error=ModelError, hint=hint)
+    return parse_record(CheckpointMetadata, content, str(path), error=ModelError, hint=AGAIN)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -66,10 +65,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     from safetensors.torch import load_file
 
     metadata = read_metadata(path)
-    try:
-        return Checkpoint(dict(load_file(path)), metadata)
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"The checkpoint {path} is damaged: {error}") from error
+    with reading(path, ModelError, hint=AGAIN):
+        weights = dict(load_file(path))
+    for name, weight in weights.items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise ModelError(f"{path} is damaged: {name} holds numbers that are not finite.", hint=AGAIN)
+    return Checkpoint(weights, metadata)
 
 
 def init_from(model: nn.Module, checkpoint: Checkpoint, *, where: Path) -> list[str]:

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ssl_mask.runs.base import Record
+from ssl_mask.runs.base import Count, Finite, NotNegative, Record, Share
 
 
 class IntervalRecord(Record):
     """A score with its 95 % interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Finite
+    low: Finite
+    high: Finite
 
 
 class ScoreRecord(Record):
     """The best evaluation of a run, or the best up to some moment."""
 
-    macro_f1: float
-    accuracy: float
-    step: int
+    macro_f1: Share
+    accuracy: Share
+    step: Count
     weights: Literal["live", "ema"] | None = None
-    cpu_seconds: float
+    cpu_seconds: NotNegative
 
 
 class SeedRecord(Record):
     """One seed of a comparison."""
 
-    seed: int
+    seed: Count
     ours: ScoreRecord
     labels_only: ScoreRecord | None = None
     """Of the supervised baseline."""

@@ -7,14 +7,15 @@ SelectionRecord     selection.json of a round of pseudo-labels
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from ssl_mask.config import ModelConfig
+from ssl_mask.config import LARGEST_IMAGE, ModelConfig
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.runs.base import Record
+from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share
 from ssl_mask.runs.comparison import ComparisonRecord, IntervalRecord
 
 LeakageStatus = Literal[
@@ -30,16 +31,16 @@ SeenRole = Literal["train", "val", "unlabeled"]
 class BestScore(Record):
     """Validation scores of the best weights so far."""
 
-    step: int
+    step: Count
     weights: Literal["live", "ema"]
-    macro_f1: float
-    accuracy: float
-    heads: dict[str, float]
+    macro_f1: Share
+    accuracy: Share
+    heads: dict[str, Share]
     """Accuracy per head."""
-    nll: float
-    ece: float
-    ece_raw: float
-    temperatures: dict[str, float]
+    nll: NotNegative
+    ece: NotNegative
+    ece_raw: NotNegative
+    temperatures: dict[str, Positive]
     """Per head."""
 
 
@@ -47,16 +48,16 @@ class UnlabeledRecord(Record):
     """The unlabeled pool of a run."""
 
     sources: tuple[str, ...]
-    images: int
+    images: Count
     content_hash: str
-    left_out: int
+    left_out: Count
 
 
 class PseudoRecord(Record):
     """The pseudo-labels of a run."""
 
     table: str
-    images: int
+    images: Count
     sha256: str
 
 
@@ -67,10 +68,10 @@ class DataRecord(Record):
     layout: str
     root: str
     grouped: bool
-    train_images: int
-    val_images: int
-    train_groups: int
-    val_groups: int
+    train_images: Count
+    val_images: Count
+    train_groups: Count
+    val_groups: Count
     unlabeled: UnlabeledRecord | None
     pseudo: PseudoRecord | None
 
@@ -85,7 +86,7 @@ class DeclarationRecord(Record):
 class SeenRecord(Record):
     """Binds a file of seen images to the checkpoint that it stands beside."""
 
-    images: int
+    images: Count
     sha256: str
 
 
@@ -113,16 +114,16 @@ def leakage_of(record: LeakageRecord) -> LeakageRecord:
 class AuditShares(Record):
     """How right a part of the pseudo-labels is."""
 
-    selected: int
-    precision: float | None
+    selected: Count
+    precision: Share | None
     """None where nothing was selected."""
-    recall: float
+    recall: Share
 
 
 class AuditRecord(Record):
     """A round's pseudo-labels against the true answers (audit.json)."""
 
-    images: int
+    images: Count
     labels: AuditShares
     images_whole: AuditShares
     factors: dict[str, AuditShares]
@@ -131,25 +132,25 @@ class AuditRecord(Record):
 class HeadSummary(Record):
     """What was selected by one head in a round."""
 
-    selected: int
-    val_precision: float | None
+    selected: Count
+    val_precision: Share | None
 
 
 class RoundSummary(Record):
     """One round of pseudo-labels: its scores, what it trained on, and how right that was."""
 
-    round: int
+    round: Count
     run: str
     macro_f1: IntervalRecord
     accuracy: IntervalRecord
-    cpu_seconds: float
+    cpu_seconds: NotNegative
     taught_by: str | None = None
     """Round 0: what it learned from."""
-    pool: int | None = None
-    selected: int | None = None
-    whole: int | None = None
-    flipped: int | None = None
-    agreement: float | None = None
+    pool: Count | None = None
+    selected: Count | None = None
+    whole: Count | None = None
+    flipped: Count | None = None
+    agreement: Share | None = None
     rule: str | None = None
     heads: dict[str, HeadSummary] | None = None
     audit: AuditRecord | None = None
@@ -162,37 +163,62 @@ class RunStatus(LeakageRecord):
     name: str
     status: Literal["running", "interrupted", "finished"]
     started: str
-    updated: float
+    updated: NotNegative
     """Seconds since 1970."""
-    step: int
-    steps: int | None = None
+    step: Count
+    steps: Count | None = None
     best: BestScore | None
     """None before the first evaluation."""
     data: DataRecord | None = None
-    seconds: float = 0.0
+    seconds: NotNegative = 0.0
     comparison: ComparisonRecord | None = None
     """With the supervised baseline, where one was trained."""
     rounds: tuple[RoundSummary, ...] | None = None
     """None: not a study of rounds."""
-    best_round: int | None = None
+    best_round: Count | None = None
 
 
 # ---- the header of best.safetensors ----
 
 
+MOST_CLASSES = 1_000_000
+"""Joint classes of a schema."""
+
+
+class _FactorRecord(Record):
+    name: str = Field(min_length=1)
+    classes: tuple[str, ...] = Field(min_length=1)
+
+
 def _as_schema(content: Any) -> LabelSchema:
+    if isinstance(content, LabelSchema):
+        return content
     try:
-        return content if isinstance(content, LabelSchema) else LabelSchema.from_json(content)
-    except (KeyError, TypeError, AttributeError) as error:
+        factors = [_FactorRecord.model_validate(part) for part in content]
+    except (TypeError, ValueError) as error:
         raise ValueError("not a label schema") from error
+    if not factors:
+        raise ValueError("a label schema without factors")
+    for names in ([f.name for f in factors], *(f.classes for f in factors)):
+        if len(set(names)) < len(names):
+            raise ValueError("a label schema that names a factor or a class twice")
+    if prod(len(f.classes) for f in factors) > MOST_CLASSES:
+        raise ValueError(f"a label schema of more than {MOST_CLASSES:,} classes")
+    return LabelSchema.from_json(content)
+
+
+class _SubmissionRecord(Record):
+    id_column: str
+    answer_columns: tuple[str, ...]
+    answers: Literal["joint index", "names"]
 
 
 def _as_submission(content: Any) -> Submission:
+    if isinstance(content, Submission):
+        return content
     try:
-        if isinstance(content, Submission):
-            return content
-        return Submission(content["id_column"], tuple(content["answer_columns"]), content["answers"])
-    except (KeyError, TypeError) as error:
+        return Submission(**dict(_SubmissionRecord.model_validate(content)))
+    except ValueError as error:
         raise ValueError("not a submission format") from error
 
 
@@ -200,21 +226,33 @@ class CheckpointMetadata(LeakageRecord):
     """All that is needed to predict with a checkpoint, and to know how far its predictions can be trusted."""
 
     model: Annotated[ModelConfig, PlainSerializer(lambda model: model.model_dump(mode="json"))]
-    image_size: int
+    image_size: Annotated[int, Field(ge=1, le=LARGEST_IMAGE)]
     label_schema: Annotated[LabelSchema, BeforeValidator(_as_schema), PlainSerializer(LabelSchema.to_json)] = Field(
         alias="schema"
     )
     target: Literal["factors", "joint"]
     resize: Literal["crop", "squash", "pad"]
     submission: Annotated[Submission, BeforeValidator(_as_submission), PlainSerializer(Submission._asdict)]
-    temperatures: dict[str, float]
+    temperatures: dict[str, Positive]
     """Per head."""
     best: BestScore
-    prior: tuple[int, ...]
+    prior: tuple[Count, ...]
     """Training images of each joint class."""
     data: DataRecord
     run: str
     code: str
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> CheckpointMetadata:
+        schema = self.label_schema
+        if self.temperatures.keys() != schema.heads(self.target).keys():
+            raise ValueError("the temperatures are not those of the heads")
+        if len(self.prior) != len(schema.joint_classes) or not sum(self.prior):
+            raise ValueError("the prior does not fit the classes")
+        columns = 1 if self.submission.answers == "joint index" else len(schema.factors)
+        if len(self.submission.answer_columns) != columns:
+            raise ValueError("the answer columns of the submission do not fit the factors")
+        return self
 
 
 # ---- selection.json ----
@@ -223,23 +261,23 @@ class CheckpointMetadata(LeakageRecord):
 class ClassSelection(Record):
     """What was selected of one predicted class."""
 
-    predicted: int
-    selected: int
-    threshold: float | None
+    predicted: Count
+    selected: Count
+    threshold: Share | None
     """None: no confidence is enough."""
     source: str
     """Where the threshold comes from."""
-    support: int
+    support: Count
     """Validation images that are predicted of the class at or above its threshold."""
 
 
 class HeadSelectionRecord(Record):
     """What was selected by one head, per class."""
 
-    selected: int
-    val_share: float
+    selected: Count
+    val_share: Share
     """Share of validation that the thresholds would select."""
-    val_precision: float | None
+    val_precision: Share | None
     """How much of that is right; None of nothing."""
     classes: dict[str, ClassSelection]
 
@@ -247,31 +285,31 @@ class HeadSelectionRecord(Record):
 class ReliabilityRecord(Record):
     """Per bin of confidence; None in an empty one."""
 
-    images: tuple[int, ...]
-    confidence: tuple[float | None, ...]
-    accuracy: tuple[float | None, ...]
+    images: tuple[Count, ...]
+    confidence: tuple[NotNegative | None, ...]
+    accuracy: tuple[Share | None, ...]
 
 
 class SelectionRecord(Record):
     """Thresholds and counts of one round's selection, and what the thresholds are worth on validation."""
 
-    round: int
+    round: Count
     teacher: str
     """Path of the run that predicted the pool."""
     rule: Literal["precision", "threshold", "top_k", "percentile"]
     masks: Literal["joint", "factors"]
-    pool: int
+    pool: Count
     """Images that could be selected."""
-    selected: int
-    whole: int
+    selected: Count
+    whole: Count
     """Images of which every factor is selected."""
-    highest_confidence: float | None
+    highest_confidence: NotNegative | None
     heads: dict[str, HeadSelectionRecord]
-    flipped: int
-    agreement: float | None
-    validation: int
+    flipped: Count
+    agreement: Share | None
+    validation: Count
     """Images."""
-    validation_groups: int
-    calibration_error: float
+    validation_groups: Count
+    calibration_error: NotNegative
     reliability: ReliabilityRecord
     pool_hash: str

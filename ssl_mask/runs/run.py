@@ -32,6 +32,7 @@ from ssl_mask.config import RunConfig, read_config_file, validate
 from ssl_mask.errors import DataError, did_you_mean
 from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.runs.base import read_record, update_record
+from ssl_mask.runs.metrics import cpu_seconds, read_metrics
 from ssl_mask.runs.records import BestScore, DataRecord, RunStatus, SelectionRecord
 
 
@@ -191,15 +192,16 @@ class RunDir:
             lines.write(json.dumps(record) + "\n")
 
     def records(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; one torn by a kill is left out."""
-        found: list[dict[str, Any]] = []
-        if self.metrics.exists():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
-                try:
-                    found.append(json.loads(line))
-                except ValueError:
-                    continue
-        return found
+        """The lines of metrics.jsonl; a last one that a kill has torn is left out.
+
+        Raises:
+            DataError: damage elsewhere; names the line.
+        """
+        return read_metrics(self.metrics) if self.metrics.exists() else []
+
+    def cpu_seconds(self) -> float:
+        """CPU time up to the last evaluation. Raises DataError when none is logged, or a line is damaged."""
+        return cpu_seconds(self.metrics)
 
     def forget_after(self, step: int) -> None:
         """Drop records later than `step`: a resumed run will write them again."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ssl_mask.errors import ModelError
+from ssl_mask.runs.base import Count, NotNegative, Record, parse_record
 from ssl_mask.runs.records import BestScore
+
+
+class ProgressRecord(Record):
+    """What of a progress is in a saved state."""
+
+    step: Count
+    best: BestScore | None
+    waited: Count
+    seconds: NotNegative
+    cpu: NotNegative
 
 
 @dataclass
@@ -28,6 +39,7 @@ class Progress:
         return {**vars(self), "best": self.best and self.best.to_json()}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Progress:
-        best = content["best"]
-        return cls(**{**content, "best": best and BestScore.model_validate(best)})
+    def from_json(cls, content: Any, where: str) -> Progress:
+        """Raises ModelError when it is damaged; the message names `where`."""
+        hint = "Restore it from a copy, or start a new run."
+        return cls(**dict(parse_record(ProgressRecord, content, where, error=ModelError, hint=hint)))

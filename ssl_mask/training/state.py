@@ -13,6 +13,8 @@ import torch
 
 from ssl_mask.errors import ModelError
 from ssl_mask.files import atomic_path
+from ssl_mask.models.tensors import load_tensors
+from ssl_mask.reading import reading
 from ssl_mask.training.loop import Training
 
 
@@ -32,8 +34,8 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any]) -> N
         torch.save(content, partial)
 
 
-def load_state(path: Path, training: Training) -> dict[str, Any]:
-    """Load a saved state into `training`; returns its `progress`.
+def load_state(path: Path, training: Training) -> Any:
+    """Load a saved state into `training`; returns its `progress`, which nobody has checked yet.
 
     Raises:
         ModelError: the file is missing, damaged, or of another network.
@@ -42,16 +44,34 @@ def load_state(path: Path, training: Training) -> dict[str, Any]:
         raise ModelError(
             f"There is no saved state {path}.", hint="The run stopped before its first save: start a new run."
         )
-    try:
-        content = torch.load(path, map_location=training.accelerator.device, weights_only=True)
+    with reading(path, ModelError, hint="Restore it from a copy, or start a new run (--init-from takes its weights)."):
+        content = load_tensors(path, training.accelerator.device)
         training.accelerator.unwrap_model(training.model).load_state_dict(content["model"])
         if training.ema is not None:
             training.ema.module.load_state_dict(content["ema"])
+        _refuse_misfit(content["optimizer"], training.optimizer)
         training.optimizer.load_state_dict(content["optimizer"])
         training.algorithm.load_state_dict(content["algorithm"])
         if training.accelerator.scaler is not None and content["scaler"] is not None:
             training.accelerator.scaler.load_state_dict(content["scaler"])
-    except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        raise ModelError(f"Cannot continue from {path}: {str(error).splitlines()[0]}") from error
-    training.schedule.load_state_dict(content["schedule"])
-    return dict(content["progress"])
+        training.schedule.load_state_dict(content["schedule"])
+        return content["progress"]
+
+
+def _refuse_misfit(given: Mapping[str, Any], optimizer: Any) -> None:
+    """An optimizer takes any state; one that does not fit fails in the first step, or trains something else.
+
+    Raises:
+        ValueError: other settings or other parameters than the optimizer's.
+    """
+    own = optimizer.state_dict()["param_groups"]
+    if [group.keys() for group in given["param_groups"]] != [group.keys() for group in own]:
+        raise ValueError("its optimizer has other settings")
+    for ours, theirs in zip(own, given["param_groups"], strict=True):
+        if any(type(theirs[key]) is not type(value) for key, value in ours.items()):
+            raise ValueError("its optimizer has settings of another kind")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for position, state in given["state"].items():
+        shape = parameters[position].shape
+        if any(isinstance(v, torch.Tensor) and v.dim() and v.shape != shape for v in state.values()):
+            raise ValueError("its optimizer is of another network")

@@ -166,7 +166,7 @@ def _row(study: Study, seed: int, *, baseline: bool) -> SeedRecord:
 
 
 def _scores(run: RunDir) -> ScoreRecord:
-    best, cpu = run.scores(), max(r["cpu_seconds"] for r in run.records() if r["kind"] == "val")
+    best, cpu = run.scores(), run.cpu_seconds()
     return ScoreRecord(
         macro_f1=best.macro_f1, accuracy=best.accuracy, step=best.step, weights=best.weights, cpu_seconds=cpu
     )

@@ -82,9 +82,9 @@ def replaced(name: str, values: list[object]) -> Callable[[pa.Table], pa.Table]:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "gone": (lambda p: p.unlink(), "Cannot read"),
-    "no Parquet": (lambda p: p.write_bytes(b"PAR1 no more"), "Cannot read"),
-    "cut off": (lambda p: p.write_bytes(p.read_bytes()[:-60]), "Cannot read"),
+    "gone": (lambda p: p.unlink(), "There is no"),
+    "no Parquet": (lambda p: p.write_bytes(b"PAR1 no more"), "is damaged"),
+    "cut off": (lambda p: p.write_bytes(p.read_bytes()[:-60]), "is damaged"),
     "no group": (lambda p: change(p, lambda t: t.drop_columns(["group"])), "has no column 'group'"),
     "no further column": (lambda p: change(p, lambda t: t.drop_columns(["flips"])), "has no column 'flips'"),
     "no probabilities": (
@@ -92,8 +92,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "has no probabilities",
     ),
     "a class less": (lambda p: change(p, lambda t: t.drop_columns(["p/round/big"])), "made for other classes"),
-    "words for numbers": (lambda p: change(p, replaced("p/round/big", ["x", "y", "z"])), "Cannot read"),
-    "words for classes": (lambda p: change(p, replaced("true", ["x", "y", "z"])), "Cannot read"),
+    "words for numbers": (
+        lambda p: change(p, replaced("p/round/big", ["x", "y", "z"])),
+        "'p/round/big' is not a number",
+    ),
+    "words for classes": (lambda p: change(p, replaced("true", ["x", "y", "z"])), "'true' is not a number"),
     "no such class": (lambda p: change(p, replaced("predicted", [0, 4, 1])), "'predicted' holds a number"),
 }
 

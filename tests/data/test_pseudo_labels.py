@@ -121,7 +121,7 @@ def test_a_table_that_cannot_be_is_refused_by_its_row(labeled: Manifest, edit: E
 
 def test_a_short_table_written_by_hand(labeled: Manifest) -> None:
     table = labeled.root / "mine.csv"
-    table.write_text("image,sha256,cover,kind,confidence\nx.png,abc,worn,,0.5\n")
+    table.write_text(f"image,sha256,cover,kind,confidence\nx.png,{'a' * 64},worn,,0.5\n")
     found = read_pseudo_labels(table, labeled)
     assert found.labels.tolist() == [[0, -1]]
     assert found.confidence.tolist() == [[0.5, 0.5, 0.5]]

@@ -72,7 +72,7 @@ def test_a_file_cut_short_is_one_clear_error(files: list[Path], tmp_path: Path, 
     save_seen(path, fingerprint(files, cache=None))
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ModelError, match=r"seen\.npz: not a readable list of seen images"):
+    with pytest.raises(ModelError, match=r"seen\.npz is damaged: "):
         load_seen(path)
 
 

@@ -111,7 +111,7 @@ def test_code_in_a_weight_file_is_refused_and_not_run(tmp_path: Path, by_torch: 
         torch.save({"conv_stem.weight": Malice(ran)}, path)
     else:
         path.write_bytes(pickle.dumps({"conv_stem.weight": Malice(ran)}))
-    with pytest.raises(ModelError, match=r"Cannot read the weights in .*w\.pth"):
+    with pytest.raises(ModelError, match=r"w\.pth is damaged"):
         create_backbone(SMALL, weights=str(path))
     assert not ran.exists()
 
