@@ -37,8 +37,8 @@ class Advance(Protocol):
 class Console:
     """A thin layer over rich; `quiet` shows nothing. No word is ever broken, so that a path can be copied whole."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.rich = rich.console.Console(quiet=quiet, soft_wrap=True, highlight=False)
+    def __init__(self, *, quiet: bool = False, stderr: bool = False) -> None:
+        self.rich = rich.console.Console(quiet=quiet, stderr=stderr, soft_wrap=True, highlight=False)
         self._bars: _Bars | None = None
 
     def say(self, text: str, *, style: str | None = None) -> None:

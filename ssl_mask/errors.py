@@ -22,6 +22,10 @@ A message has up to three parts: what is wrong, where (file, row or key), and wh
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SslMaskError(Exception):
     """Base of all errors that are reported without a traceback."""
@@ -103,6 +107,33 @@ class Interrupted(SslMaskError):  # noqa: N818 - an interruption is not an error
     def __init__(self, problem: str, *, signal_number: int, hint: str = "") -> None:
         super().__init__(problem, hint=hint)
         self.exit_code = 128 + signal_number
+
+    @classmethod
+    def by(cls, stop: KeyboardInterrupt, what_now: str, *, hint: str = "") -> Interrupted:
+        """Of a Ctrl-C or a SIGTERM that was not waited for: `Interrupted; {what_now}`."""
+        if isinstance(stop, Terminated):
+            return cls(f"Terminated; {what_now}", signal_number=signal.SIGTERM, hint=hint)
+        return cls(f"Interrupted; {what_now}", signal_number=signal.SIGINT, hint=hint)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM on the command line: like Ctrl-C, it passes through all code that handles errors."""
+
+
+@contextmanager
+def nothing_written(of: str = "") -> Iterator[None]:
+    """While this is entered, Ctrl-C and SIGTERM end with a sentence that says that nothing was written.
+
+    Args:
+        of: what would have been written, where other things may be there already.
+
+    Raises:
+        Interrupted: in place of KeyboardInterrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted.by(stop, f"nothing{of and f' of {of}'} was written.") from None
 
 
 def did_you_mean(name: str, known: list[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from ssl_mask.config import ModelConfig
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.runs.records import BestScore, CheckpointMetadata, DataRecord, RoundSummary, SelectionRecord
+from ssl_mask.runs.records import BestScore, CheckpointMetadata, DataRecord, RoundSummary, RunStatus, SelectionRecord
 
 SCHEMA = LabelSchema((Factor("kind", ("cat", "dog")), Factor("cover", ("no", "yes"))))
 
@@ -26,6 +26,14 @@ def data_record(**fields: Any) -> DataRecord:
         "train_groups": 2, "val_groups": 1, "unlabeled": None, "pseudo": None,
     }  # fmt: skip
     return DataRecord.model_validate(made | fields)
+
+
+def run_status(**fields: Any) -> RunStatus:
+    made: dict[str, Any] = {
+        "verb": "train", "name": "train-001", "status": "running", "started": "2026-11-25T18:00:00+0000",
+        "updated": 1.0, "step": 0, "best": None, "leakage": "clean",
+    }  # fmt: skip
+    return RunStatus.model_validate(made | fields)
 
 
 def metadata(**fields: Any) -> CheckpointMetadata:

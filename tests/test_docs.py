@@ -17,7 +17,8 @@ from test_architecture import LEVELS
 from tiny_runs import TINY
 
 import ssl_mask
-from ssl_mask.cli.app import VERBS, app, main
+from ssl_mask.cli.app import main
+from ssl_mask.cli.verbs import VERBS, app
 
 ROOT = Path(__file__).parents[1]
 README, KOREAN, METHODS, GUARD, CONTRIBUTING = (

@@ -75,7 +75,7 @@ def audit(
     }  # fmt: skip
     with answering(as_json) as answer:
         settings = resolve(given.layers(quiet=quiet), has_gpu=lambda: False)
-        with loading("the image libraries", quiet=quiet):
+        with loading("the image libraries", quiet=quiet, as_json=as_json):
             if train is None:
                 check_folder(settings)
             from ssl_mask.guard.policy import Declaration, enforce

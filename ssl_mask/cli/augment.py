@@ -33,4 +33,4 @@ def augment(
 
     preset = given.flags.get("augment.preset")
     written = draw(settings, out, preset=preset, photos=photos, views=views)
-    typer.echo(f"Saved {written}")
+    print(f"Saved {written}")

@@ -26,7 +26,7 @@ def show(file: CardFile) -> None:
 
     page = pool_page(read_card(file))
     if not sys.stdout.isatty():
-        typer.echo(page, nl=False)
+        print(page, end="")
         return
     from rich.console import Console
 
@@ -55,4 +55,4 @@ def verify(
             f"{file} does not fit what is there ({len(problems)} found):\n" + "\n".join(problems[:20]),
             hint="If the change is meant, audit again: sslmask audit. If the images have moved: --root DIR",
         )
-    typer.echo(f"{file}: every listed image is there, unchanged, and none was added.")
+    print(f"{file}: every listed image is there, unchanged, and none was added.")

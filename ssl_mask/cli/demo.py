@@ -38,10 +38,10 @@ def demo(
 
     _, run, scores = run_demo(into, persons=persons, seed=given.value("seed"), data_only=data_only)
     if run is None or scores is None:
-        typer.echo(f"\nNext:\n  cd {into}\n  sslmask train\n  sslmask predict")
+        print(f"\nNext:\n  cd {into}\n  sslmask train\n  sslmask predict")
         return
     score = scores.macro_f1
-    typer.echo(
+    print(
         f"\nEval macro-F1 {score.value:.3f} (95 % interval {score.low:.3f} to {score.high:.3f}), "
         f"accuracy {scores.accuracy.value:.3f}; leakage: {scores.leakage.status}\n"
         f"Folder {into.absolute()}\n\nNext:\n  cd {into}\n"

@@ -69,7 +69,7 @@ def evaluate(
         from ssl_mask.runs.run import find_run
 
         made_by = find_run(run, given.value("runs"))
-        with loading("torch, scikit-learn"):
+        with loading("torch, scikit-learn", as_json=as_json):
             from rich.console import Console
 
             from ssl_mask.reports.score_table import print_scores

@@ -6,6 +6,7 @@ A verb says which settings it takes (`@takes("data.root", "train.steps")`) and g
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class Given:
         """The layers of a configuration, weakest first: sslmask.yaml here, --config files, --set, then flags."""
         layers = [read_config_file(Path(PROJECT_FILE))] if Path(PROJECT_FILE).is_file() else []
         if layers and not quiet:
-            typer.echo(f"Settings from ./{PROJECT_FILE}", err=True)
+            print(f"Settings from ./{PROJECT_FILE}", file=sys.stderr)
         layers += [_named(name) for name in self.files]
         layers.append(parse_assignments(self.assignments))
         return layers + [nest(key, value) for key, value in self.flags.items()]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import shutil
 import signal
 import sys
-import textwrap
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, redirect_stdout, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
 
-from ssl_mask.errors import InputError, Interrupted, SslMaskError
+from ssl_mask.errors import InputError, Interrupted, SslMaskError, Terminated
 
 if TYPE_CHECKING:
     from ssl_mask.runs.run import Run
@@ -33,29 +34,63 @@ def answering(as_json: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     try:
         with redirect_stdout(sys.stderr):
             yield answers.append
-    except BaseException as error:
-        problem = as_problem(error)
-        if problem is not None and not answers:
-            answers.append({"error": problem.problem, "hint": problem.hint, "exit_code": problem.exit_code})
+    except (SslMaskError, KeyboardInterrupt, OSError) as error:
+        if not answers:
+            answers.append(_as_answer(as_problem(error)))
         raise
     finally:
         if answers and _is_first():
             print(json.dumps(answers[-1], indent=2, default=str))
 
 
+def _as_answer(problem: SslMaskError) -> dict[str, Any]:
+    return {"error": problem.problem, "hint": problem.hint, "exit_code": problem.exit_code}
+
+
 @contextmanager
-def loading(what: str, *, quiet: bool = False) -> Iterator[None]:
-    """Say on stderr what is loading, around imports that take seconds; a terminal shows it only meanwhile."""
-    if quiet or "torch" in sys.modules or not _is_first():
+def loading(what: str, *, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
+    """Say on stderr what is loading, around imports that take seconds; a terminal shows it only meanwhile.
+
+    Ctrl-C and SIGTERM end it at once, with a sentence (and with `as_json` an object).
+    """
+    if "torch" in sys.modules:
         yield
         return
-    on_terminal = sys.stderr.isatty()
-    print(f"Loading {what} …", end="" if on_terminal else "\n", file=sys.stderr, flush=True)
+    told = not quiet and _is_first()
+    on_terminal = told and sys.stderr.isatty()
+    if told:
+        print(f"Loading {what} …", end="" if on_terminal else "\n", file=sys.stderr, flush=True)
     try:
-        yield
+        with _leaving_at_once(as_json):
+            yield
     finally:
         if on_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _leaving_at_once(as_json: bool) -> Iterator[None]:
+    """What a signal handler raises while a library is imported may come out as any error, or as none at all."""
+
+    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        stop: KeyboardInterrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        problem = Interrupted.by(stop, "nothing was written.")
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr)
+        print(f"Stopped: {problem.problem}", file=sys.stderr, flush=True)
+        if as_json and _is_first():
+            print(json.dumps(_as_answer(problem), indent=2), file=sys.__stdout__, flush=True)
+        os._exit(problem.exit_code)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _is_first() -> bool:
@@ -82,22 +117,58 @@ def study_answer(study: Comparison) -> dict[str, Any]:
     }
 
 
-def as_problem(error: BaseException) -> SslMaskError | None:
-    """An error as it is told to the user: with a message, a hint and an exit code. None: a fault of ours."""
-    if isinstance(error, SslMaskError):
-        return error
+def as_problem(error: SslMaskError | KeyboardInterrupt | OSError) -> SslMaskError:
+    """An error as it is told to the user: with a message, a hint and an exit code."""
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted("Interrupted; nothing was left half-written.", signal_number=signal.SIGINT)
+        return Interrupted.by(error, "nothing was left half-written.")
+    if isinstance(error, BrokenPipeError):
+        return ReaderGoneError("Nobody reads the output any more.")
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return InputError(f"{where}{error.strerror or error}")
-    return None
+    return error
 
 
-def for_terminal(text: str) -> str:
-    """Text whose lines end between words on a terminal; flags and paths stay whole. In a log lines stay as they are."""
-    if not sys.stderr.isatty():
-        return text
-    width = shutil.get_terminal_size().columns
-    wrap = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(wrap.fill(line) for line in text.splitlines())
+class ReaderGoneError(SslMaskError):
+    """`sslmask runs | head -1`: whoever reads has what it wanted. Ends without a word, as by SIGPIPE."""
+
+    exit_code = 141
+
+
+def report(error: SslMaskError) -> int:
+    """Print a problem and its next step to stderr; returns the exit code."""
+    if not _can_write(sys.stdout):
+        _discard(sys.stdout)
+    if isinstance(error, ReaderGoneError):
+        return error.exit_code
+    from ssl_mask.console import Console
+
+    console, stopped = Console(stderr=True), isinstance(error, Interrupted)
+    try:
+        problem = error.problem.removeprefix("Stopped ") if stopped else error.problem
+        console.say(f"{'Stopped' if stopped else 'Error'}: {problem}", style=None if stopped else "red")
+        if error.hint:
+            console.say(error.hint)
+    except OSError:
+        _discard(sys.stderr)
+    return error.exit_code
+
+
+def replace_unprintable() -> None:
+    """What the output cannot show (a name that is not UTF-8, any accent in ASCII) is shown as its escape sequence."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _can_write(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return False
+    return True
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what waits in a stream that cannot be written nowhere: Python would try again at its end, and complain."""
+    with suppress(OSError, ValueError):  # not a real file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -108,7 +108,7 @@ def predict(
             "batch_size": batch_size, "quiet": quiet,
         }  # fmt: skip
         check_early(sources, runs_folder, shard, on_bad)
-        with loading("torch, timm", quiet=quiet):
+        with loading("torch, timm", quiet=quiet, as_json=as_json):
             from ssl_mask.inference.shards import parse_shard
             from ssl_mask.workflows.predict import predict as run_prediction
             from ssl_mask.workflows.predict_shard import predict_shard

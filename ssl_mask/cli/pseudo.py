@@ -55,7 +55,7 @@ def pseudo(
         if "pseudo.from_predictions" in given.flags and "pseudo.rounds" not in given.flags:
             layers.append({"pseudo": {"rounds": 1}})  # these predictions serve one round
         early = check_settings(layers, resumed=resume is not None, recipe="pseudo_")
-        with loading("torch, timm", quiet=quiet):
+        with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)
             from ssl_mask.workflows.pseudo import pseudo as run_rounds

@@ -33,10 +33,10 @@ def runs(given: Given, as_json: Json = False) -> None:
         if as_json:
             return
         if not found:
-            typer.echo(f"No runs in {folder.absolute()}. Make one: sslmask train")
+            print(f"No runs in {folder.absolute()}. Make one: sslmask train")
         else:
             width = shutil.get_terminal_size().columns
-            typer.echo(table([row(name, status) for name, status in statuses.items()], width))
+            print(table([row(name, status) for name, status in statuses.items()], width))
 
 
 COLUMNS = ("run", "val macro-F1", "leakage", "status", "val accuracy", "steps", "weights", "started", "data")

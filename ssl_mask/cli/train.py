@@ -30,7 +30,7 @@ def train(
             from ssl_mask.runs.run import find_run
 
             find_run(resume, early.runs)
-        with loading("torch, timm", quiet=quiet):
+        with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)
             from ssl_mask.workflows.train import train as run_training

@@ -45,7 +45,7 @@ def uda(
     with answering(as_json) as answer:
         layers = [{"algorithm": {"name": "uda"}}, *given.layers(quiet=quiet)]
         early = check_settings(layers, resumed=resume is not None)
-        with loading("torch, timm", quiet=quiet):
+        with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)
             from ssl_mask.runs.study import find_study

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -28,7 +29,19 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from ssl_mask.errors import DataError, ImageError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo",
+    ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif",
+)  # fmt: skip
+_OTHER_SUFFIXES = (
+    ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".psd", ".psb", ".tga", ".pcx",
+    ".pbm", ".pgm", ".ppm", ".pnm", ".exr", ".hdr", ".ico", ".svg", ".eps", ".dcm", ".dicom", ".nii", ".mha",
+    ".mhd", ".nrrd", ".svs", ".ndpi", ".czi", ".fits", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw",
+    ".srf", ".sr2", ".orf", ".raf", ".rw2", ".pef", ".srw", ".x3f", ".3fr", ".iiq", ".erf", ".kdc", ".dcr",
+    ".mrw", ".raw",
+)  # fmt: skip
+"""Names of pictures that are not read: other formats, medical and microscope formats, and what cameras call raw."""
+_SUFFIX = re.compile(r"\.[a-z][a-z0-9]*$", re.IGNORECASE)
 
 Resize = Literal["crop", "squash", "pad"]
 
@@ -41,6 +54,13 @@ _FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"RIFF", WebPImageFile),
     (b"II", TiffImageFile),
     (b"MM", TiffImageFile),
+)
+
+# The same for files that have no suffix. Longer, for such a file may be a text that begins with "BM" or "II".
+_LOOKS_LIKE_A_PICTURE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM.{4}\0{4}|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|8BPS|\0\0\0\x0c(jP  |JXL )"
+    rb"|.{4}ftyp(hei|hev|mif1|msf1|avi[fs])|.{128}DICM",
+    re.DOTALL,
 )
 
 # EXIF orientation -> what makes the picture upright; 1 already is.
@@ -72,26 +92,60 @@ def find_images(folder: Path) -> list[Path]:
     Raises:
         DataError: a folder cannot be listed.
     """
+    return [Path(path) for path in _files_below(folder) if is_image_name(os.path.basename(path))]  # noqa: PTH119 - text
+
+
+def files_not_read(folder: Path) -> dict[str, int]:
+    """How many files below `folder` look like pictures and are not read, by suffix: {".heic": 1, "no suffix": 2}.
+
+    A name with a suffix is believed; of a file without one the first bytes are read.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    kinds = Counter(_kind_not_read(path) for path in _files_below(folder))
+    del kinds[""]
+    return dict(sorted(kinds.items()))
+
+
+def _files_below(folder: Path) -> list[str]:
+    """The paths of all regular files that are not hidden, sorted."""
     try:
-        found = list(_walk(folder, frozenset()))
+        found = list(_walk(str(folder), frozenset(map(str, folder.resolve().parents))))
     except OSError as error:
         raise DataError(
             f"{error.filename or folder}: cannot list this folder ({error.strerror}).", hint="Check its permissions."
         ) from error
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+    return sorted(found)
 
 
-def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
     here = os.path.realpath(folder)
     if here in above:
         return
     with os.scandir(folder) as entries:
-        visible = [entry.name for entry in entries if not entry.name.startswith(".")]
-    for path in (folder / name for name in visible):
-        if path.is_dir():
-            yield from _walk(path, above | {here})
-        elif is_image_name(path.name) and path.is_file():
-            yield path
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in visible:
+        linked = entry.is_symlink()  # only these need another look at the disk, and only these can be broken
+        if os.path.isdir(entry.path) if linked else entry.is_dir():  # noqa: PTH112 - a Path for each costs most
+            yield from _walk(entry.path, above | {here})
+        elif os.path.isfile(entry.path) if linked else entry.is_file():  # noqa: PTH113
+            yield entry.path
+
+
+def _kind_not_read(path: str) -> str:
+    """ ".heic" and the like, "no suffix", or "" for an image that is read and for what is no picture."""
+    name = os.path.basename(path)  # noqa: PTH119
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    if is_image_name(name) or suffix in _OTHER_SUFFIXES:
+        return suffix if suffix in _OTHER_SUFFIXES else ""
+    if _SUFFIX.search(name):
+        return ""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            return "no suffix" if _LOOKS_LIKE_A_PICTURE.match(file.read(132)) else ""
+    except OSError:
+        return ""
 
 
 def open_regular(path: Path) -> BufferedReader:

@@ -72,6 +72,8 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
     """
     manifest = read_dataset(config.root, layout=config.layout, options=config.options)
     console.say(f"Data   {manifest.message}, in {config.root.absolute()}")
+    for note in manifest.notes:
+        console.warn(note)
     if config.corrections is not None:
         manifest = apply_corrections(manifest, config.corrections)
     if config.outside_root == "refuse":

@@ -59,6 +59,8 @@ class Manifest:
     submission: Submission
     message: str = ""
     """What was found, in a sentence."""
+    notes: tuple[str, ...] = ()
+    """Sentences to warn about, such as images that were found and are not read."""
 
     def __len__(self) -> int:
         return len(self.rows)

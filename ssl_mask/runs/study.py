@@ -19,7 +19,6 @@ killed before its first save is made anew.
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,7 +163,7 @@ def train_members(
         hint = f"Continue with: sslmask {study.record().verb} --resume {study.home}"
         if isinstance(stopped, Interrupted):
             raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
-        raise Interrupted("Interrupted; finished runs are saved.", signal_number=signal.SIGINT, hint=hint) from None
+        raise Interrupted.by(stopped, "finished runs are saved.", hint=hint) from None
 
 
 def clear(run: RunDir) -> None:

@@ -100,10 +100,18 @@ def _save_and_leave(session: Session, run: RunWriter, signal_number: int) -> Non
     """Save, then raise Interrupted."""
     save(session, run)
     run.update(status="interrupted", seconds=round(session.progress.seconds, 1))
-    name = "the run" if run.run is None else str(run.run.path)
-    verb = "train" if session.config.algorithm.name == "supervised" else "uda"
     raise Interrupted(
-        f"Stopped at step {session.progress.step} of {session.training.steps}; everything is saved in {name}.",
+        f"Stopped at step {session.progress.step} of {session.training.steps}; everything is saved in {_name(run)}.",
         signal_number=signal_number,
-        hint=f"Continue with: sslmask {verb} --resume {name}",
+        hint=how_to_continue(session, run),
     )
+
+
+def how_to_continue(session: Session, run: RunWriter) -> str:
+    """The command that continues an interrupted run, in a sentence."""
+    verb = "train" if session.config.algorithm.name == "supervised" else "uda"
+    return f"Continue with: sslmask {verb} --resume {_name(run)}"
+
+
+def _name(run: RunWriter) -> str:
+    return "the run" if run.run is None else str(run.run.path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
+from ssl_mask.errors import nothing_written
 from ssl_mask.files import atomic_path, storage, write_text
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
@@ -77,11 +78,12 @@ def audit(
     _refuse_files_in_the_way(out, drop_list)
     allowed = read_allow(allow) if allow is not None else ()
     console = Console(quiet=quiet)
-    pools = _load(config, sources, console)
-    findings = check(
-        pools, cache=cache_of(config.data, pools), processes=processes or cores(), max_pixels=config.data.max_pixels,
-        counting=console.counting,
-    )  # fmt: skip
+    with nothing_written():
+        pools = _load(config, sources, console)
+        findings = check(
+            pools, cache=cache_of(config.data, pools), processes=processes or cores(),
+            max_pixels=config.data.max_pixels, counting=console.counting,
+        )  # fmt: skip
     verdict = judge(findings, declared=declared, allowed=allowed)
     roots = {p.name: p.root for p in pools}
     report = {"kind": AUDIT, "findings": findings.to_json(), "verdict": verdict.to_json()}

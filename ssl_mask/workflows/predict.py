@@ -14,7 +14,7 @@ from ssl_mask import devices
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
-from ssl_mask.errors import ImageError, InputError
+from ssl_mask.errors import ImageError, InputError, nothing_written
 from ssl_mask.guard.provenance import Provenance, provenance_of
 from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.predictor import Compute, Predictor, load_predictor
@@ -88,16 +88,17 @@ def predict(
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
 
-    found = [find_run(r, runs_folder) for r in runs]
-    predictor = load_predictor(found, Compute(accelerator, console, batch_size, workers), cache=cache)
-    rows, pool = rows_to_predict(predictor, images, data, console)
+    with nothing_written():
+        found = [find_run(r, runs_folder) for r in runs]
+        predictor = load_predictor(found, Compute(accelerator, console, batch_size, workers), cache=cache)
+        rows, pool = rows_to_predict(predictor, images, data, console)
 
-    told = ", ".join(run.name for run in found)
-    console.say(f"Predict {len(rows)} images with {told}" + (", mirrored views averaged" if tta else ""))
-    predicted = _predict(predictor, rows, tta, on_bad)
-    leakage = None
-    if accelerator.is_main_process:
-        leakage = provenance_of(predictor.sources, predicted.manifest, console, mode=guard)
+        told = ", ".join(run.name for run in found)
+        console.say(f"Predict {len(rows)} images with {told}" + (", mirrored views averaged" if tta else ""))
+        predicted = _predict(predictor, rows, tta, on_bad)
+        leakage = None
+        if accelerator.is_main_process:
+            leakage = provenance_of(predictor.sources, predicted.manifest, console, mode=guard)
 
     path = (out or _default_folder(found, runs_folder, pool + ("-tta" if tta else ""))) / "predictions.csv"
     if leakage is not None:

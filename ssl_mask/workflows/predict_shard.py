@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssl_mask import devices
 from ssl_mask.console import Console
-from ssl_mask.errors import DataError
+from ssl_mask.errors import DataError, nothing_written
 from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.predictor import Compute, OnBad, load_run_predictor
 from ssl_mask.inference.shards import is_done, shard_metadata, shard_name, write_shard
@@ -49,7 +49,8 @@ def predict_shard(
     if is_done(path, metadata):
         console.say(f"Done   {path} was there already")
         return path
-    predicted = predictor.probs(rows, tta=tta, on_bad=on_bad)
+    with nothing_written("this shard"):
+        predicted = predictor.probs(rows, tta=tta, on_bad=on_bad)
     if accelerator.is_main_process:
         write_shard(path, predicted, metadata)
         unreadable = len(predicted.unreadable)

@@ -19,7 +19,7 @@ from ssl_mask.data.batches import train_batches
 from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
 from ssl_mask.data.unlabeled import pool_csv
 from ssl_mask.devices import make_accelerator
-from ssl_mask.errors import DataError
+from ssl_mask.errors import DataError, Interrupted, nothing_written
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import leakage_record, mark_of
@@ -33,7 +33,7 @@ from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import Run, RunDir, find_run
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.training.algorithm import target_classes
-from ssl_mask.training.fit import fit
+from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.loop import train_steps
 from ssl_mask.training.progress import Progress
 from ssl_mask.training.record import data_record
@@ -78,25 +78,30 @@ def train(
     console = Console(quiet=quiet or not accelerator.is_main_process)
     console.say(f"Preset {config.preset} ({_device(accelerator)})")
 
-    manifest = read_manifest(config.data, console)
-    model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
-    ancestors = start_from(config, model, console)
-    data = load_training_data(
-        manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
-    )
-    gate = run_gate(config, manifest, data.pools, accelerator, console)
-    config, data = settle_unlabeled(config, data.without(gate.dropped), console)
-    session = build(config, data, model, size, accelerator, console)
-    if dry_run:
-        estimate(session)
-        return None
+    with nothing_written("this run"):
+        manifest = read_manifest(config.data, console)
+        model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
+        ancestors = start_from(config, model, console)
+        data = load_training_data(
+            manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
+        )
+        gate = run_gate(config, manifest, data.pools, accelerator, console)
+        config, data = settle_unlabeled(config, data.without(gate.dropped), console)
+        session = build(config, data, model, size, accelerator, console)
+        if dry_run:
+            estimate(session)
+            return None
     if run is None:
         run = start_run(session, gate, ancestors) if accelerator.is_main_process else None
     else:
         continue_run(session, run)
     writer = RunWriter(run if accelerator.is_main_process else None)
     with writer.locked():
-        fit(session, writer)
+        try:
+            fit(session, writer)
+        except KeyboardInterrupt as stop:  # a second one: the first waits for the step to end
+            hint = how_to_continue(session, writer)
+            raise Interrupted.by(stop, "what was saved before is kept.", hint=hint) from None
         writer.write(lambda folder: finish(session, folder))
     accelerator.wait_for_everyone()
     return Run(run) if run is not None else None

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ssl_mask.cli.output import for_terminal
+from ssl_mask.cli.output import report
+from ssl_mask.errors import DataError
 
 CODE = """
 import sys
@@ -55,15 +56,20 @@ def test_what_is_loading_is_said_first_unless_quiet(tmp_path: Path) -> None:
     assert "Loading" not in run(tmp_path, "train", "--quiet").stderr
 
 
-def test_messages_break_between_words_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_break_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     path = "extra/be36c05cc521dbb125e1dd6a673b616b3dd8998a.jpg"
-    text = f"Leave it out: --drop-overlap, or say why: --transductive --reason.\n  {path}: a copy"
-    assert for_terminal(text) == text
+    hint = f"Leave it out: --drop-overlap, or say why: --transductive --reason.\n  {path}: a copy"
+    assert report(DataError("It is [there] twice.", hint=hint)) == 3
+    assert capsys.readouterr().err == f"Error: It is [there] twice.\n{hint}\n"
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stderr", terminal)
-    lines = for_terminal(text).splitlines()
-    assert " ".join(" ".join(lines).split()) == " ".join(text.split())
+    monkeypatch.setenv("TERM", "xterm")
+    report(DataError("Twice.", hint=hint))
+    lines = terminal.getvalue().splitlines()[1:]
+    assert " ".join(" ".join(lines).split()) == " ".join(hint.split())
     assert all(len(line) <= 30 or path in line for line in lines)
     assert any(path in line for line in lines) and any("--drop-overlap," in line for line in lines)

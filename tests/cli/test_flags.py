@@ -12,8 +12,8 @@ import pytest
 import yaml
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from ssl_mask.cli.app import VERBS, load
 from ssl_mask.cli.flags import FROM_PRESET, PANELS, Given, field_of, unwrap
+from ssl_mask.cli.verbs import VERBS, load
 from ssl_mask.config import nest, validate
 from ssl_mask.config.load import configs_folder
 

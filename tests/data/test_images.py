@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from ssl_mask.data.images import IMAGE_SUFFIXES, decode, find_images, fit, is_image_name
+from ssl_mask.data.images import IMAGE_SUFFIXES, decode, files_not_read, find_images, fit, is_image_name
 from ssl_mask.errors import DataError, ImageError
 
 LOSSLESS = [".png", ".bmp", ".tif", ".tiff"]
@@ -73,6 +73,42 @@ def test_find_follows_links_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "again").symlink_to(tmp_path / "a")
     found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
     assert found == ["a/1.jpg", "again/1.jpg"]
+
+
+def test_find_does_not_follow_a_link_to_what_contains_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("beside.jpg", "a/1.jpg"):
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert find_images(tmp_path / "a") == [tmp_path / "a" / "1.jpg"]
+
+
+def test_all_names_of_a_jpeg_are_read(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b.JPE", "c.jif", "d.pjpeg", "e.mpo"):
+        write(tmp_path / name, picture(), format="JPEG")
+    assert [decode(path).shape for path in find_images(tmp_path)] == [(20, 30, 3)] * 5
+    assert files_not_read(tmp_path) == {}
+
+
+def test_pictures_that_are_not_read_are_counted_by_suffix(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("1.heic", "a/2.HEIC", "3.avif", "a/4.jp2", "5.dng", "a/6.3fr"):
+        (tmp_path / name).touch()
+    content = {
+        "7": "JPEG", "a/8.5": "PNG", "9.jpg?width=100": "JPEG", "10.jpg_large": "GIF", "11.jpg.1": "WEBP",
+        "12 v. 2": "BMP",
+    }  # fmt: skip
+    for name, kind in content.items():
+        write(tmp_path / name, picture(), format=kind)
+    (tmp_path / "13").write_bytes(b"\0\0\0\x18ftypheic" + bytes(200))
+    (tmp_path / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(20))
+    for name in ("README", "BMW and others", "II", "MM", "empty.", ".hidden", "RIFF"):
+        (tmp_path / name).write_text(name)
+    for name in ("a.txt", "14.jpg.json", "15.png.part"):
+        (tmp_path / name).write_bytes((tmp_path / "7").read_bytes())
+    os.mkfifo(tmp_path / "pipe")
+    assert files_not_read(tmp_path) == {".3fr": 1, ".avif": 1, ".dng": 1, ".heic": 2, ".jp2": 1, "no suffix": 8}
+    assert find_images(tmp_path) == []
 
 
 def test_find_names_a_folder_that_is_not_there(tmp_path: Path) -> None:

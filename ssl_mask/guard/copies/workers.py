@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 import cv2
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import threadpool_limits
 
 from ssl_mask.errors import IncompleteError
 
@@ -62,13 +62,9 @@ def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int
 def _on_one_core(work: Callable[[Task], Result], task: Task) -> Result:
     # BLAS would cut even small matrices up for threads that wait in a loop: on two cores half of all time was that, and
     # two processes were slower than one.
-    with _libraries().limit(limits=1, user_api="blas"):
+    # Looked up for each task (3 ms): numpy and scipy have a BLAS each, and what is imported later brings its own.
+    with threadpool_limits(1, user_api="blas"):
         return work(task)
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _started(processes: int) -> ProcessPoolExecutor:
