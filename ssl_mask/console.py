@@ -13,12 +13,13 @@ from textwrap import fill
 from typing import Protocol
 
 import rich.console
-from rich.markup import escape
 from rich.progress import Progress, Task
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Column, Table
 from rich.text import Text
+
+from ssl_mask.text import shown, shown_lines
 
 LOG_EVERY_SECONDS = 10.0
 """Time between two lines of progress where there is no terminal."""
@@ -42,14 +43,15 @@ class Console:
         self._bars: _Bars | None = None
 
     def say(self, text: str, *, style: str | None = None) -> None:
-        self.rich.print(escape(self._broken(text)), style=style)
+        self.rich.print(Text(self._broken(text)), style=style)
 
     def warn(self, text: str) -> None:
         label, rest = self._broken(f"Note: {text}").split(":", 1)
-        self.rich.print(f"[yellow]{label}:[/]{escape(rest)}")
+        self.rich.print(Text.assemble((f"{label}:", "yellow"), rest))
 
     def _broken(self, text: str) -> str:
         """On a terminal lines are broken between words; a path that is longer than a line stays whole."""
+        text = shown_lines(text)  # a file's name may hold what a terminal obeys
         if not self.rich.is_terminal:
             return text
         width = self.rich.width
@@ -127,7 +129,7 @@ class _Bars(Progress):
             box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False, expand=True,
         )  # fmt: skip
         for task in tasks:
-            table.add_row(self._spinner(task), Text(task.description), _bar(task), *map(Text, figures(task)))
+            table.add_row(self._spinner(task), Text(shown(task.description)), _bar(task), *map(Text, figures(task)))
         yield table
         yield from (
             Text(f"  {task.fields['note']}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -24,7 +24,7 @@ LEVELS = (
     ("evaluation", "guard"),
     ("data", "data/layouts", "runs", "algorithms", "devices", "guard/copies"),
     ("models", "config", "demo_data", "files", "reading"),
-    ("losses", "selection", "types", "console", "errors"),
+    ("losses", "selection", "types", "console", "errors", "text"),
 )
 """From top to bottom. A room imports rooms below it; rooms of one level import each other without a cycle of files."""
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
@@ -56,6 +56,7 @@ FORBIDDEN = {
     "files": HEAVY,
     "reading": HEAVY,
     "errors": HEAVY,
+    "text": HEAVY,
     "console": HEAVY,
     "types": {"pathlib", "accelerate"},
 }

@@ -104,7 +104,8 @@ def show(result: Audit) -> None:
     from rich.table import Column, Table
 
     from ssl_mask.console import Console
-    from ssl_mask.guard.findings import KINDS, compared, shown
+    from ssl_mask.guard.findings import KINDS, compared
+    from ssl_mask.text import shown
 
     findings, verdict, console = result.findings, result.verdict, Console()
     unchecked = {(u.first_pool, u.second_pool) for u in findings.not_checked}

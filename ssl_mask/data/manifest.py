@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.text import csv_text
 
 Split = Literal["train", "val", "test", "unlabeled"]
 
@@ -109,14 +108,13 @@ class Manifest:
 
     def to_csv(self) -> str:
         """The table as CSV text, with class names instead of numbers."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
         names = [f.name for f in self.schema.factors]
-        writer.writerow(["path", "group", "split", "source", "id", "sha256", *names, *(f"train_{n}" for n in names)])
-        for r in self.rows:
-            true, trained = self._names(r.labels), self._names(r.train_labels)
-            writer.writerow([r.path, r.group, r.split, r.source, r.id, r.digest, *true, *trained])
-        return out.getvalue()
+        header = ["path", "group", "split", "source", "id", "sha256", *names, *(f"train_{n}" for n in names)]
+        rows = (
+            [r.path, r.group, r.split, r.source, r.id, r.digest, *self._names(r.labels), *self._names(r.train_labels)]
+            for r in self.rows
+        )
+        return csv_text([header, *rows])
 
     def _names(self, labels: tuple[int, ...] | None) -> list[str]:
         if labels is None:

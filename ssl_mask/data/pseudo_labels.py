@@ -7,9 +7,7 @@ A factor that was not selected is an empty cell. `label` is for people only: the
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 from ssl_mask.reading import one_line
+from ssl_mask.text import csv_text
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -107,23 +106,21 @@ def to_csv(labels: PseudoLabels) -> str:
     """The text of a pseudo_labels.csv."""
     schema = labels.manifest.schema
     names = [f.name for f in schema.factors]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     header = ["image", "sha256", "group", "label", *names, "confidence", "margin", *(f"confidence/{n}" for n in names)]
     probs = [] if labels.probs is None else [f"p/{c}" for c in schema.joint_classes]
-    writer.writerow([*header, "first_round", "flips", *probs])
+    lines: list[list[Any]] = [[*header, "first_round", "flips", *probs]]
     for i, row in enumerate(labels.manifest.rows):
         chosen = [
             f.classes[k] if k >= 0 else "" for f, k in zip(schema.factors, labels.labels[i].tolist(), strict=True)
         ]
         soft = [] if labels.probs is None else [f"{p:.6f}" for p in labels.probs[i].tolist()]
         confidence = [f"{c:.6f}" for c in labels.confidence[i].tolist()]
-        writer.writerow([
+        lines.append([
             (labels.manifest.root / row.path).as_posix(), row.digest, row.group, "/".join(c or "?" for c in chosen),
             *chosen, confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:],
             labels.first_round[i], labels.flips[i], *soft,
         ])  # fmt: skip
-    return out.getvalue()
+    return csv_text(lines)
 
 
 def read_pseudo_labels(table: Path, labeled: Manifest) -> PseudoLabels:

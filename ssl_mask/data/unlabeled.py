@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,6 +14,7 @@ from ssl_mask.data.images import is_image_name
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.errors import DataError
+from ssl_mask.text import csv_text
 
 
 def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
@@ -119,9 +118,6 @@ def usable(pool: ImageSet, labeled: Manifest, *, on_bad: Literal["fail", "skip"]
 
 def pool_csv(pool: ImageSet) -> str:
     """CSV text of all images of the pool, used or not: path below its root, where it was named, SHA-256, use."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["path", "source", "sha256", "use"])
-    writer.writerows([r.path, r.source, r.digest, "used"] for r in pool.manifest.rows)
-    writer.writerows([path, "", "", f"left out: {why}"] for path, why in pool.left_out.items())
-    return out.getvalue()
+    used = ([r.path, r.source, r.digest, "used"] for r in pool.manifest.rows)
+    left_out = ([path, "", "", f"left out: {why}"] for path, why in pool.left_out.items())
+    return csv_text([["path", "source", "sha256", "use"], *used, *left_out])

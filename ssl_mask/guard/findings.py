@@ -178,8 +178,3 @@ def content_digest(digests: Iterable[str]) -> str:
 def canonical(content: Any) -> str:
     """JSON text with sorted keys, in ASCII, so that a file name that is not UTF-8 survives too."""
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
-
-
-def shown(path: str) -> str:
-    """A path for people: what cannot be printed becomes a replacement character."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in path)

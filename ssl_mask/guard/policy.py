@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from ssl_mask.errors import ConfigError, GuardError, IncompleteError, OverlapError, UndeclaredError
 from ssl_mask.guard.allow import Allowed, allowed_pairs
-from ssl_mask.guard.findings import COPIES, KINDS, Findings, Pair, PoolRecord, Role, shown
+from ssl_mask.guard.findings import COPIES, KINDS, Findings, Pair, PoolRecord, Role
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst_mark
 from ssl_mask.runs.records import LeakageStatus
+from ssl_mask.text import shown
 
 PROTECTED: tuple[Role, ...] = ("test", "val")
 TRANSDUCTIVE: dict[Role, LeakageStatus] = {"test": "transductive-test", "val": "transductive-val"}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from ssl_mask.guard.lineage import file_digest
 from ssl_mask.guard.provenance import Provenance, SourceRun
 from ssl_mask.inference.predictor import Predictor
 from ssl_mask.runs import environment
+from ssl_mask.text import csv_text
 
 
 def write_submission(
@@ -80,17 +79,15 @@ def submission_csv(manifest: Manifest, probs: NDArray[np.float32], *, names: boo
     spec, schema = manifest.submission, manifest.schema
     numbers = spec.answers == "joint index"
     extra = [f.name for f in schema.factors] if names and numbers else []
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([spec.id_column, *spec.answer_columns, *extra])
+    lines = [[spec.id_column, *spec.answer_columns, *extra]]
     for row, joint in zip(manifest.rows, predicted_class(probs).tolist(), strict=True):
         if joint < 0:
             cells = [""] * (len(spec.answer_columns) + len(extra))
         else:
             classes = list(schema.class_names(schema.part(np.asarray([joint])))[0])
             cells = [str(joint), *(classes if extra else [])] if numbers else classes
-        writer.writerow([row.id or row.path, *cells])
-    return out.getvalue()
+        lines.append([row.id or row.path, *cells])
+    return csv_text(lines)
 
 
 def unreadable_files(manifest: Manifest, unreadable: Mapping[int, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ssl_mask.reports.tables import Cells, filled, markdown, terminal
 from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, IntervalRecord, ScoreRecord, SeedRecord
+from ssl_mask.text import md
 
 NOTE = (
     "Scores are of validation, at the best evaluation of each run. The last column is the best that the run with "
@@ -20,7 +21,7 @@ NOTE = (
 
 def comparison_card(name: str, result: ComparisonRecord) -> str:
     """Markdown of a study's result."""
-    return f"# Study {name}\n\n{comparison_text(result)}\n"
+    return f"# Study {md(name)}\n\n{comparison_text(result)}\n"
 
 
 def comparison_text(result: ComparisonRecord) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from ssl_mask.guard.findings import KINDS, shown
+from ssl_mask.guard.findings import KINDS
+from ssl_mask.text import code, md, md_table, shown
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LISTED = 20
@@ -27,9 +28,9 @@ def pool_page(card: Mapping[str, Any]) -> str:
     predicate = card["predicate"]
     parts = [
         _front_matter(predicate),
-        f"# Data card: {shown(predicate['name'])}",
+        f"# Data card: {md(predicate['name'])}",
         _headline(predicate),
-        _table(("what", "value"), _facts(predicate, card["predicateType"])),
+        md_table(("what", "value"), _facts(predicate, card["predicateType"])),
         "## Compared with",
         _comparisons(predicate),
         *_examples(predicate["comparisons"]),
@@ -37,10 +38,10 @@ def pool_page(card: Mapping[str, Any]) -> str:
         *_unreadable(predicate["unreadable"]),
         "## What a check of pictures can and cannot see",
         f"The eight kinds of leakage of Kapoor and Narayanan ({KAPOOR}):",
-        _table(("kind", "here"), leakage_kinds(predicate)),
+        md_table(("kind", "here"), leakage_kinds(predicate)),
         "Not seen: " + "; ".join(LIMITS) + ".",
         "## Made with",
-        _table(("what", "version"), sorted(predicate["tool"].items())),
+        md_table(("what", "version"), sorted(predicate["tool"].items())),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -61,7 +62,7 @@ def leakage_kinds(predicate: Mapping[str, Any]) -> list[tuple[str, str]]:
             "L3.2 dependence between training and test samples",
             "checked by group ids only"
             if grouped and not unknown
-            else f"{_NO} with {', '.join(unknown) or 'anything'}",
+            else f"{_NO} with {md(', '.join(unknown) or 'anything')}",
         ),
         ("L3.3 sampling bias in the test distribution", _NO),
     ]
@@ -82,12 +83,12 @@ def _front_matter(predicate: Mapping[str, Any]) -> str:
 def _headline(predicate: Mapping[str, Any]) -> str:
     if predicate["role"] not in {"test", "val"}:
         return "Nobody is scored on this pool: the cards of the test and validation pools say whether a score is clean."
-    return f"Scores on this pool, with the training pools below: **{predicate['status']}** ({predicate['reason']})."
+    return f"Scores on this pool, with the training pools below: **{predicate['status']}** ({md(predicate['reason'])})."
 
 
 def _facts(predicate: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
     groups = predicate["groups"]
-    known = f"{groups['count']}, from {groups['source'] or 'somewhere'}" + (
+    known = f"{groups['count']}, from {md(groups['source'] or 'somewhere')}" + (
         "" if groups["complete"] else ", incomplete"
     )
     method = ", ".join(f"{key} {value}" for key, value in sorted(predicate["method"].items()))
@@ -97,7 +98,7 @@ def _facts(predicate: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
         ("unreadable", str(len(predicate["unreadable"]))),
         ("content digest", f"`{predicate['content_digest']}`"),
         ("groups", known if groups["count"] else "**NOT CHECKED**: none are known"),
-        ("method", method),
+        ("method", md(method)),
         ("card", f"`{kind}`, digest `{predicate['card_digest']}`; every image with its SHA-256 is in the JSON"),
     ]
 
@@ -110,9 +111,10 @@ def _comparisons(predicate: Mapping[str, Any]) -> str:
         counts = [str(c["pairs"][kind]) for kind in KINDS]
         if c["not_checked"]:
             counts[-1] = "NOT CHECKED"
-        rows.append((f"{c['with']} ({c['role']}, {c['n']})", *counts, str(c["conflicts"]), "; ".join(c["not_checked"])))
+        pool, unchecked = f"{md(c['with'])} ({c['role']}, {c['n']})", md("; ".join(c["not_checked"]))
+        rows.append((pool, *counts, str(c["conflicts"]), unchecked))
     header = ("pool", "same bytes", "same pixels", "near", "review", "groups", "other label", "not checked")
-    return _table(header, rows) + "\n\nPairs of images; `groups` counts groups (persons) that are in both pools."
+    return md_table(header, rows) + "\n\nPairs of images; `groups` counts groups (persons) that are in both pools."
 
 
 def _examples(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -120,8 +122,8 @@ def _examples(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     for c in comparisons:
         for e in c["examples"]:
             score = f"{e['score']:.3f}" if e["score"] else ""
-            rows.append((c["with"], e["kind"], score, f"`{shown(e['here'])}`", f"`{shown(e['there'])}`"))
-    return ["## Examples", _table(("pool", "kind", "score", "here", "there"), rows)] if rows else []
+            rows.append((md(c["with"]), e["kind"], score, code(e["here"]), code(e["there"])))
+    return ["## Examples", md_table(("pool", "kind", "score", "here", "there"), rows)] if rows else []
 
 
 def _exceptions(predicate: Mapping[str, Any]) -> list[str]:
@@ -130,21 +132,16 @@ def _exceptions(predicate: Mapping[str, Any]) -> list[str]:
     if declared := predicate["declaration"]:
         parts += [
             "## Declared transductive use",
-            f"{shown(declared['reason'])}. Allowed by: {shown(declared['allowed_by'])}.",
+            f"{md(declared['reason'])}. Allowed by: {md(declared['allowed_by'])}.",
         ]
     if allowed := predicate["allowed"]:
-        rows = [(f"`{shown(a['first'])}`", f"`{shown(a['second'])}`", shown(a["reason"])) for a in allowed[:LISTED]]
-        parts += [f"## Allowed pairs ({len(allowed)})", _table(("first", "second", "reason"), rows)]
+        rows = [(code(a["first"]), code(a["second"]), md(a["reason"])) for a in allowed[:LISTED]]
+        parts += [f"## Allowed pairs ({len(allowed)})", md_table(("first", "second", "reason"), rows)]
     return parts
 
 
 def _unreadable(unreadable: Mapping[str, str]) -> list[str]:
     if not unreadable:
         return []
-    rows = [(f"`{shown(path)}`", shown(why)) for path, why in sorted(unreadable.items())[:LISTED]]
-    return [f"## Unreadable ({len(unreadable)})", _table(("file", "why"), rows)]
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    rows = [(code(path), md(why)) for path, why in sorted(unreadable.items())[:LISTED]]
+    return [f"## Unreadable ({len(unreadable)})", md_table(("file", "why"), rows)]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ssl_mask.files import atomic_path
+from ssl_mask.text import shown, shown_lines
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart; yellow is left out, as it is faint on white."""
@@ -41,10 +42,16 @@ def save_figure(path: Path, figure: Any) -> None:
     """Write a figure in the format of the path's suffix. The same figure gives the same SVG bytes.
 
     An SVG keeps its text as text: the viewer's fonts show class names of any script, and the file is a third as large.
+    A class name is text whatever it holds: `$` begins no formula, and what XML or a reader cannot take is replaced.
     """
     import matplotlib
+    from matplotlib.text import Text
 
-    options = {"svg.hashsalt": "sslmask", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Arial"]}
+    options = {"svg.hashsalt": "sslmask", "svg.fonttype": "none", "font.sans-serif": ["DejaVu Sans", "Arial"],
+               "text.parse_math": False}  # fmt: skip
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(shown_lines(text.get_text()))
     with atomic_path(path) as partial, matplotlib.rc_context(options), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(partial, format=path.suffix[1:], metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -86,6 +93,7 @@ def legend(axis: Any, **where: Any) -> None:
 
 def short(name: str, limit: int = 24) -> str:
     """A class name that fits beside an axis; a longer one loses its middle."""
+    name = shown(name)
     return name if len(name) <= limit else f"{name[: limit // 2]}…{name[-(limit // 2 - 1) :]}"
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import ImageError
-from ssl_mask.guard.findings import KINDS, Pair, shown
+from ssl_mask.guard.findings import KINDS, Pair
 from ssl_mask.reports.contact_sheet import Cell, Layout, cut_front, grid, save
+from ssl_mask.text import shown
 
 SHEET = Layout(side=160, pictures=2, lines=3, columns=3)
 

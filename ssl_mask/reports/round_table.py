@@ -12,6 +12,7 @@ from rich.table import Table
 from ssl_mask.reports.tables import Cells, filled, markdown, terminal
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.records import AuditShares, HeadSummary, RoundSummary, SelectionRecord
+from ssl_mask.text import md
 
 MANY_CLASSES = 30
 """Of more classes the table shows those that are predicted most."""
@@ -31,7 +32,7 @@ def round_markdown(rows: Sequence[RoundSummary]) -> str:
     """The same for the run card."""
     parts = [markdown(score_cells(rows))]
     if rows[1:]:
-        parts += [f"{label_title(rows)}:", markdown(label_cells(rows))]
+        parts += [f"{md(label_title(rows))}:", markdown(label_cells(rows))]
     return "\n\n".join(parts)
 
 

@@ -17,6 +17,7 @@ from ssl_mask.reports.score_table import class_cells
 from ssl_mask.reports.tables import filled, markdown
 from ssl_mask.runs.records import BestScore, DataRecord, RunStatus
 from ssl_mask.runs.run import RunDir
+from ssl_mask.text import code, md, md_table
 
 LEAKAGE = {
     "clean": "No photo and no group (person) that this run learned from is also in its validation or test set.",
@@ -47,7 +48,7 @@ def run_card(run: RunDir) -> str:
     table = read_predictions(run.validation)
     intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
     parts = [
-        f"# Run {run.name}",
+        f"# Run {md(run.name)}",
         *_verdict(status, best, data, intervals),
         "## Validation scores",
         _scores(best, intervals, grouped=data.grouped),
@@ -97,7 +98,7 @@ def _worth(status: RunStatus) -> str:
 
 
 def _best_round(status: RunStatus) -> str:
-    first = status.rounds[0].taught_by if status.rounds else ""
+    first = md(status.rounds[0].taught_by or "") if status.rounds else ""
     if status.best_round == 0:
         return f"No round scored higher on validation than round 0 ({first}), whose weights these are."
     return f"These are the weights of round {status.best_round}, the best on validation. Round 0 learned from {first}."
@@ -139,11 +140,11 @@ def _leakage(run: RunDir, status: RunStatus) -> list[str]:
     """What was declared, what the guard warned of, and what is not known."""
     parts: list[str] = []
     if status.declaration is not None:
-        parts.append(f"Declared: {status.declaration.reason} Allowed by: {status.declaration.allowed_by}")
+        parts.append(f"Declared: {md(status.declaration.reason)} Allowed by: {md(status.declaration.allowed_by)}")
     if run.findings.is_file():
         found = json.loads(run.findings.read_text(encoding="utf-8"))
         if found["verdict"]["warnings"]:
-            parts.append("\n".join(f"- {text}" for text in found["verdict"]["warnings"]))
+            parts.append("\n".join(f"- {md(text)}" for text in found["verdict"]["warnings"]))
         parts.append("What was compared and how is in `data_cards/`.")
     if status.seen is None:
         why = (
@@ -165,19 +166,19 @@ def _data_facts(status: RunStatus, data: DataRecord) -> list[tuple[str, str]]:
     if data.unlabeled is not None:
         pool = data.unlabeled
         left_out = f" ({pool.left_out} left out)" if pool.left_out else ""
-        facts.append(("unlabeled images", f"{pool.images} from {', '.join(pool.sources)}{left_out}"))
+        facts.append(("unlabeled images", f"{pool.images} from {md(', '.join(pool.sources))}{left_out}"))
     if data.pseudo is not None:
-        facts.append(("pseudo-labeled images", f"{data.pseudo.images} of `{data.pseudo.table}`"))
+        facts.append(("pseudo-labeled images", f"{data.pseudo.images} of {code(data.pseudo.table)}"))
     if status.ancestors:
-        facts.append(("builds on", ", ".join(f"`{path}`" for path in status.ancestors)))
-    return [*facts, ("layout", data.layout), ("content hash", f"`{data.content_hash}`")]
+        facts.append(("builds on", ", ".join(map(code, status.ancestors))))
+    return [*facts, ("layout", md(data.layout)), ("content hash", code(data.content_hash))]
 
 
 def _making(status: RunStatus, environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        ("command", f"`{' '.join(environment['command'])}`"),
+        ("command", code(" ".join(environment["command"]))),
         ("code", f"sslmask {environment['sslmask']}, Python {environment['python']}"),
-        ("machine", machine(environment)),
+        ("machine", md(machine(environment))),
         ("training", f"{status.step} of {status.steps} steps in {duration(status.seconds)}"),
         ("packages", ", ".join(f"{k} {v}" for k, v in environment["packages"].items())),
     ]
@@ -200,7 +201,7 @@ def duration(seconds: float) -> str:
 
 
 def _facts(rows: Sequence[tuple[str, str]]) -> str:
-    return markdown(filled(("what", "value"), rows))
+    return md_table(("what", "value"), rows)
 
 
 if __name__ == "__main__":

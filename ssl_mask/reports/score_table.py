@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from ssl_mask.evaluation.metrics import TOO_FEW, Interval
 from ssl_mask.guard.provenance import Provenance
 from ssl_mask.reports.tables import Cells, filled, terminal
+from ssl_mask.text import shown_lines
 
 OVERLAPS = 5
 """How many of the images that were seen before are named."""
@@ -50,7 +51,7 @@ def print_scores(scores: Scores, console: Console) -> None:
     """Print everything that `evaluate` found, the most important first."""
 
     def line(text: str, *, whole: bool = True) -> None:
-        console.print(escape(text), soft_wrap=whole)  # a path is never broken
+        console.print(Text(shown_lines(text)), soft_wrap=whole)  # a path is never broken
 
     leakage, f1 = scores.leakage, scores.macro_f1
     line(f"\nmacro-F1 {f1.value:.4f} on {scores.images} images, 95 % interval {_range(f1)}")

@@ -1,4 +1,4 @@
-"""A table as cells of text, and its two renderers: Markdown for cards, rich for the terminal."""
+"""A table as cells of plain text, and its two renderers: Markdown for cards, rich for the terminal."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
+
+from ssl_mask.text import md, md_table, shown, shown_lines
 
 
 class Cells(NamedTuple):
@@ -25,12 +27,8 @@ def filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Cells:
 
 def markdown(cells: Cells) -> str:
     """A GitHub table."""
-    lines = (cells.header, ("---",) * len(cells.header), *cells.rows)
-    return "\n".join(f"| {' | '.join(_inline(cell) for cell in line)} |" for line in lines)
-
-
-def _inline(cell: str) -> str:
-    return " ".join(cell.split()).replace("|", "\\|")
+    header = (" ".join(name.split()) for name in cells.header)
+    return md_table([md(name) for name in header], [[md(cell) for cell in row] for row in cells.rows])
 
 
 def terminal(cells: Cells, title: str, *, words: int = 1) -> Table:
@@ -40,12 +38,11 @@ def terminal(cells: Cells, title: str, *, words: int = 1) -> Table:
         words: how many of the first columns hold words, which are aligned left; numbers are aligned right.
     """
     columns = [
-        Column(escape(name), justify="left" if i < words else "right", overflow="fold")
+        Column(Text(shown_lines(name)), justify="left" if i < words else "right", overflow="fold")
         for i, name in enumerate(cells.header)
     ]
-    table = Table(
-        *columns, title=escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-    )
+    heading = Text(shown(title), style="table.title")
+    table = Table(*columns, title=heading, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for row in cells.rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(Text(shown(cell)) for cell in row))
     return table

@@ -12,9 +12,10 @@ from typing import Any
 from ssl_mask.data.digests import digest_file
 from ssl_mask.data.images import decode
 from ssl_mask.errors import DataError, ImageError
-from ssl_mask.guard.findings import content_digest, shown
+from ssl_mask.guard.findings import content_digest
 from ssl_mask.reports.data_card import PREDICATE, STATEMENT, card_digest, surroundings
 from ssl_mask.reports.data_page import pool_page
+from ssl_mask.text import shown
 
 THREADS = 4
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from ssl_mask.guard.pools import cache_of
 from ssl_mask.guard.sources import gather_pools
 from ssl_mask.reports.data_card import pool_card, refuse_foreign, write_card
 from ssl_mask.reports.pair_sheet import pair_sheet
+from ssl_mask.text import csv_text
 
 DROP_COLUMNS = ("path", "pool", "reason")
 AUDIT = "urn:sslmask:audit:1"
@@ -124,15 +123,13 @@ def _sheet(findings: Findings, roots: Mapping[str, Path], out: Path, max_pixels:
 
 def _write_drop_list(path: Path, findings: Findings, verdict: Verdict, roots: Mapping[str, Path]) -> None:
     """One image a line: where it is, its pool, and what it overlaps."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(DROP_COLUMNS)
+    lines: list[Sequence[str]] = [DROP_COLUMNS]
     for pool, drops in verdict.drops.items():
         why = _reasons(findings, pool)
-        writer.writerows([_from_here(roots[pool] / name), pool, why[name]] for name in drops)
+        lines.extend([_from_here(roots[pool] / name), pool, why[name]] for name in drops)
     with atomic_path(path) as partial:
         # A file name that is not UTF-8 is written as the bytes that it has.
-        partial.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
+        partial.write_text(csv_text(lines), encoding="utf-8", errors="surrogateescape")
 
 
 def _reasons(findings: Findings, pool: str) -> dict[str, str]:
