@@ -6,62 +6,106 @@ fingerprints. So the question can be asked anew for every pool, also for one tha
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ssl_mask.config import DataConfig
+from ssl_mask.console import Console
 from ssl_mask.errors import MismatchError
+from ssl_mask.guard.ancestors import Ancestor
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.findings import Role
 from ssl_mask.guard.gate import GateResult
+from ssl_mask.guard.policy import called
 from ssl_mask.guard.seen import load_seen, save_seen
+from ssl_mask.guard.sightings import MEANS, Seen, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst_mark
-from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.records import CheckpointMetadata, DeclarationRecord, LeakageRecord, SeenRecord
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.seal import file_digest
 
 SEEN_ROLES: tuple[Role, ...] = ("train", "val", "unlabeled")
-Seen = dict[Role, Fingerprints]
+HAS: dict[Role, str] = {
+    "train": "was trained with the labels of",
+    "val": "was chosen on",
+    "unlabeled": "was trained, without labels, on",
+}
 
 
-def leakage_record(gate: GateResult, ancestors: Sequence[RunDir | None], run: RunDir) -> LeakageRecord:
+def leakage_record(
+    gate: GateResult, ancestors: Sequence[Ancestor], run: RunDir, config: DataConfig, console: Console
+) -> LeakageRecord:
     """What a run's status and its checkpoint say of leakage; keeps what was seen beside the checkpoint.
 
     Args:
         gate: of the run's own data.
-        ancestors: the runs whose weights or pseudo-labels it starts from; None: nobody knows which run it was.
+        ancestors: what it starts from, weights or pseudo-labels.
     """
-    marks = inherited(gate, ancestors) if gate.findings is not None else {}
-    mark = worst_mark(marks.values()) if marks else gate.mark
+    before = [seen_by(ancestor) for ancestor in ancestors]
+    marks = inherited(gate, ancestors, before, config, console)
+    mark = worst_mark([*marks.values(), gate.mark])
     declared = gate.declared
     return LeakageRecord(
         leakage=mark.status,
         leakage_reason=mark.reason,
         marks={digest: each.status for digest, each in marks.items()},
         declaration=declared and DeclarationRecord(reason=declared.reason, allowed_by=declared.allowed_by),
-        seen=keep_seen(run, seen_of(gate, ancestors)),
-        ancestors=tuple("unknown" if r is None else str(r.path) for r in ancestors),
+        seen=keep_seen(run, seen_of(gate, before)),
+        ancestors=tuple(ancestor.name for ancestor in ancestors),
     )
 
 
-def inherited(gate: GateResult, ancestors: Iterable[RunDir | None]) -> dict[str, Mark]:
-    """Marks of a run: its own, and those of the runs it came from; worst wins.
+def inherited(
+    gate: GateResult, ancestors: Sequence[Ancestor], before: Sequence[Seen | None], config: DataConfig, console: Console
+) -> dict[str, Mark]:
+    """Marks of a run: its own, and those of what it builds on; worst wins.
 
-    A pool that only an ancestor knew keeps its mark; a pool that only this run knows has this run's: the ancestor's
-    images are in the seen-set, and the pool is compared with them when it is predicted.
+    A pool that only an ancestor knew keeps its mark. The run's own validation and test images are compared with all
+    that an ancestor has seen.
     """
     marks = dict(gate.marks)
-    for run in ancestors:
-        metadata = read_metadata(run.best) if run is not None else None
-        if metadata is not None:
-            for digest, (status, reason) in marks_of(metadata).items():
-                mark = Mark(status, f"{metadata.run}, which it builds on: {reason}")
-                marks[digest] = worst_mark([marks[digest], mark]) if digest in marks else mark
-        if metadata is None or metadata.seen is None:
-            marks = {digest: worst_mark([mark, _unknown(run)]) for digest, mark in marks.items()}
+    for ancestor, seen in zip(ancestors, before, strict=True):
+        found: list[tuple[str, Mark]] = [*met_again(gate, ancestor, seen or {}, config, console)]
+        if ancestor.metadata is not None:
+            for digest, (status, reason) in marks_of(ancestor.metadata).items():
+                found.append((digest, Mark(status, f"{ancestor.metadata.run}, which it builds on: {reason}")))
+        if ancestor.unknown:
+            found += [(digest, Mark("not-checked", ancestor.unknown)) for digest in marks]
+        for digest, mark in found:
+            marks[digest] = worst_mark([marks[digest], mark]) if digest in marks else mark
     return marks
+
+
+def met_again(
+    gate: GateResult, ancestor: Ancestor, seen: Seen, config: DataConfig, console: Console
+) -> Iterator[tuple[str, Mark]]:
+    """Digest and mark of each of the run's own evaluation pools of which an ancestor has seen images.
+
+    What this run reads in the same role, or with labels, the gate has compared already.
+    """
+    own = own_seen(gate)
+    compared = {role: {*own.get(role, ()), *own.get("train", ())} for role in seen}
+    rest = {role: prints.at([i for i, d in enumerate(prints.digests) if d not in compared[role]])
+            for role, prints in seen.items()}  # fmt: skip
+    rest = {role: prints for role, prints in rest.items() if len(prints)}
+    for pool in gate.pools if rest else ():
+        if pool.role in MEANS:
+            record, found = sightings(pool, rest, config, console, prints=gate.prints[pool.name])
+            for role, status in MEANS[pool.role].items():
+                if number := sum(any(s.role == role for s in how) for how in found.values()):
+                    why = f"{ancestor.name}, which it builds on, {HAS[role]} {number} images of {called(record)}"
+                    console.warn(f"{why}.")
+                    yield record.digest, Mark(status, why)
+
+
+def own_seen(gate: GateResult) -> dict[Role, set[str]]:
+    """Digests of the images that a run reads, by role; without those that the gate leaves out."""
+    found: dict[Role, set[str]] = {}
+    for pool in gate.pools:
+        if pool.role in SEEN_ROLES:
+            found.setdefault(pool.role, set()).update({*gate.prints[pool.name].digests} - gate.dropped(pool.name))
+    return found
 
 
 def mark_of(record: LeakageRecord) -> Mark:
@@ -81,20 +125,16 @@ def marks_of(metadata: CheckpointMetadata) -> dict[str, Mark]:
     }
 
 
-def _unknown(run: RunDir | None) -> Mark:
-    if run is None:
-        return Mark("not-checked", "nobody knows which run made its pseudo-labels, so nor what that run has seen")
-    return Mark("not-checked", unknown_sight(run))
+def seen_by(ancestor: Ancestor) -> Seen | None:
+    """All that an ancestor has seen; None where nobody knows."""
+    if ancestor.unknown or ancestor.metadata is None or ancestor.run is None:
+        return None
+    return read_seen(ancestor.run, ancestor.metadata)
 
 
-def unknown_sight(run: RunDir) -> str:
-    """Why nothing can be said of a run whose seen-set was not kept."""
-    return f"nobody knows all that {run.name} has seen: its guard was off, or that of a run it builds on"
-
-
-def seen_of(gate: GateResult, ancestors: Iterable[RunDir | None]) -> Seen | None:
-    """What a run and the runs it came from have seen; None where one of them is not known or did not keep it."""
-    if gate.findings is None:
+def seen_of(gate: GateResult, before: Sequence[Seen | None]) -> Seen | None:
+    """What a run and what it builds on have seen; None where one of them is not known."""
+    if gate.findings is None or any(seen is None for seen in before):
         return None
     parts: dict[Role, list[Fingerprints]] = {role: [] for role in SEEN_ROLES}
     for pool in gate.pools:
@@ -102,11 +142,8 @@ def seen_of(gate: GateResult, ancestors: Iterable[RunDir | None]) -> Seen | None
             dropped = gate.dropped(pool.name)
             prints = gate.prints[pool.name]
             parts[pool.role].append(prints.at([i for i, d in enumerate(prints.digests) if d and d not in dropped]))
-    for run in ancestors:
-        before = read_seen(run, read_metadata(run.best)) if run is not None else None
-        if before is None:
-            return None
-        for role, prints in before.items():
+    for seen in before:
+        for role, prints in (seen or {}).items():
             parts[role].append(prints)
     return {role: union(*sets) for role, sets in parts.items() if any(len(s) for s in sets)}
 
@@ -160,7 +197,3 @@ def read_seen(run: RunDir, metadata: CheckpointMetadata) -> Seen | None:
                 )
             seen[role] = load_seen(path)
     return seen
-
-
-def file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

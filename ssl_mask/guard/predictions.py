@@ -12,10 +12,10 @@ from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import MismatchError
-from ssl_mask.guard.lineage import file_digest
 from ssl_mask.guard.provenance import Provenance, SourceRun, provenance_of, unchecked
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.seal import file_digest
 
 
 def provenance_of_predictions(predictions: Path) -> tuple[Provenance, set[str]]:

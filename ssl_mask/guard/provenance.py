@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.guard.check import check
-from ssl_mask.guard.copies.fingerprints import Fingerprints
-from ssl_mask.guard.copies.workers import cores
-from ssl_mask.guard.findings import COPIES, Findings, Pool, Role
-from ssl_mask.guard.lineage import marks_of, read_seen, unknown_sight
-from ssl_mask.guard.pools import cache_of, pool_of
+from ssl_mask.guard.ancestors import unknown_sight
+from ssl_mask.guard.findings import Pool, PoolRecord, Role
+from ssl_mask.guard.lineage import marks_of, read_seen
+from ssl_mask.guard.pools import pool_of
+from ssl_mask.guard.sightings import MEANS, Sighting, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst, worst_mark
 from ssl_mask.runs.records import CheckpointMetadata, LeakageStatus
 from ssl_mask.runs.run import RunDir
 
-MEANS: dict[Role, LeakageStatus] = {
-    "train": "leaked-declared",
-    "val": "leaked-declared",
-    "unlabeled": "transductive-test",
-}
-"""What it means for a score that its images were seen in a role."""
 SAID: dict[Role, str] = {
     "train": "trained on with its label",
     "val": "weights and temperatures were chosen on it",
@@ -85,35 +77,29 @@ def provenance_of(sources: Sequence[SourceRun], pool: Manifest, console: Console
 
 def _provenance_of_one(source: SourceRun, pool: Manifest, test: Pool, console: Console) -> Provenance:
     run, metadata = source
-    config, seen = run.config(), read_seen(run, metadata)
-    if seen is None:
+    seen, marks = read_seen(run, metadata), marks_of(metadata)
+    if seen is None and not marks:
         return unchecked(unknown_sight(run))
-    pools = [test]
-    known: dict[str, Fingerprints] = {}
-    for role, prints in seen.items():
-        names = prints.digests
-        pools.append(Pool(f"seen {role}", role, Path(), names, ("",) * len(names), ("",) * len(names)))
-        known[f"seen {role}"] = prints
-    findings = check(pools, cache=cache_of(config.data, [test]), processes=cores(), known=known,
-                     max_pixels=config.data.max_pixels, counting=console.counting)  # fmt: skip
-    return judge_seen(findings, marks_of(metadata), grouped=pool.grouped)
+    record, found = sightings(test, seen or {}, run.config().data, console)
+    unknown = "" if seen is not None else unknown_sight(run)
+    return judge_seen(record, found, marks, grouped=pool.grouped, unknown=unknown)
 
 
-def judge_seen(findings: Findings, marks: Mapping[str, Mark], *, grouped: bool) -> Provenance:
-    """Status of a pool named `test` against pools of seen images, and the mark that the run carries for it.
+def judge_seen(
+    test: PoolRecord, seen: Mapping[str, Sequence[Sighting]], marks: Mapping[str, Mark], *, grouped: bool,
+    unknown: str = "",
+) -> Provenance:  # fmt: skip
+    """Status of a pool of which images were seen, and the mark that the run carries for it.
 
     Args:
         grouped: whether the pool names its persons (groups).
+        unknown: why nobody knows all that was seen; "" where it is known.
     """
-    roles = {p.name: p.role for p in findings.pools}
-    test = findings.pool("test")
-    overlap: dict[str, str] = {}
+    overlap = {path: f"{SAID[how.role]} ({how.kind}, {how.score:.2f})" for path, (how, *_) in seen.items()}
     found: list[Mark] = [marks[test.digest]] if test.digest in marks else []
-    for pair in findings.pairs:
-        role = roles[pair.second_pool]
-        if pair.first_pool == "test" and pair.kind in COPIES and role in MEANS:
-            found.append(Mark(MEANS[role], ""))
-            overlap.setdefault(pair.first, f"{SAID[role]} ({pair.kind}, {pair.score:.2f})")
+    found += [Mark(MEANS["test"][role], "") for role in {s.role for how in seen.values() for s in how}]
+    if unknown:
+        found.append(Mark("not-checked", unknown))
     if test.unreadable:
         found.append(Mark("not-checked", f"{len(test.unreadable)} images could not be read"))
     if not grouped:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages, write_predictions
 from ssl_mask.errors import DataError, InputError
-from ssl_mask.guard.lineage import file_digest
 from ssl_mask.inference.predictor import Predictor
+from ssl_mask.runs.seal import file_digest
 
 MADE_BY = b"sslmask.checkpoint_sha256"
 """Key in a shard's metadata: which weights predicted."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages, predicted_class, write_predictions
 from ssl_mask.files import write_json, write_text
-from ssl_mask.guard.lineage import file_digest
 from ssl_mask.guard.provenance import Provenance, SourceRun
 from ssl_mask.inference.predictor import Predictor
 from ssl_mask.runs import environment
+from ssl_mask.runs.seal import file_digest
 from ssl_mask.text import csv_text
 
 

@@ -16,11 +16,12 @@ from ssl_mask.evaluation.calibration import FEW, expected_calibration_error, rel
 from ssl_mask.pseudo_labeling.select import History, Selection, shared_rows
 from ssl_mask.runs.records import ClassSelection, HeadSelectionRecord, ReliabilityRecord, SelectionRecord
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.seal import file_digest
 
 
 def selection_record(
     asked: PseudoConfig, number: int, teacher: RunDir, selection: Selection, history: History,
-    validation: PredictedImages, before: PredictionTable | None,
+    validation: PredictedImages, before: PredictionTable | None, *, labels_sha256: str,
 ) -> SelectionRecord:  # fmt: skip
     """The content of `selection.json`: thresholds, counts and what the thresholds are worth on validation."""
     val, schema = validation.manifest, selection.pool.manifest.schema
@@ -30,6 +31,8 @@ def selection_record(
     return SelectionRecord(
         round=number,
         teacher=teacher.path.as_posix(),
+        teacher_sha256=file_digest(teacher.best),
+        labels_sha256=labels_sha256,
         rule=asked.rule,
         masks=masks,
         pool=selection.offered,

@@ -5,6 +5,7 @@ Reads no answers: what is selected depends on the teacher, the pool's pixels and
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from ssl_mask.pseudo_labeling.select import (
 )
 from ssl_mask.pseudo_labeling.streaming import select_from_shards
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.seal import sealed
 
 
 def select_round(
@@ -95,11 +97,13 @@ def write_round(
     last = read_pool(before.pool, selection.pool.manifest.schema) if before is not None else None
     history = history_of(selection, last, number)
     write_pool(into.pool, selection, history)
-    record = selection_record(asked, number, teacher, selection, history, validation, last)
-    write_json(into.selection, record.to_json())
+    table = to_csv(pseudo_labels_of(selection, history, soft=asked.labels == "soft"))
+    digest = hashlib.sha256(table.encode("utf-8", "surrogateescape")).hexdigest()
+    record = selection_record(asked, number, teacher, selection, history, validation, last, labels_sha256=digest)
+    write_json(into.selection, sealed(record.to_json()))
     tell_selection(record, console)
     refuse_nothing(asked, record)
-    write_text(into.pseudo_labels, to_csv(pseudo_labels_of(selection, history, soft=asked.labels == "soft")))
+    write_text(into.pseudo_labels, table)
 
 
 def write_pool(path: Path, selection: Selection, history: History) -> None:

@@ -148,7 +148,7 @@ def _leakage(run: RunDir, status: RunStatus) -> list[str]:
         parts.append("What was compared and how is in `data_cards/`.")
     if status.seen is None:
         why = (
-            "nobody knows which run made its pseudo-labels."
+            "nobody knows where its weights or its pseudo-labels come from."
             if "unknown" in status.ancestors
             else "this run or one that it builds on was trained with the guard off."
         )

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
-from ssl_mask.errors import ModelError
+from ssl_mask.errors import MismatchError, ModelError
 from ssl_mask.files import atomic_path
 from ssl_mask.reading import parse_json, reading
 from ssl_mask.runs.base import parse_record
 from ssl_mask.runs.records import CheckpointMetadata
+from ssl_mask.runs.seal import is_whole, sealed, tensors_digest, unsealed
 
 if TYPE_CHECKING:  # reading the metadata alone needs no torch
     from torch import Tensor, nn
 
 FORMAT = "1"
 AGAIN = "Copy it again from where it was made, or train again."
+TENSORS = "tensors_sha256"
+"""Key in the header beside the metadata: which weights it describes."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,13 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: CheckpointMetadata) -> None:
-    """Write a model's weights; `metadata` goes into the file's header."""
+    """Write a model's weights; `metadata` goes into the file's header, sealed and bound to the weights."""
     from safetensors.torch import save_file
 
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    header = json.dumps(sealed({**metadata.to_json(), TENSORS: tensors_digest(tensors)}))
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata={"format": FORMAT, "sslmask": json.dumps(metadata.to_json())})
+        save_file(tensors, partial, metadata={"format": FORMAT, "sslmask": header})
 
 
 def read_metadata(path: Path) -> CheckpointMetadata:
@@ -44,7 +48,13 @@ def read_metadata(path: Path) -> CheckpointMetadata:
 
     Raises:
         ModelError: missing, damaged, or not one of ours.
+        MismatchError: the header was changed after it was written.
     """
+    return _read_header(path)[0]
+
+
+def _read_header(path: Path) -> tuple[CheckpointMetadata, str]:
+    """The metadata, and the digest of the weights that it describes."""
     if not path.is_file():
         raise ModelError(f"No checkpoint {path}.", hint="The run has not been evaluated yet: resume it.")
     with reading(path, ModelError, hint=AGAIN):
@@ -53,7 +63,21 @@ def read_metadata(path: Path) -> CheckpointMetadata:
         content = parse_json(header["sslmask"]) if "sslmask" in header else None
     if content is None:
         raise ModelError(f"{path} was not written by sslmask.", hint="Foreign weights go to model.weights=FILE.")
-    return parse_record(CheckpointMetadata, content, str(path), error=ModelError, hint=AGAIN)
+    told = unsealed(content)
+    digest = told.pop(TENSORS, "") if isinstance(told, dict) else ""
+    metadata = parse_record(CheckpointMetadata, told, str(path), error=ModelError, hint=AGAIN)
+    if not is_whole(content):
+        raise MismatchError(f"The header of {path} has changed since it was written.", hint=AGAIN)
+    return metadata, digest
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a weight file is one of ours, by its header; False where it cannot be read."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return "sslmask" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -61,15 +85,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         ModelError: missing, damaged, or not one of ours.
+        MismatchError: the header or the weights were changed after they were written.
     """
     from safetensors.torch import load_file
 
-    metadata = read_metadata(path)
+    metadata, digest = _read_header(path)
     with reading(path, ModelError, hint=AGAIN):
         weights = dict(load_file(path))
     for name, weight in weights.items():
         if weight.is_floating_point() and not weight.isfinite().all():
             raise ModelError(f"{path} is damaged: {name} holds numbers that are not finite.", hint=AGAIN)
+    if tensors_digest(weights) != digest:
+        raise MismatchError(f"The weights in {path} are not those that its header describes.", hint=AGAIN)
     return Checkpoint(weights, metadata)
 
 

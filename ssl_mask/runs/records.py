@@ -296,6 +296,10 @@ class SelectionRecord(Record):
     round: Count
     teacher: str
     """Path of the run that predicted the pool."""
+    teacher_sha256: str
+    """Of its checkpoint."""
+    labels_sha256: str
+    """Of pseudo_labels.csv."""
     rule: Literal["precision", "threshold", "top_k", "percentile"]
     masks: Literal["joint", "factors"]
     pool: Count
@@ -313,3 +317,5 @@ class SelectionRecord(Record):
     calibration_error: NotNegative
     reliability: ReliabilityRecord
     pool_hash: str
+    seal: str = ""
+    """In the file: see `ssl_mask.runs.seal`."""

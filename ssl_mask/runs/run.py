@@ -125,10 +125,6 @@ class RunDir:
     def card(self) -> Path:
         return self.path / "run_card.md"
 
-    def teacher(self) -> Path | None:
-        """A round: the run that made its pseudo-labels; None where nothing says so."""
-        return Path(self.selection_record().teacher) if self.selection.is_file() else None
-
     def predictions(self, pool: str) -> Path:
         return self.path / "predictions" / pool
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ssl_mask import devices
 from ssl_mask.data.batches import train_batches
 from ssl_mask.errors import Interrupted
+from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.training.evaluate import evaluate, steps_between_evaluations
 from ssl_mask.training.interrupt import StopSignal
@@ -92,7 +93,11 @@ def _over_processes(values: dict[str, Tensor], accelerator: Accelerator) -> dict
 
 def save(session: Session, run: RunWriter) -> None:
     """Save everything that is needed to resume."""
-    run.write(lambda folder: save_state(folder.last, session.training, session.progress.to_json()))
+    run.write(
+        lambda folder: save_state(
+            folder.last, session.training, session.progress.to_json(), origin=origin_of(folder.status())
+        )
+    )
     run.update(step=session.progress.step)
 
 

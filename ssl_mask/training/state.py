@@ -11,17 +11,22 @@ from typing import Any
 
 import torch
 
-from ssl_mask.errors import ModelError
+from ssl_mask.errors import MismatchError, ModelError
 from ssl_mask.files import atomic_path
 from ssl_mask.models.tensors import load_tensors
 from ssl_mask.reading import reading
+from ssl_mask.runs.seal import tensors_digest
 from ssl_mask.training.loop import Training
 
 
-def save_state(path: Path, training: Training, progress: Mapping[str, Any]) -> None:
-    """Write everything that is needed to resume. `progress` is plain data (step, best score, …)."""
+def save_state(path: Path, training: Training, progress: Mapping[str, Any], *, origin: str) -> None:
+    """Write everything that is needed to resume. `progress` is plain data (step, best score, …).
+
+    Args:
+        origin: of the run, see `ssl_mask.runs.seal.origin_of`.
+    """
     accelerator = training.accelerator
-    content = {
+    content: dict[str, Any] = {
         "model": accelerator.unwrap_model(training.model).state_dict(),
         "ema": training.ema.module.state_dict() if training.ema is not None else None,
         "optimizer": training.optimizer.state_dict(),
@@ -30,15 +35,20 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any]) -> N
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
         "progress": dict(progress),
     }
+    content["made_by"] = _made_by(content, origin)
     with atomic_path(path) as partial:
         torch.save(content, partial)
 
 
-def load_state(path: Path, training: Training) -> Any:
+def load_state(path: Path, training: Training, *, origin: str) -> Any:
     """Load a saved state into `training`; returns its `progress`, which nobody has checked yet.
+
+    Args:
+        origin: of the run, as it was when the state was saved.
 
     Raises:
         ModelError: the file is missing, damaged, or of another network.
+        MismatchError: it is of another run, or its weights were changed.
     """
     if not path.is_file():
         raise ModelError(
@@ -46,6 +56,11 @@ def load_state(path: Path, training: Training) -> Any:
         )
     with reading(path, ModelError, hint="Restore it from a copy, or start a new run (--init-from takes its weights)."):
         content = load_tensors(path, training.accelerator.device)
+        if content["made_by"] != _made_by(content, origin):
+            raise MismatchError(
+                f"{path} was not saved by this run, or it has changed since.",
+                hint="Restore it from a copy, or start a new run.",
+            )
         training.accelerator.unwrap_model(training.model).load_state_dict(content["model"])
         if training.ema is not None:
             training.ema.module.load_state_dict(content["ema"])
@@ -75,3 +90,10 @@ def _refuse_misfit(given: Mapping[str, Any], optimizer: Any) -> None:
         shape = parameters[position].shape
         if any(isinstance(v, torch.Tensor) and v.dim() and v.shape != shape for v in state.values()):
             raise ValueError("its optimizer is of another network")
+
+
+def _made_by(content: Mapping[str, Any], origin: str) -> str:
+    """Binds the weights to the run, so that nothing enters by a state that was put in the place of another one."""
+    tensors = {f"model/{k}": v for k, v in content["model"].items()}
+    tensors |= {f"ema/{k}": v for k, v in (content["ema"] or {}).items()}
+    return f"{origin} {tensors_digest(tensors)}"

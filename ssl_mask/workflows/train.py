@@ -21,6 +21,7 @@ from ssl_mask.data.unlabeled import pool_csv
 from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import DataError, Interrupted, nothing_written
 from ssl_mask.files import write_json, write_text
+from ssl_mask.guard.ancestors import Ancestor, labels_ancestor, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import leakage_record, mark_of
 from ssl_mask.models.classifier import Classifier
@@ -28,9 +29,10 @@ from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs import environment
-from ssl_mask.runs.checkpoint import init_from, load_checkpoint
+from ssl_mask.runs.checkpoint import init_from, is_checkpoint, load_checkpoint
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import Run, RunDir, find_run
+from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.training.algorithm import target_classes
 from ssl_mask.training.fit import fit, how_to_continue
@@ -94,7 +96,7 @@ def train(
     if run is None:
         run = start_run(session, gate, ancestors) if accelerator.is_main_process else None
     else:
-        continue_run(session, run)
+        continue_run(session, run, gate, ancestors)
     writer = RunWriter(run if accelerator.is_main_process else None)
     with writer.locked():
         try:
@@ -115,21 +117,25 @@ def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
     return validate({**tree, "runs": str(run.path.parent), "name": run.name})
 
 
-def start_from(config: RunConfig, model: Classifier, console: Console) -> tuple[RunDir | None, ...]:
+def start_from(config: RunConfig, model: Classifier, console: Console) -> tuple[Ancestor, ...]:
     """Copy the weights of `init_from` into the model.
 
     Returns:
-        The runs whose weights or predictions this one builds on; None for pseudo-labels of unknown origin.
+        What this run builds on: weights that are no package's or hub's own, and pseudo-labels.
     """
-    found: list[RunDir | None] = []
+    found: list[Ancestor] = []
+    if config.model.weights not in {"auto", "none"}:
+        weights = Path(config.model.weights)
+        if is_checkpoint(weights):
+            load_checkpoint(weights)  # are they the weights that the header describes?
+        found.append(weights_ancestor(weights))
     if config.init_from is not None:
         source = find_run(config.init_from, config.runs)
         fresh = init_from(model, load_checkpoint(source.best), where=source.best)
         console.say(f"Start  weights of {source.best}" + (f"; fresh: {', '.join(fresh)}" if fresh else ""))
-        found.append(source)
+        found.append(run_ancestor(source))
     if config.data.pseudo_labels is not None:
-        teacher = RunDir(config.data.pseudo_labels.parent).teacher()
-        found.append(RunDir(teacher) if teacher is not None else None)
+        found.append(labels_ancestor(config.data.pseudo_labels))
     return tuple(found)
 
 
@@ -147,7 +153,7 @@ def _device(accelerator: Accelerator) -> str:
     return f"{processes} x {accelerator.device.type}" if processes > 1 else str(accelerator.device.type)
 
 
-def start_run(session: Session, gate: GateResult, ancestors: tuple[RunDir | None, ...]) -> RunDir:
+def start_run(session: Session, gate: GateResult, ancestors: tuple[Ancestor, ...]) -> RunDir:
     """A fresh run folder with everything that is known before the first step."""
     config, data = session.config, session.data
     run = create_run(config, "train" if data.unlabeled is None else "uda")
@@ -156,15 +162,16 @@ def start_run(session: Session, gate: GateResult, ancestors: tuple[RunDir | None
     if data.unlabeled is not None:
         write_text(run.unlabeled, pool_csv(data.unlabeled))
     write_cards(run, gate, config.guard.cards)
-    run.update(
-        steps=session.training.steps, data=data_record(config, data), **dict(leakage_record(gate, ancestors, run))
-    )
+    leakage = leakage_record(gate, ancestors, run, config.data, session.console)
+    run.update(steps=session.training.steps, data=data_record(config, data), **dict(leakage))
     session.console.say(f"Run    {run.path}")
     return run
 
 
-def continue_run(session: Session, run: RunDir) -> None:
+def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tuple[Ancestor, ...]) -> None:
     """Put the saved state back, after a check that the run continues on the data it began with.
+
+    What is known of leakage is found anew: run.json says only what was found before.
 
     Raises:
         DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
@@ -182,9 +189,11 @@ def continue_run(session: Session, run: RunDir) -> None:
                 f"The {what} in {session.config.data.root.absolute()} is not what {run.path} began with.",
                 hint="Restore it, or start a new run (--init-from takes over the weights).",
             )
-    session.progress = Progress.from_json(load_state(run.last, session.training), str(run.last))
+    saved = load_state(run.last, session.training, origin=origin_of(run.status()))
+    session.progress = Progress.from_json(saved, str(run.last))
     if session.accelerator.is_main_process:
-        run.update(status="running", steps=session.training.steps)
+        leakage = leakage_record(gate, ancestors, run, session.config.data, session.console)
+        run.update(status="running", steps=session.training.steps, **dict(leakage))
         write_text(run.config_file, to_yaml(session.config))
 
 

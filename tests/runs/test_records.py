@@ -101,15 +101,13 @@ def test_a_missing_status_is_no_run(tmp_path: Path) -> None:
 
 def test_a_selection_is_read_back_and_damage_is_one_error(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    assert run.teacher() is None
     run.selection.write_text(json.dumps(selection_record().to_json()))
     assert run.selection_record() == selection_record()
-    assert run.teacher() == Path("runs/t")
     content = selection_record().to_json()
     del content["heads"]["joint"]["classes"]
     run.selection.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"selection\.json is damaged: heads\.joint\.classes: Field required") as found:
-        run.teacher()
+        run.selection_record()
     assert "resume its study" in found.value.hint
     run.selection.unlink()
     with pytest.raises(DataError, match=r"There is no .*selection\.json"):

@@ -187,7 +187,8 @@ def test_pseudo_labels_of_unknown_origin_are_never_clean(clean_extra: Path, tiny
     marks.append(set(copied.status.marks.values()))
     assert marks == [{"clean"}, {"not-checked"}]
     assert copied.status.ancestors == ("unknown",) and copied.status.seen is None
-    assert "nobody knows which run made its pseudo-labels" in (copied.path / "run_card.md").read_text()
+    assert "nobody knows which run made the pseudo-labels" in copied.status.leakage_reason
+    assert "nobody knows where its weights or its pseudo-labels come from" in (copied.path / "run_card.md").read_text()
 
 
 def test_a_training_photo_among_the_protected_ones_is_refused(faces: Path, tiny: Tiny) -> None:
