@@ -6,11 +6,11 @@ what cannot be traced nobody knows what it has seen.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_mask.errors import MismatchError
+from ssl_mask.reading import parse_json, read_text
 from ssl_mask.runs.checkpoint import is_checkpoint, read_metadata
 from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.run import RunDir
@@ -72,7 +72,7 @@ def labels_ancestor(table: Path) -> Ancestor:
     if not beside.selection.is_file():
         return _unknown(f"nobody knows which run made the pseudo-labels in {table}, so nor what that run has seen")
     record = beside.selection_record()
-    if not is_whole(json.loads(beside.selection.read_text(encoding="utf-8"))):
+    if not is_whole(parse_json(read_text(beside.selection))):
         raise MismatchError(
             f"{beside.selection} has changed since it was written.",
             hint="Restore it, or select pseudo-labels again: sslmask pseudo",
