@@ -34,7 +34,14 @@ def rewrite(path: Path, header: dict[str, Any], weights: dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize(
-    "change", [{"leakage": "clean"}, {"marks": {}}, {"seen": None}, {"temperatures": {"kind": 2.0, "cover": 2.0}}, {"run": "x"}]
+    "change",
+    [
+        {"leakage": "clean"},
+        {"marks": {}},
+        {"seen": None},
+        {"temperatures": {"kind": 2.0, "cover": 2.0}},
+        {"run": "x"},
+    ],
 )
 def test_an_edited_header_is_refused(checkpoint: Path, change: dict[str, Any]) -> None:
     load_checkpoint(checkpoint)
