@@ -1,12 +1,18 @@
-"""Checks and changes of a complete manifest: label corrections, links that lead outside, another run's validation."""
+"""Checks and changes of a complete manifest: label corrections, names, links that lead outside, another run's split."""
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
+from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
+
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python keeps the bytes of a file's name that are not UTF-8
+_FORMULA = re.compile(r"[=+\-@](?![\d.]+$)")  # a number is none
 
 
 def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
@@ -62,6 +68,28 @@ def _corrected(
             row = row._replace(labels=labels, train_labels=None)  # noqa: PLW2901
         rows.append(row)
     return rows, used
+
+
+def check_names(manifest: Manifest, console: Console) -> None:
+    """Refuse paths that no CSV and no Parquet file can hold; warn of names that a spreadsheet runs as formulas.
+
+    Raises:
+        DataError: a path that is not UTF-8.
+    """
+    raw = [name for name in (str(manifest.root), *(r.path for r in manifest.rows)) if _NOT_UTF8.search(name)]
+    if raw:
+        raise DataError(
+            f"{len(raw)} paths are not UTF-8, for example {os.fsencode(raw[0])!r}: tables of images cannot hold them.",
+            hint="Rename them, for example: convmv -f latin1 -t utf8 -r --notest FOLDER",
+        )
+    named = {name for r in manifest.rows for name in (r.path, r.id, r.group)}
+    named |= {name for f in manifest.schema.factors for name in (f.name, *f.classes)}
+    formulas = sorted(name for name in named if _FORMULA.match(name))
+    if formulas:
+        console.warn(
+            f"{len(formulas)} names begin with =, +, - or @, for example {formulas[0]!r}. They are written to CSV "
+            "files as they are; a spreadsheet runs such cells as formulas: import the columns as text."
+        )
 
 
 def refuse_escapes(manifest: Manifest) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
-from ssl_mask.data.checks import apply_corrections, refuse_escapes
+from ssl_mask.data.checks import apply_corrections, check_names, refuse_escapes
 from ssl_mask.data.image_set import ImageSet, open_images
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
@@ -115,6 +115,7 @@ def load_training_data(
     Raises:
         DataError: unreadable images, a bad table of pseudo-labels, or an unlabeled pool without a usable image.
     """
+    check_names(manifest, console)
     train, val = (_open(manifest.where(name), config, size, name, accelerator, console) for name in ("train", "val"))
     data = TrainingData(manifest, train, val)
     if config.pseudo_labels is not None:
@@ -142,6 +143,7 @@ def load_unlabeled(
         labeled: train and validation rows with digests; their copies are left out of the pool.
     """
     rows = read_unlabeled(config.unlabeled, manifest)
+    check_names(rows, console)
     opened = _open(rows, config, size, "unlabeled", accelerator, console, tolerant=True)
     pool = usable(opened, labeled, on_bad=config.on_bad)
     sources = [*config.unlabeled, *(["the data set's own"] if manifest.where("unlabeled").rows else [])]

@@ -20,7 +20,7 @@ def read_csv(path: Path, *, columns: Sequence[str] = ()) -> Iterator[tuple[str, 
         DataError: the file cannot be read, is not UTF-8, lacks a column, or has a row that does not fit the header.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")  # a line break inside of a cell stays what it is
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.", hint="Check the path and its permissions.") from error
     except UnicodeDecodeError as error:

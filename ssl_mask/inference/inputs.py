@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssl_mask.console import Console
-from ssl_mask.data.checks import refuse_escapes
+from ssl_mask.data.checks import check_names, refuse_escapes
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest
@@ -28,10 +28,13 @@ def rows_to_predict(
     """
     run, metadata = predictor.sources[0]
     if images is not None:
-        return read_images(images, predictor.schema, metadata.submission), images.stem or "images"
+        named = read_images(images, predictor.schema, metadata.submission)
+        check_names(named, console)
+        return named, images.stem or "images"
     config = run.config().data
     root = data or config.root
     manifest = read_dataset(root, layout=config.layout, options=config.options).where("test")
+    check_names(manifest, console)
     if config.outside_root == "refuse":
         refuse_escapes(manifest)
     if not len(manifest):

@@ -1,15 +1,19 @@
-"""Label corrections, and links that lead out of the data set."""
+"""Label corrections, names, and links that lead out of the data set."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from ssl_mask.data.checks import apply_corrections, refuse_escapes
+from ssl_mask.console import Console
+from ssl_mask.data.checks import apply_corrections, check_names, refuse_escapes
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
+from ssl_mask.files import write_text
 
 SCHEMA = LabelSchema((Factor("shape", ("disc", "box")), Factor("hue", ("red", "blue"))))
 ROWS = (
@@ -100,3 +104,31 @@ def test_a_link_inside_and_a_linked_root_are_fine(tmp_path: Path) -> None:
     refuse_escapes(linked(real, real / "a.jpg", "b.jpg", "b.jpg"))
     (tmp_path / "root").symlink_to(real)
     refuse_escapes(manifest(tmp_path / "root", (Row("a.jpg", "x", "train", "t:2", (0, 0)),)))
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_path_that_is_not_utf8_is_refused_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = os.fsdecode(b"caf\xe9.jpg")
+    with pytest.raises(DataError, match=r"1 paths are not UTF-8, for example b'caf\\xe9\.jpg'") as caught:
+        check_names(manifest(rows=(*ROWS, Row(odd, "x", "test", "t:6", None))), Console())
+    assert "convmv" in caught.value.hint
+    with pytest.raises(DataError, match="not UTF-8"):
+        check_names(manifest(root=Path(odd)), Console())
+    check_names(manifest(rows=(Row("café 日本/ü.jpg", "x", "train", "t:2", (0, 0)),)), Console())
+    assert capsys.readouterr().out == ""
+
+
+def test_names_that_a_spreadsheet_runs_are_warned_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["=cmd|'/c calc'!A1.jpg", "+a.jpg", "@SUM(1).jpg", "-1+2.jpg", "a=b.jpg", "-1", "+2.5"]
+    check_names(manifest(rows=tuple(Row(n, n, "train", "t:2", (0, 0)) for n in names)), Console())
+    out = capsys.readouterr().out
+    assert out.count("Note:") == 1 and "4 names begin with" in out and "'+a.jpg'" in out
+
+
+def test_a_name_with_line_breaks_is_the_same_when_it_is_read_again(tmp_path: Path) -> None:
+    names = ["a\rb.jpg", "c\nd.jpg", "e\r\nf.jpg", 'g",h.jpg']
+    table = manifest(rows=tuple(Row(n, "", "train", "t:2", (0, 0)) for n in names)).to_csv()
+    write_text(tmp_path / "manifest.csv", table)
+    assert [cells["path"] for _, cells in read_csv(tmp_path / "manifest.csv")] == names
