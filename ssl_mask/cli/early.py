@@ -27,10 +27,7 @@ def check_settings(layers: Iterable[Mapping[str, Any]], *, resumed: bool = False
 
 
 def check_folder(settings: RunConfig) -> None:
-    """Raises DataError when there is no data set in the folder."""
-    from ssl_mask.data.layouts import detect
-    from ssl_mask.data.layouts.paths import safe_root
+    """Raises DataError when there is no data set in the folder, ConfigError when its layout is unknown."""
+    from ssl_mask.data.layouts import settle
 
-    root = safe_root(settings.data.root)
-    if settings.data.layout == "auto":
-        detect(root, settings.data.options)
+    settle(settings.data.root, settings.data.layout, settings.data.options.keys())

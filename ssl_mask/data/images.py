@@ -95,6 +95,15 @@ def find_images(folder: Path) -> list[Path]:
     return [Path(path) for path in _files_below(folder) if is_image_name(os.path.basename(path))]  # noqa: PTH119 - text
 
 
+def holds_images(folder: Path) -> bool:
+    """Whether `find_images` finds any; stops at the first one.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return any(is_image_name(os.path.basename(path)) for path in _each_file_below(folder))  # noqa: PTH119
+
+
 def files_not_read(folder: Path) -> dict[str, int]:
     """How many files below `folder` look like pictures and are not read, by suffix: {".heic": 1, "no suffix": 2}.
 
@@ -110,13 +119,16 @@ def files_not_read(folder: Path) -> dict[str, int]:
 
 def _files_below(folder: Path) -> list[str]:
     """The paths of all regular files that are not hidden, sorted."""
+    return sorted(_each_file_below(folder))
+
+
+def _each_file_below(folder: Path) -> Iterator[str]:
     try:
-        found = list(_walk(str(folder), frozenset(map(str, folder.resolve().parents))))
+        yield from _walk(str(folder), frozenset(map(str, folder.resolve().parents)))
     except OSError as error:
         raise DataError(
             f"{error.filename or folder}: cannot list this folder ({error.strerror}).", hint="Check its permissions."
         ) from error
-    return sorted(found)
 
 
 def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:

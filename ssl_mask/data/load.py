@@ -70,7 +70,7 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
         DataError: no data set, a bad row, a group in two splits.
         ConfigError: an unknown layout or option.
     """
-    manifest = read_dataset(config.root, layout=config.layout, options=config.options)
+    manifest = read_dataset(config.root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
     console.say(f"Data   {manifest.message}, in {config.root.absolute()}")
     for note in manifest.notes:
         console.warn(note)

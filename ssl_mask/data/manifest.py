@@ -12,10 +12,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.names import Split
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.text import csv_text
-
-Split = Literal["train", "val", "test", "unlabeled"]
 
 
 class Row(NamedTuple):
@@ -43,6 +42,12 @@ class Submission(NamedTuple):
     id_column: str
     answer_columns: tuple[str, ...]
     answers: Literal["joint index", "names"]
+
+
+def csv_columns(factors: Iterable[str]) -> list[str]:
+    """The header of a manifest's CSV."""
+    names = list(factors)
+    return ["path", "group", "split", "source", "id", "sha256", *names, *(f"train_{n}" for n in names)]
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,7 @@ class Manifest:
 
     def to_csv(self) -> str:
         """The table as CSV text, with class names instead of numbers."""
-        names = [f.name for f in self.schema.factors]
-        header = ["path", "group", "split", "source", "id", "sha256", *names, *(f"train_{n}" for n in names)]
+        header = csv_columns(f.name for f in self.schema.factors)
         rows = (
             [r.path, r.group, r.split, r.source, r.id, r.digest, *self._names(r.labels), *self._names(r.train_labels)]
             for r in self.rows

@@ -106,7 +106,8 @@ def to_csv(labels: PseudoLabels) -> str:
     """The text of a pseudo_labels.csv."""
     schema = labels.manifest.schema
     names = [f.name for f in schema.factors]
-    header = ["image", "sha256", "group", "label", *names, "confidence", "margin", *(f"confidence/{n}" for n in names)]
+    whole = [] if "label" in names else ["label"]  # a factor of that name says the same
+    header = ["image", "sha256", "group", *whole, *names, "confidence", "margin", *(f"confidence/{n}" for n in names)]
     probs = [] if labels.probs is None else [f"p/{c}" for c in schema.joint_classes]
     lines: list[list[Any]] = [[*header, "first_round", "flips", *probs]]
     for i, row in enumerate(labels.manifest.rows):
@@ -115,9 +116,10 @@ def to_csv(labels: PseudoLabels) -> str:
         ]
         soft = [] if labels.probs is None else [f"{p:.6f}" for p in labels.probs[i].tolist()]
         confidence = [f"{c:.6f}" for c in labels.confidence[i].tolist()]
+        joint = ["/".join(c or "?" for c in chosen)] if whole else []
         lines.append([
-            (labels.manifest.root / row.path).as_posix(), row.digest, row.group, "/".join(c or "?" for c in chosen),
-            *chosen, confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:],
+            (labels.manifest.root / row.path).as_posix(), row.digest, row.group, *joint, *chosen,
+            confidence[0], f"{labels.margin[i]:.6f}", *confidence[1:],
             labels.first_round[i], labels.flips[i], *soft,
         ])  # fmt: skip
     return csv_text(lines)

@@ -33,7 +33,8 @@ def rows_to_predict(
         return named, images.stem or "images"
     config = run.config().data
     root = data or config.root
-    manifest = read_dataset(root, layout=config.layout, options=config.options).where("test")
+    found = read_dataset(root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
+    manifest = found.where("test")
     check_names(manifest, console)
     if config.outside_root == "refuse":
         refuse_escapes(manifest)
@@ -45,4 +46,6 @@ def rows_to_predict(
             hint="Predict that data set with a run of its own, or give the photos alone: --images DIR",
         )
     console.say(f"Data   {manifest.message}, in {Path(root).absolute()}")
+    for note in manifest.notes:
+        console.warn(note)
     return manifest, "test"

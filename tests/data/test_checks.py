@@ -72,7 +72,7 @@ def test_a_correction_that_fits_nothing_is_named(tmp_path: Path, text: str, mess
 
 
 def test_an_absent_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Cannot read .*absent\.csv"):
+    with pytest.raises(DataError, match=r"There is no .*absent\.csv"):
         apply_corrections(manifest(), tmp_path / "absent.csv")
 
 

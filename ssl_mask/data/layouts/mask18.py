@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -16,10 +15,11 @@ from ssl_mask.data.images import is_image_name
 from ssl_mask.data.layouts.paths import inside
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.data.tables import read_csv
+from ssl_mask.data.tables import header_of, read_csv
 from ssl_mask.errors import DataError
 
 OLD = 60
+COLUMNS = ("id", "gender", "age", "path")
 SCHEMA = LabelSchema(
     (
         Factor("mask", ("worn", "incorrect", "none")),
@@ -35,8 +35,12 @@ class Options(Settings):
     """Train on persons of this age or more as old (58 or 59 helps the rare class). Validation keeps the true age."""
 
 
-def detect(root: Path, options: dict[str, Any]) -> bool:  # noqa: ARG001 - all layouts share this signature
-    return (root / "train" / "train.csv").is_file()
+def detect(root: Path) -> bool:
+    """A train/train.csv with at least three of the columns: who has misspelt one wants to hear which."""
+    try:
+        return len(set(COLUMNS).intersection(header_of(root / "train" / "train.csv"))) >= 3
+    except DataError:
+        return False
 
 
 def read(root: Path, options: Options) -> Manifest:
@@ -64,7 +68,7 @@ def _train_rows(root: Path, options: Options) -> Iterator[Row]:
     table = root / "train" / "train.csv"
     seen: dict[str, tuple[int, int]] = {}
     first: dict[str, str] = {}
-    for where, cells in read_csv(table, columns=("id", "gender", "age", "path")):
+    for where, cells in read_csv(table, columns=COLUMNS):
         short = f"train/train.csv:{where.rsplit(':', 1)[1]}"
         gender = SCHEMA.index_of(SCHEMA.factors[1], cells["gender"].lower(), where=short)
         age = _age(cells["age"], where=short)

@@ -103,10 +103,10 @@ def test_an_absolute_path_inside_the_folder_is_the_same_image(tmp_path: Path) ->
 
 
 def test_two_tables_must_be_told_apart(tmp_path: Path) -> None:
-    (save(tmp_path, PLAIN) / "other.csv").write_text("image,label\nz.jpg,cat\n")
+    (save(tmp_path, PLAIN) / "other.csv").write_text("image,label\nz.jpg,cat\ny.jpg,dog\n")
     with pytest.raises(DataError, match=r"expected one table, found labels\.csv, other\.csv"):
         read_dataset(tmp_path, layout="table")
-    assert len(read_dataset(tmp_path, options={"file": "other.csv"})) == 1
+    assert len(read_dataset(tmp_path, options={"file": "other.csv"})) == 2
 
 
 @pytest.mark.parametrize(
