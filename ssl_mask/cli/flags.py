@@ -20,8 +20,13 @@ from typer.models import OptionInfo
 from ssl_mask.config import PROJECT_FILE, RunConfig, nest, parse_assignments, read_config_file
 
 PANELS: dict[str, dict[str, tuple[str, ...]]] = {
-    "Data": {"data.root": ("--data",), "data.cache": ("--cache",), "augment.preset": ("--preset",)},
-    "Unlabeled images": {"data.unlabeled": ("--unlabeled", "-u"), "data.on_bad": ("--on-bad",)},
+    "Data": {
+        "data.root": ("--data",),
+        "data.on_bad": ("--on-bad",),
+        "data.cache": ("--cache",),
+        "augment.preset": ("--preset",),
+    },
+    "Unlabeled images": {"data.unlabeled": ("--unlabeled", "-u")},
     "Training": {
         "train.steps": ("--steps",),
         "train.epochs": ("--epochs",),
@@ -59,10 +64,10 @@ FROM_PRESET = frozenset({"train.steps", "train.epochs", "algorithm.name", "pseud
                          "pseudo.rule", "pseudo.threshold", "augment.preset"})  # fmt: skip
 """Settings that a shipped preset gives: what counts where no flag is given is not the field's default."""
 
-TRAINING = ("data.root", "train.steps", "train.epochs", "seed", "name", "runs")
+TRAINING = ("data.root", "data.on_bad", "train.steps", "train.epochs", "seed", "name", "runs")
 GUARD = ("guard.mode", "guard.protected", "guard.drop_overlap", "guard.allow")
 DECLARED = ("guard.transductive", "guard.reason", "guard.allowed_by")
-UNLABELED = ("data.unlabeled", "data.on_bad", "algorithm.name")
+UNLABELED = ("data.unlabeled", "algorithm.name")
 
 ConfigFiles = Annotated[
     list[str] | None,

@@ -39,7 +39,7 @@ class DataConfig(Settings):
     pseudo_labels: Path | None = None
     """A pseudo_labels.csv to train on in addition to the labels; `sslmask pseudo` writes one per round."""
     on_bad: Literal["fail", "skip"] = "fail"
-    """An unlabeled image that cannot be read: `fail` stops, `skip` leaves it out and lists it in the run."""
+    """An image that cannot be read: `fail` stops, `skip` leaves it out and lists it in the run."""
     outside_root: Literal["refuse", "allow"] = "refuse"
     """An image whose real location is outside `data.root`: refuse it, or allow it."""
     max_pixels: PositiveInt = 50_000_000

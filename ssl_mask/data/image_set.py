@@ -17,7 +17,8 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ImageError
 
 Progress = Callable[[int, int], None]
-OnBad = Callable[[int, ImageError], None]
+
+_NAMED = 20  # unreadable images that an error lists
 
 
 @dataclass(frozen=True)
@@ -55,31 +56,44 @@ def open_images(
 
     Args:
         size: width and height in pixels.
-        tolerant: leave unreadable images out (listed in `left_out`) instead of raising.
+        tolerant: leave unreadable images out (listed in `left_out`) instead of raising. Without a cache only this
+            decodes the images, to know which are unreadable; the others are decoded when they are read.
         on_progress: called with (done, total) files while they are read.
 
     Raises:
-        ImageError: an unreadable image, and not `tolerant`.
+        ImageError: unreadable images, and not `tolerant`; it names the first of them.
         StorageError: the cache cannot be written.
     """
-    folder, files, bad = cache_folder(config, len(manifest), size), manifest.files, dict[int, str]()
-    on_bad: OnBad | None = (lambda i, error: bad.update({i: error.problem})) if tolerant else None
+    folder, files, bad = cache_folder(config, len(manifest), size), manifest.files, dict[int, ImageError]()
     if folder is None:
-        manifest = manifest.with_digests(_digests(files, config.max_pixels, on_bad, on_progress))
+        decoded = config if tolerant else None
+        manifest = manifest.with_digests(_digests(files, decoded, bad.__setitem__, on_progress))
     else:
         cache = ImageCache(folder, size, config.resize)
         with DigestMemo(folder) as memo:
             known = [memo.recall(path) for path in files]
             digests = cache.fill(
                 files, known, max_pixels=config.max_pixels, threads=os.cpu_count() or 1, memo=memo,
-                on_progress=on_progress, on_bad=on_bad,
+                on_progress=on_progress, on_bad=bad.__setitem__,
             )  # fmt: skip
         manifest = manifest.with_digests(digests)
+    if bad and not tolerant:
+        hint = " ".join(dict.fromkeys(error.hint for error in bad.values() if error.hint))
+        raise unreadable([error.problem for _, error in sorted(bad.items())], len(files), "images", hint=hint)
     good = manifest.with_rows(row for i, row in enumerate(manifest.rows) if i not in bad)
-    left_out = {manifest.rows[i].path: why for i, why in sorted(bad.items())}
+    left_out = {manifest.rows[i].path: error.problem for i, error in sorted(bad.items())}
     if folder is None:
         return ImageSet(good, DecodedImages(good.files, size, config.resize, config.max_pixels), left_out)
     return ImageSet(good, CachedImages(cache, [row.digest for row in good.rows]), left_out)
+
+
+def unreadable(problems: Sequence[str], total: int, what: str, *, hint: str) -> ImageError:
+    """One error for all images that cannot be read; a list of the first of them, where there are several."""
+    if len(problems) == 1:
+        return ImageError(problems[0], hint=hint)
+    shown = [f"  {problem}" for problem in problems[:_NAMED]]
+    shown += [f"  … and {len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
+    return ImageError("\n".join([f"{len(problems)} of {total} {what} cannot be read:", *shown]), hint=hint)
 
 
 def cache_folder(config: DataConfig, count: int, size: int) -> Path | None:
@@ -94,18 +108,18 @@ def cache_folder(config: DataConfig, count: int, size: int) -> Path | None:
     return folder if roomy and os.access(existing, os.W_OK) else None
 
 
-def _digests(files: Sequence[Path], max_pixels: int, on_bad: OnBad | None, on_progress: Progress | None) -> list[str]:
-    """The digest of each file, "" where it cannot be read.
-
-    With `on_bad` each is decoded too, to know which cannot be; without it the first that cannot be read raises.
-    """
+def _digests(
+    files: Sequence[Path], decoded: DataConfig | None, on_bad: Callable[[int, ImageError], None],
+    on_progress: Progress | None,
+) -> list[str]:  # fmt: skip
+    """The digest of each file, "" where it cannot be read. With `decoded`, each is also decoded as that says."""
 
     def look(path: Path) -> tuple[str, ImageError | None]:
         digest = ""
         try:
             content, digest, _ = read_file(path)
-            if on_bad is not None:
-                decode(path, content, max_pixels=max_pixels)
+            if decoded is not None:
+                decode(path, content, max_pixels=decoded.max_pixels)
         except ImageError as error:
             return digest, error
         return digest, None
@@ -113,10 +127,7 @@ def _digests(files: Sequence[Path], max_pixels: int, on_bad: OnBad | None, on_pr
     digests: list[str] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for position, (digest, error) in enumerate(pool.map(look, files)):
-            if error is not None and on_bad is None:
-                pool.shutdown(cancel_futures=True)
-                raise error
-            if error is not None and on_bad is not None:
+            if error is not None:
                 on_bad(position, error)
             digests.append(digest)
             if on_progress is not None:

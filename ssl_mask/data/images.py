@@ -195,8 +195,8 @@ def decode(path: Path, content: bytes | None = None, *, max_pixels: int = 50_000
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(
-                    f"{path}: {width}x{height} pixels, more than the limit of {max_pixels}",
-                    hint="Shrink the image, or raise `data.max_pixels`.",
+                    f"{path}: {width}x{height} pixels, more than the limit of {max_pixels} (data.max_pixels)",
+                    hint="Shrink the image, or allow more: --set data.max_pixels=N",
                 )
             image.load()
             turn = _TURNS.get(_orientation(image))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
 from ssl_mask.data.checks import apply_corrections, check_names, refuse_escapes
-from ssl_mask.data.image_set import ImageSet, open_images
+from ssl_mask.data.image_set import ImageSet, open_images, unreadable
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pseudo_labels import PseudoLabels, open_pseudo_labeled, read_pseudo_labels
 from ssl_mask.data.splits import keep_labels_of, split
 from ssl_mask.data.unlabeled import read_unlabeled, usable
+from ssl_mask.errors import DataError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,6 +41,11 @@ class TrainingData:
     def labeled(self) -> Manifest:
         """Train and validation rows, with digests."""
         return self.manifest.with_rows(self.train.manifest.rows + self.val.manifest.rows)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Path of each labeled image that is not used -> why not."""
+        return {**self.train.left_out, **self.val.left_out}
 
     @property
     def pools(self) -> dict[str, Manifest]:
@@ -97,8 +103,12 @@ def _report_split(manifest: Manifest, how: str, console: Console) -> None:
     if not manifest.grouped:
         console.warn("no group column: every image is its own group, and leaks between train and val are NOT CHECKED.")
     lacking = set(train.joint.tolist()) - set(val.joint.tolist())
-    if lacking:
-        names = ", ".join(manifest.schema.joint_classes[i] for i in sorted(lacking))
+    _warn_lacking(manifest, lacking, console)
+
+
+def _warn_lacking(manifest: Manifest, joint: set[int], console: Console) -> None:
+    if joint:
+        names = ", ".join(manifest.schema.joint_classes[i] for i in sorted(joint))
         console.warn(f"no validation image of {names}: F1 is 0 for these classes in validation.")
 
 
@@ -118,6 +128,7 @@ def load_training_data(
     check_names(manifest, console)
     train, val = (_open(manifest.where(name), config, size, name, accelerator, console) for name in ("train", "val"))
     data = TrainingData(manifest, train, val)
+    refuse_unreadable(data, config.on_bad, console)
     if config.pseudo_labels is not None:
         labels = read_pseudo_labels(config.pseudo_labels, data.labeled)
         with accelerator.main_process_first(), console.counting("Reading pseudo-labeled") as on_progress:
@@ -133,6 +144,35 @@ def load_training_data(
     return data
 
 
+def refuse_unreadable(data: TrainingData, on_bad: Literal["fail", "skip"], console: Console) -> None:
+    """With `fail` every labeled image must be readable; with `skip` the others are left out, but never a whole class.
+
+    Raises:
+        ImageError: unreadable images, and `on_bad` is `fail`.
+        DataError: no image of a class, or of validation, is left.
+    """
+    problems = [*data.train.left_out.values(), *data.val.left_out.values()]
+    total = len(data.train) + len(data.val) + len(problems)
+    if not problems:
+        return
+    if on_bad == "fail":
+        hint = "Fix or remove them, or train without them: --on-bad skip"
+        raise unreadable(problems, total, "labeled images", hint=hint)
+    before, after = data.manifest.where("train").labels, data.train.manifest.labels
+    for i, factor in enumerate(data.manifest.schema.factors):
+        for lost in sorted(set(before[:, i].tolist()) - set(after[:, i].tolist())):
+            raise DataError(
+                f"None of the {(before[:, i] == lost).sum()} training images of {factor.name} {factor.classes[lost]!r} "
+                f"can be read, for example {problems[0]}.",
+                hint="Fix them, or leave the class out of the data set.",
+            )
+    if not len(data.val):
+        raise DataError(f"No validation image can be read, for example {problems[0]}.", hint="Fix them.")
+    console.warn(f"{len(problems)} of {total} labeled images cannot be read and are left out, such as {problems[0]}.")
+    lacking = set(data.manifest.where("val").joint.tolist()) - set(data.val.manifest.joint.tolist())
+    _warn_lacking(data.manifest, lacking, console)
+
+
 def load_unlabeled(
     manifest: Manifest, labeled: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console
 ) -> ImageSet:
@@ -144,7 +184,7 @@ def load_unlabeled(
     """
     rows = read_unlabeled(config.unlabeled, manifest)
     check_names(rows, console)
-    opened = _open(rows, config, size, "unlabeled", accelerator, console, tolerant=True)
+    opened = _open(rows, config, size, "unlabeled", accelerator, console)
     pool = usable(opened, labeled, on_bad=config.on_bad)
     sources = [*config.unlabeled, *(["the data set's own"] if manifest.where("unlabeled").rows else [])]
     console.say(f"Pool   {len(pool)} unlabeled images of {', '.join(sources)}")
@@ -155,9 +195,9 @@ def load_unlabeled(
 
 
 def _open(
-    rows: Manifest, config: DataConfig, size: int, name: str, accelerator: Accelerator, console: Console, *,
-    tolerant: bool = False,
-) -> ImageSet:  # fmt: skip
+    rows: Manifest, config: DataConfig, size: int, name: str, accelerator: Accelerator, console: Console
+) -> ImageSet:
+    """The readable images of these rows; the others are in its `left_out`."""
     # The first process fills the cache; the others wait and then find it full.
     with accelerator.main_process_first(), console.counting(f"Reading {name}") as on_progress:
-        return open_images(rows, config, size, tolerant=tolerant, on_progress=on_progress)
+        return open_images(rows, config, size, tolerant=True, on_progress=on_progress)

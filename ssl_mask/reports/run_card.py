@@ -163,6 +163,8 @@ def _data_facts(status: RunStatus, data: DataRecord) -> list[tuple[str, str]]:
         ("validation images", f"{data.val_images}" + (f" of {data.val_groups} groups" if groups else "")),
         ("groups", "named by the data; groups are never split" if groups else "not named by the data, so not checked"),
     ]
+    if data.left_out:
+        facts.append(("labeled images left out", f"{data.left_out}, listed in `left_out.csv`"))
     if data.unlabeled is not None:
         pool = data.unlabeled
         left_out = f" ({pool.left_out} left out)" if pool.left_out else ""

@@ -72,6 +72,8 @@ class DataRecord(Record):
     val_images: Count
     train_groups: Count
     val_groups: Count
+    left_out: Count = 0
+    """Labeled images that are not used: unreadable, or dropped by the guard."""
     unlabeled: UnlabeledRecord | None
     pseudo: PseudoRecord | None
 

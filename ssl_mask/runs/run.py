@@ -5,6 +5,7 @@ runs/train-001/
 ├── config.yaml          the whole resolved configuration
 ├── environment.json     code version, packages, machine, command line
 ├── manifest.csv         every image with its group, side, labels and SHA-256
+├── left_out.csv        labeled images that are not used, and why; only where there are some
 ├── unlabeled.csv        uda: every unlabeled image with its SHA-256, and why one was left out
 ├── data_cards/          a card a pool, and findings.json: what the leakage guard compared and found
 ├── pseudo_labels.csv    a round: the pseudo-labels it trains on; pool.parquet, selection.json: where they come from
@@ -61,6 +62,10 @@ class RunDir:
     @property
     def manifest(self) -> Path:
         return self.path / "manifest.csv"
+
+    @property
+    def left_out(self) -> Path:
+        return self.path / "left_out.csv"
 
     @property
     def unlabeled(self) -> Path:

@@ -19,6 +19,7 @@ def data_record(config: RunConfig, data: TrainingData) -> DataRecord:
         val_images=len(data.val),
         train_groups=len(set(data.train.manifest.groups)),
         val_groups=len(set(data.val.manifest.groups)),
+        left_out=len(data.left_out),
         unlabeled=None
         if unlabeled is None
         else UnlabeledRecord(

@@ -34,6 +34,7 @@ from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import Run, RunDir, find_run
 from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.writer import RunWriter
+from ssl_mask.text import csv_text
 from ssl_mask.training.algorithm import target_classes
 from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.loop import train_steps
@@ -159,6 +160,8 @@ def start_run(session: Session, gate: GateResult, ancestors: tuple[Ancestor, ...
     run = create_run(config, "train" if data.unlabeled is None else "uda")
     write_json(run.environment, _environment(session.accelerator))
     write_text(run.manifest, data.labeled.to_csv())
+    if data.left_out:
+        write_text(run.left_out, csv_text([("path", "why"), *data.left_out.items()]))
     if data.unlabeled is not None:
         write_text(run.unlabeled, pool_csv(data.unlabeled))
     write_cards(run, gate, config.guard.cards)
