@@ -25,6 +25,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 
 class SslMaskError(Exception):
@@ -107,6 +109,10 @@ class Interrupted(SslMaskError):  # noqa: N818 - an interruption is not an error
     def __init__(self, problem: str, *, signal_number: int, hint: str = "") -> None:
         super().__init__(problem, hint=hint)
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors are sent to other processes."""
+        return partial(type(self), signal_number=self.exit_code - 128, hint=self.hint), (self.problem,)
 
     @classmethod
     def by(cls, stop: KeyboardInterrupt, what_now: str, *, hint: str = "") -> Interrupted:

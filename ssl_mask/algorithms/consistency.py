@@ -56,8 +56,13 @@ class Rule(ABC):
     def targets(self, logits: HeadTensors) -> Targets:
         """Targets from the (n, classes) calibrated logits per head of the weak views."""
 
-    def extra_loss(self, strong: HeadTensors, targets: Targets) -> Tensor | None:  # noqa: ARG002
-        """One more loss term (a scalar), or None. `strong`: (k, classes) calibrated logits of the same images."""
+    def extra_loss(self, strong: HeadTensors, targets: Targets, mean: Averaging) -> Tensor | None:  # noqa: ARG002
+        """One more loss term (a scalar), or None.
+
+        Args:
+            strong: (k, classes) calibrated logits of the same images.
+            mean: over all processes.
+        """
         return None
 
 
@@ -117,7 +122,7 @@ class Consistency(Algorithm):
         strong, own = self.fold({k: z[len(images) :] for k, z in logits.items()}), targets.at(rows)
         count = len(batch.unlabeled.weak)
         terms["consistency"] = strength * consistency_loss(strong, own, count)
-        extra = self.rule.extra_loss(strong, own)
+        extra = self.rule.extra_loss(strong, own, self.mean)
         if extra is not None:
             terms["extra"] = extra
         stats["kept"] = images.new_tensor(len(rows) / count, dtype=torch.float32)

@@ -44,22 +44,26 @@ class FreeMatchRule(Rule):
         shares = self.running.get(f"{name}/p", even)
         return (shares / shares.max() * self.running.get(f"{name}/tau", even[0]))[logits.argmax(dim=1)]
 
-    def extra_loss(self, strong: HeadTensors, targets: Targets) -> Tensor | None:
+    def extra_loss(self, strong: HeadTensors, targets: Targets, mean: Averaging) -> Tensor | None:
         """Fairness loss −H(SumNorm(p̃/h̃), SumNorm(p̄/h̄)): maximises the cross-entropy of pool and batch (eq. 11).
 
-        p̄ is the mean strong prediction and h̄ its histogram, over this process's images whose target counts.
+        p̄ is the mean strong prediction and h̄ its histogram, over the images of all processes whose target counts.
         """
         if self.fairness == 0:
             return None
-        each = [self._fairness(name, z[targets.weights[name] > 0]) for name, z in strong.items()]
+        each = [self._fairness(name, z[targets.weights[name] > 0], mean) for name, z in strong.items()]
         return self.fairness * torch.stack(each).sum()
 
-    def _fairness(self, name: str, logits: Tensor) -> Tensor:
-        if len(logits) == 0:
+    def _fairness(self, name: str, logits: Tensor, mean: Averaging) -> Tensor:
+        shares, votes = F.softmax(logits, dim=1).sum(dim=0), hard(logits).sum(dim=0)
+        whole = mean(torch.cat([shares, votes, shares.new_tensor([len(logits)])]))
+        if whole[-1] == 0:
             return logits.sum()  # zero, and in the graph on every process
+        # The gradient is that of this process's images; the mean of these over processes is the gradient of the whole.
+        every = (whole[: len(shares)] + shares - shares.detach(), whole[len(shares) : -1])
         even = uniform(logits)
         pool = _normalised(self.running.get(f"{name}/p", even), self.running.get(f"{name}/h", even))
-        batch = _normalised(F.softmax(logits, dim=1).mean(dim=0), hard(logits).mean(dim=0))
+        batch = _normalised(*(part / whole[-1] for part in every))
         return (pool * torch.log(batch + 1e-12)).sum()
 
 

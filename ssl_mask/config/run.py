@@ -41,3 +41,27 @@ class RunConfig(Settings):
         if self.algorithm.name != "supervised" and self.algorithm.teacher == "ema" and self.train.ema_decay == 0:
             raise ValueError("algorithm.teacher ema needs averaged weights: set train.ema_decay above 0")
         return self
+
+    @model_validator(mode="after")
+    def _neck_has_two_images(self) -> RunConfig:
+        if self.model.neck != "none" and (problem := self.single_images(f"model.neck {self.model.neck}")):
+            raise ValueError(problem)
+        return self
+
+    def single_images(self, norm: str, processes: int = 1) -> str:
+        """Why batch norm cannot train: some part of a step is a single image, which has no variance. Empty: it can.
+
+        Args:
+            norm: where the batch norm is.
+            processes: that have statistics of their own.
+        """
+        asked, unit = self.train, self.train.accumulate * processes
+        apart = " on each process" if processes > 1 else ""
+        if asked.batch_size // unit == 1:
+            left = f"train.batch_size {asked.batch_size} / accumulate {asked.accumulate} leaves 1 image a part{apart}"
+            return f"{left}; batch norm ({norm}) needs 2"
+        weak = self.algorithm.name != "supervised" and self.algorithm.weak_mode == "train"
+        if weak and round(self.algorithm.mu * asked.batch_size / unit) <= 1:
+            left = f"algorithm.mu {self.algorithm.mu:g} leaves 1 unlabeled image a part{apart}"
+            return f"{left}; batch norm ({norm}) needs 2 with algorithm.weak_mode train"
+        return ""

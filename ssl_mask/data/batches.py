@@ -45,8 +45,8 @@ class Stream:
     def batch(self, step: int) -> list[Draw]:
         """This rank's part of global batch `step`."""
         first = step * self.batch_size
-        share = self.batch_size // self.ranks
-        places = range(first + self.rank * share, first + (self.rank + 1) * share)
+        # In turns, so that a part of the batch (`accumulate`) has the same images on any number of ranks.
+        places = range(first + self.rank, first + self.batch_size, self.ranks)
         if self.weights is not None:
             drawn = np.random.default_rng((self.seed, 1, step)).choice(self.rows, self.batch_size, p=self.weights)
             return [Draw(p, int(drawn[p - first])) for p in places]

@@ -10,11 +10,10 @@ from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import read_unlabeled
-from ssl_mask.devices import broadcast
+from ssl_mask.devices import broadcast, cores
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
-from ssl_mask.guard.copies.workers import cores
 from ssl_mask.guard.findings import COPIES, ROLES, Findings, Pool, Role
 from ssl_mask.guard.policy import Declaration, Verdict, enforce, judge
 from ssl_mask.guard.pools import cache_of, pool_of

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
+from ssl_mask.devices import cores
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import Fingerprints
-from ssl_mask.guard.copies.workers import cores
 from ssl_mask.guard.findings import COPIES, ROLES, Kind, Pool, PoolRecord, Role
 from ssl_mask.guard.pools import cache_of
 from ssl_mask.runs.records import LeakageStatus

@@ -11,12 +11,21 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ssl_mask import devices
 from ssl_mask.data.batches import image_batches
-from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.cache import ChosenImages, DecodedImages, ImageSource
 from ssl_mask.evaluation.scores import HeadLogits
 from ssl_mask.models.classifier import Classifier
 
 Progress = Callable[[int, int], None]
+
+
+def reading_workers(source: ImageSource, workers: int | str, accelerator: Accelerator) -> int:
+    """Processes that read the images of a prediction: none on a CPU where nothing is decoded, which is quicker."""
+    while isinstance(source, ChosenImages):
+        source = source.source
+    useful = accelerator.device.type == "cuda" or isinstance(source, DecodedImages)
+    return devices.settle_workers(workers, accelerator) if useful else 0
 
 
 def predict_logits(

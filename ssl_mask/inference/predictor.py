@@ -14,10 +14,8 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from ssl_mask import devices
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
-from ssl_mask.data.cache import DecodedImages
 from ssl_mask.data.image_set import ImageSet, open_images
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
@@ -25,7 +23,7 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import ModelError
 from ssl_mask.evaluation.scores import mean_probs
 from ssl_mask.guard.provenance import SourceRun
-from ssl_mask.inference.logits import embed_images, predict_logits
+from ssl_mask.inference.logits import embed_images, predict_logits, reading_workers
 from ssl_mask.models.classifier import Classifier, build_classifier
 from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint
 from ssl_mask.runs.run import RunDir
@@ -129,8 +127,7 @@ class RunPredictor:
         return opened, [i for i, r in enumerate(rows.rows) if r.path not in opened.left_out]
 
     def _workers(self, opened: ImageSet) -> int:
-        decodes = isinstance(opened.images, DecodedImages)
-        return devices.settle_workers(self.compute.workers, self.compute.accelerator) if decodes else 0
+        return reading_workers(opened.images, self.compute.workers, self.compute.accelerator)
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,9 @@ class RunStatus(LeakageRecord):
 
     verb: Literal["train", "uda", "pseudo"]
     name: str
-    status: Literal["running", "interrupted", "finished"]
+    status: Literal["running", "interrupted", "failed", "finished"]
+    failure: str = ""
+    """Why it failed; a failed run is not continued."""
     started: str
     updated: NotNegative
     """Seconds since 1970."""

@@ -10,12 +10,13 @@ from torch import nn
 
 from ssl_mask.data.predictions import write_predictions
 from ssl_mask.evaluation.scores import HeadLogits, Scores, mean_probs, score
-from ssl_mask.inference.logits import predict_logits
+from ssl_mask.inference.logits import predict_logits, reading_workers
 from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import save_checkpoint
 from ssl_mask.runs.records import BestScore, CheckpointMetadata, leakage_of
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.writer import RunWriter
+from ssl_mask.training.parallel import share_buffers
 from ssl_mask.training.record import data_record
 from ssl_mask.training.session import Session
 from ssl_mask.types import Evaluated
@@ -44,6 +45,9 @@ def evaluate(session: Session, run: RunWriter) -> bool:
     candidates = {"live": session.accelerator.unwrap_model(training.model)}
     if training.ema is not None:
         candidates["ema"] = training.ema.module
+    if session.accelerator.num_processes > 1:
+        for model in candidates.values():
+            share_buffers(model)
     results = _score(session, candidates)
     told = {training.algorithm.teacher_weights: training.algorithm.evaluated(_evaluated(session, results))}
     kind = max(results, key=lambda k: results[k][0].macro_f1)
@@ -68,12 +72,13 @@ def _score(session: Session, candidates: dict[str, nn.Module]) -> Results:
     """Scores and logits of each set of weights."""
     rows, schema, target = session.data.val.manifest, session.data.manifest.schema, session.config.data.target
     batch_size = max(64, session.config.train.batch_size // int(session.accelerator.num_processes))
+    images = session.data.val.images
+    workers = reading_workers(images, session.config.train.workers, session.accelerator)
     results: Results = {}
     for kind, model in candidates.items():
         with session.console.counting(f"Evaluating {kind} weights") as tell:
             (logits,) = predict_logits(
-                model, session.data.val.images, accelerator=session.accelerator, batch_size=batch_size, workers=0,
-                on_progress=tell,
+                model, images, accelerator=session.accelerator, batch_size=batch_size, workers=workers, on_progress=tell
             )  # fmt: skip
         results[kind] = (
             score(logits, schema.head_labels(rows.labels, target), rows.joint, len(schema.joint_classes)), logits

@@ -49,8 +49,10 @@ def train_steps(
         TrainingError: a loss that is not finite; the weights stay those of the step before.
     """
     training.model.train()
+    live = training.accelerator.unwrap_model(training.model)
     for step, batch in enumerate(batches, start):
-        if not training.model.training:  # there was an evaluation in between
+        # There was an evaluation in between: of the network itself, without its wrapper for several processes.
+        if not live.training:
             training.model.train()
         seed_step(training.seed, step, training.accelerator.process_index)
         training.schedule.set(training.optimizer, step)
@@ -77,15 +79,23 @@ def _backward(training: Training, batch: Batch, step: int) -> Losses:
             with training.accelerator.autocast():
                 losses = training.algorithm.losses(training.model, part, step / training.steps)
             total = losses.total
-            if not torch.isfinite(total):
-                raise TrainingError(
-                    f"The loss is {total.item()} at step {step + 1} "
-                    f"({', '.join(f'{k} {v.item():.4g}' for k, v in losses.terms.items())}).",
-                    hint="Lower optim.lr, or set optim.clip_norm=1. The last saved state is kept.",
-                )
+            _refuse_infinite(total, losses.terms, step, training.accelerator)
             training.accelerator.backward(total / len(parts))
         collected.append(losses)
     return Losses(_mean([c.terms for c in collected]), _mean([c.stats for c in collected]))
+
+
+def _refuse_infinite(total: Tensor, terms: dict[str, Tensor], step: int, accelerator: Accelerator) -> None:
+    """Raise TrainingError in all processes when the loss of one is not finite: the others would wait for it."""
+    values = torch.stack([total, *terms.values()]).detach().float()
+    if accelerator.num_processes > 1:
+        values = accelerator.reduce(values, reduction="mean")
+    if not torch.isfinite(values[0]):
+        named = zip(terms, values[1:].tolist(), strict=True)
+        raise TrainingError(
+            f"The loss is {values[0].item()} at step {step + 1} ({', '.join(f'{k} {v:.4g}' for k, v in named)}).",
+            hint="Lower optim.lr, or set optim.clip_norm=1. The last saved state is kept.",
+        )
 
 
 def _mean(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from ssl_mask.config import RunConfig
 from ssl_mask.data.load import TrainingData
 from ssl_mask.runs.records import DataRecord, PseudoRecord, UnlabeledRecord
+
+
+def data_digest(data: TrainingData) -> str:
+    """SHA-256 of all rows in their order, with the names of their classes: all that a step depends on."""
+    sets = (data.train, data.val, data.unlabeled, data.pseudo)
+    tables = [repr(data.manifest.schema.to_json()), *(s.manifest.to_csv() for s in sets if s is not None)]
+    return hashlib.sha256("\0".join(tables).encode(errors="surrogateescape")).hexdigest()
 
 
 def data_record(config: RunConfig, data: TrainingData) -> DataRecord:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import nn
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
@@ -17,6 +16,7 @@ from ssl_mask.data.augment import Augmenter
 from ssl_mask.data.batches import PSEUDO, LabeledImages, StepBatches, Stream, UnlabeledImages, draw_weights
 from ssl_mask.data.load import TrainingData
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.devices import refuse_differences
 from ssl_mask.errors import ConfigError
 from ssl_mask.evaluation.calibration import FEW
 from ssl_mask.models.classifier import Classifier, build_classifier
@@ -24,7 +24,9 @@ from ssl_mask.training.algorithm import make_algorithm
 from ssl_mask.training.ema import make_ema
 from ssl_mask.training.loop import Training
 from ssl_mask.training.optim import Schedule, build_optimizer, clipper
+from ssl_mask.training.parallel import freeze_unused, share_norms
 from ssl_mask.training.progress import Progress
+from ssl_mask.training.record import data_digest
 
 
 @dataclass
@@ -66,18 +68,26 @@ def build(
 
     Raises:
         ConfigError: settings that do not fit the data or the number of processes.
+        DataError: the processes see different data.
     """
+    refuse_differences(accelerator, lambda: data_digest(data))
     if data.unlabeled is not None:
         _warn_unlabeled(config, len(data.unlabeled), len(data.val), accelerator, console)
     steps = _steps(config, len(data.train))
     optim = config.optim
     model = model.to(accelerator.device)
+    if accelerator.num_processes > 1:
+        freeze_unused(model, size)
+        if config.model.sync_norm:
+            share_norms(model, accelerator.device)
     ema = make_ema(model, config.train.ema_decay)
     optimizer = build_optimizer(
         model, kind=optim.optimizer, lr=optim.lr, backbone_lr_scale=optim.backbone_lr_scale,
         weight_decay=optim.weight_decay, momentum=optim.momentum,
     )  # fmt: skip
-    prepared, optimizer = accelerator.prepare(_share_norms(model, config, accelerator), optimizer)
+    # The model is on its device. Accelerate would copy it once more on CPUs (`cpu` is not its `cpu:0`), and the average
+    # would follow the tensors from before.
+    prepared, optimizer = accelerator.prepare(model, optimizer, device_placement=[False, False])
     live = accelerator.unwrap_model(prepared)
     training = Training(
         accelerator=accelerator,
@@ -106,13 +116,6 @@ def _warn_unlabeled(config: RunConfig, pool: int, val: int, accelerator: Acceler
             f"Temperatures are fitted on only {val} validation images and may over-correct: confidences may be too "
             "low. Lower algorithm.threshold, or fix algorithm.temperature."
         )
-
-
-def _share_norms(model: nn.Module, config: RunConfig, accelerator: Accelerator) -> nn.Module:
-    """Share batch-norm statistics between GPUs, if there are several."""
-    if config.model.sync_norm and accelerator.num_processes > 1 and accelerator.device.type == "cuda":
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    return model
 
 
 def _steps(config: RunConfig, images: int) -> int:

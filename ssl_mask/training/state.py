@@ -55,7 +55,8 @@ def load_state(path: Path, training: Training, *, origin: str) -> Any:
             f"There is no saved state {path}.", hint="The run stopped before its first save: start a new run."
         )
     with reading(path, ModelError, hint="Restore it from a copy, or start a new run (--init-from takes its weights)."):
-        content = load_tensors(path, training.accelerator.device)
+        # On the CPU first: loading copies each tensor to where it belongs, and `cpu:0` is no place to torch.load.
+        content = load_tensors(path)
         if content["made_by"] != _made_by(content, origin):
             raise MismatchError(
                 f"{path} was not saved by this run, or it has changed since.",

@@ -9,11 +9,11 @@ from pathlib import Path
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
+from ssl_mask.devices import cores
 from ssl_mask.errors import nothing_written
 from ssl_mask.files import atomic_path, storage, write_text
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
-from ssl_mask.guard.copies.workers import cores
 from ssl_mask.guard.findings import Findings, Pool, Role, canonical
 from ssl_mask.guard.policy import Declaration, Verdict, judge
 from ssl_mask.guard.pools import cache_of

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from ssl_mask.console import Console
 from ssl_mask.data.batches import train_batches
 from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
 from ssl_mask.data.unlabeled import pool_csv
-from ssl_mask.devices import make_accelerator
-from ssl_mask.errors import DataError, Interrupted, nothing_written
+from ssl_mask.devices import broadcast, make_accelerator
+from ssl_mask.errors import ConfigError, DataError, Interrupted, TrainingError, nothing_written
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestor, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
@@ -38,6 +39,7 @@ from ssl_mask.text import csv_text
 from ssl_mask.training.algorithm import target_classes
 from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.loop import train_steps
+from ssl_mask.training.parallel import refuse_single_images
 from ssl_mask.training.progress import Progress
 from ssl_mask.training.record import data_record
 from ssl_mask.training.session import Session, build, make_model
@@ -79,11 +81,15 @@ def train(
         config = resumed_config(run, length or {})
     accelerator = make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
+    if run is not None and not broadcast(accelerator, partial(can_go_on, run, config)):
+        console.say(f"Done   {run.path} has finished already; --steps or --epochs makes it longer.")
+        return Run(run)
     console.say(f"Preset {config.preset} ({_device(accelerator)})")
 
     with nothing_written("this run"):
         manifest = read_manifest(config.data, console)
         model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
+        refuse_single_images(config, model, accelerator.num_processes)
         ancestors = start_from(config, model, console)
         data = load_training_data(
             manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
@@ -94,14 +100,18 @@ def train(
         if dry_run:
             estimate(session)
             return None
+    resumed = run
     if run is None:
         run = start_run(session, gate, ancestors) if accelerator.is_main_process else None
-    else:
-        continue_run(session, run, gate, ancestors)
     writer = RunWriter(run if accelerator.is_main_process else None)
     with writer.locked():
+        if resumed is not None:
+            continue_run(session, resumed, gate, ancestors)
         try:
             fit(session, writer)
+        except TrainingError as error:
+            writer.update(status="failed", failure=error.problem)
+            raise
         except KeyboardInterrupt as stop:  # a second one: the first waits for the step to end
             hint = how_to_continue(session, writer)
             raise Interrupted.by(stop, "what was saved before is kept.", hint=hint) from None
@@ -116,6 +126,23 @@ def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
     if length:
         tree["train"] |= {"steps": None, "epochs": None, **length}
     return validate({**tree, "runs": str(run.path.parent), "name": run.name})
+
+
+def can_go_on(run: RunDir, config: RunConfig) -> bool:
+    """Whether there is anything left to do of a run; looked at before its data is read.
+
+    Raises:
+        DataError: the run failed, or another process works on it.
+    """
+    with run.locked():
+        status = run.status()
+    if status.status == "failed":
+        raise DataError(
+            f"{run.path} failed and would fail again: {status.failure}",
+            hint=f"Start a new run with other settings, such as a lower optim.lr (--init-from {run.path} takes over "
+            "its best weights).",
+        )
+    return status.status != "finished" or not run.card.is_file() or config.train != run.config().train
 
 
 def start_from(config: RunConfig, model: Classifier, console: Console) -> tuple[Ancestor, ...]:
@@ -179,6 +206,7 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tup
     Raises:
         DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
         ModelError: no saved state, or a damaged one.
+        ConfigError: it has done more steps than are asked for.
     """
     before, now = run.data(), data_record(session.config, session.data)
     pairs = {
@@ -194,6 +222,13 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tup
             )
     saved = load_state(run.last, session.training, origin=origin_of(run.status()))
     session.progress = Progress.from_json(saved, str(run.last))
+    done, steps = session.progress.step, session.training.steps
+    if done > steps:
+        raise ConfigError(
+            f"{run.path} has done {done} steps already, but is to end at {steps}.",
+            hint="Ask for more steps to go on, or start a new run.",
+        )
+    session.accelerator.wait_for_everyone()  # nothing is written before all have read
     if session.accelerator.is_main_process:
         leakage = leakage_record(gate, ancestors, run, session.config.data, session.console)
         run.update(status="running", steps=session.training.steps, **dict(leakage))

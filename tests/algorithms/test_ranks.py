@@ -97,8 +97,7 @@ MAKERS: dict[str, tuple[dict[str, int], Maker]] = {
         FACTORS,
         lambda net, mean, _: with_rule(UdaRule(0.3, 0.4), net, mean=mean, tsa="log", joint=True),
     ),
-    # Its fairness is over the images of a process, as documented.
-    "freematch": (FLAT, lambda net, mean, _: with_rule(FreeMatchRule(0.5, 0.0), net, mean=mean)),
+    "freematch": (FLAT, lambda net, mean, _: with_rule(FreeMatchRule(0.5, 0.3), net, mean=mean)),
     "softmatch": (FLAT, lambda net, mean, n: with_rule(SoftMatchRule(0.5, 2.0, processes=n), net, mean=mean)),
     "aligned": (
         FLAT,
@@ -164,4 +163,4 @@ def test_ranks_meet_equally_often_with_fairness_where_one_believes_nothing() -> 
 
     batch = confident_last(make_batch(FLAT, labeled=8, unlabeled=12), Net(FLAT))
     done, _, meeting = on_two_ranks(make, FLAT, [batch], 0.5)
-    assert meeting.means == [3, 3] and all(grads.isfinite().all() for _, grads in done)
+    assert meeting.means == [4, 4] and all(grads.isfinite().all() for _, grads in done)

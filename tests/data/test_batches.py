@@ -44,7 +44,7 @@ def test_ranks_share_the_global_batch(sampler: str) -> None:
     whole = Stream(40, 8, 1, weights=weights)
     for step in (11, 0, 5):
         parts = [Stream(40, 8, 1, rank, 4, weights).batch(step) for rank in range(4)]
-        assert [d for part in parts for d in part] == whole.batch(step)
+        assert [d for turn in zip(*parts, strict=True) for d in turn] == whole.batch(step)
 
 
 def test_samplers_draw_as_they_say() -> None:
