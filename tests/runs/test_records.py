@@ -70,7 +70,7 @@ def test_a_comparison_keeps_what_was_not_reached_and_leaves_out_what_was_not_ask
 
 
 DAMAGE: list[tuple[dict[str, Any], str]] = [
-    ({"status": "done"}, r"run\.json is damaged: status: .*'running', 'interrupted' or 'finished'"),
+    ({"status": "done"}, r"run\.json is damaged: status: .*'running', 'interrupted', 'failed' or 'finished'"),
     ({"step": None}, r"run\.json is damaged: step: "),
     ({"stray": 1}, r"run\.json is damaged: stray: "),
     ({"best": {"macro_f1": 0.5}}, r"run\.json is damaged: best\.step: Field required \(and 7 more problems\)"),
