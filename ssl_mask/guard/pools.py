@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ssl_mask.config import DataConfig
@@ -22,6 +23,7 @@ def pool_of(manifest: Manifest, role: Role, *, name: str = "", base: Path | None
         name: the role's name when not given.
         base: what the pool's paths are relative to, if all its images lie below it; else the manifest's root.
     """
+    manifest = _below_its_root(manifest)
     root = manifest.root
     below = base is not None and root.absolute().is_relative_to(base.absolute())
     prefix = Path(os.path.relpath(root.absolute(), base)) if base is not None and below else Path()
@@ -35,6 +37,15 @@ def pool_of(manifest: Manifest, role: Role, *, name: str = "", base: Path | None
         digests=tuple(r.digest for r in manifest.rows),
         group_source=f"the {manifest.layout} layout" if manifest.grouped and any(manifest.groups) else "",
     )
+
+
+def _below_its_root(manifest: Manifest) -> Manifest:
+    """The same rows under a root that holds them all: pseudo-labels name their images by absolute paths."""
+    if not any(Path(r.path).is_absolute() for r in manifest.rows):
+        return manifest
+    root = Path(os.path.commonpath([f.parent for f in manifest.files]))
+    rows = (r._replace(path=f.relative_to(root).as_posix()) for r, f in zip(manifest.rows, manifest.files, strict=True))
+    return replace(manifest, root=root, rows=tuple(rows))
 
 
 def cache_of(config: DataConfig, pools: Sequence[Pool]) -> Path | None:

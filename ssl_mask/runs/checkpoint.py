@@ -19,7 +19,6 @@ from ssl_mask.runs.seal import is_whole, sealed, tensors_digest, unsealed
 if TYPE_CHECKING:  # reading the metadata alone needs no torch
     from torch import Tensor, nn
 
-FORMAT = "1"
 AGAIN = "Copy it again from where it was made, or train again."
 TENSORS = "tensors_sha256"
 """Key in the header beside the metadata: which weights it describes."""
@@ -35,12 +34,14 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: CheckpointMetadata) -> None:
     """Write a model's weights; `metadata` goes into the file's header, sealed and bound to the weights."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     header = json.dumps(sealed({**metadata.to_json(), TENSORS: tensors_digest(tensors)}))
+    # One key: safetensors writes several in an order of its own, and the same weights shall be the same bytes.
+    content = save(tensors, metadata={"sslmask": header})
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata={"format": FORMAT, "sslmask": header})
+        partial.write_bytes(content)
 
 
 def read_metadata(path: Path) -> CheckpointMetadata:

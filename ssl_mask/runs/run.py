@@ -212,7 +212,9 @@ class RunDir:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. Raises DataError when another one works on it."""
-        with (self.path / ".lock").open("w") as lock:
+        with storage(self.path):
+            lock = (self.path / ".lock").open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -286,7 +288,7 @@ def find_run(reference: str | Path, runs: Path) -> RunDir:
 
 def list_runs(runs: Path) -> list[RunDir]:
     """All runs in a folder and in its studies, by name."""
-    found = [*runs.glob("*/run.json"), *runs.glob("*/*/run.json")]
+    found = [*runs.glob("[!.]*/run.json"), *runs.glob("[!.]*/[!.]*/run.json")]  # a hidden one is being made
     return [RunDir(p.parent) for p in sorted(found)]
 
 

@@ -27,8 +27,8 @@ def fit(session: Session, run: RunWriter) -> None:
     """Train to the last step; log, evaluate and save every n steps."""
     config, training, progress = session.config.train, session.training, session.progress
     accelerator, console = session.accelerator, session.console
+    run.write(lambda folder: folder.forget_after(progress.step))
     if progress.step:
-        run.write(lambda folder: folder.forget_after(progress.step))
         console.say(f"Resume {progress.step} of {training.steps} steps are done")
     eval_every = steps_between_evaluations(session)
     save_every = config.save_every or eval_every

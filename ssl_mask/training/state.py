@@ -36,8 +36,8 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any], *, o
         "progress": dict(progress),
     }
     content["made_by"] = _made_by(content, origin)
-    with atomic_path(path) as partial:
-        torch.save(content, partial)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)
 
 
 def load_state(path: Path, training: Training, *, origin: str) -> Any:

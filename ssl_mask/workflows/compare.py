@@ -23,7 +23,7 @@ from ssl_mask.reports.comparison import comparison_card, comparison_table, verdi
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.base import Record, parse_record
 from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, ScoreRecord, SeedRecord
-from ssl_mask.runs.create import new_folder
+from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.train import train
@@ -107,7 +107,11 @@ def compare(
 def _open(config: RunConfig, plan: Seeds, resume: str | Path | None) -> Study:
     if resume is not None:
         return resumed_study(resume, config.runs, "uda")
-    return create_study(new_folder(config, "study"), "uda", config, plan.to_json())
+
+    def build(folder: Path, _: str) -> None:
+        create_study(folder, "uda", config, plan.to_json())
+
+    return Study(create_folder(config, "study", build))
 
 
 def _plan(study: Study) -> tuple[RunConfig, Seeds]:

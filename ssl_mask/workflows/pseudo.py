@@ -26,7 +26,7 @@ from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.pseudo_labeling.report import publish, report_round, run_of, stopped_early
 from ssl_mask.pseudo_labeling.round import select_round
-from ssl_mask.runs.create import begin_run, new_folder
+from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import Run, RunDir, find_run, round_name
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.train import train
@@ -122,10 +122,11 @@ def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: boo
 
 
 def begin_study(config: RunConfig) -> Study:
-    whole = RunDir(new_folder(config, "pseudo"))
-    study = create_study(whole.rounds, "pseudo", config, {"rounds": config.pseudo.rounds})
-    begin_run(whole, config, "pseudo", rounds=())  # last: what is a run can be resumed
-    return study
+    def fill(whole: RunDir) -> dict[str, Any]:
+        create_study(whole.rounds, "pseudo", config, {"rounds": config.pseudo.rounds})
+        return {"rounds": ()}
+
+    return Study(create_run(config, "pseudo", fill).rounds)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
     tree = run.config().model_dump(mode="json")
     if length:
         tree["train"] |= {"steps": None, "epochs": None, **length}
-    return validate({**tree, "runs": str(run.path.parent), "name": run.name})
+    return validate({**tree, "runs": str(run.path.parent)})
 
 
 def can_go_on(run: RunDir, config: RunConfig) -> bool:
@@ -184,16 +184,19 @@ def _device(accelerator: Accelerator) -> str:
 def start_run(session: Session, gate: GateResult, ancestors: tuple[Ancestor, ...]) -> RunDir:
     """A fresh run folder with everything that is known before the first step."""
     config, data = session.config, session.data
-    run = create_run(config, "train" if data.unlabeled is None else "uda")
-    write_json(run.environment, _environment(session.accelerator))
-    write_text(run.manifest, data.labeled.to_csv())
-    if data.left_out:
-        write_text(run.left_out, csv_text([("path", "why"), *data.left_out.items()]))
-    if data.unlabeled is not None:
-        write_text(run.unlabeled, pool_csv(data.unlabeled))
-    write_cards(run, gate, config.guard.cards)
-    leakage = leakage_record(gate, ancestors, run, config.data, session.console)
-    run.update(steps=session.training.steps, data=data_record(config, data), **dict(leakage))
+
+    def fill(run: RunDir) -> dict[str, Any]:
+        write_json(run.environment, _environment(session.accelerator))
+        write_text(run.manifest, data.labeled.to_csv())
+        if data.left_out:
+            write_text(run.left_out, csv_text([("path", "why"), *data.left_out.items()]))
+        if data.unlabeled is not None:
+            write_text(run.unlabeled, pool_csv(data.unlabeled))
+        write_cards(run, gate, config.guard.cards)
+        leakage = leakage_record(gate, ancestors, run, config.data, session.console)
+        return {"steps": session.training.steps, "data": data_record(config, data), **dict(leakage)}
+
+    run = create_run(config, "train" if data.unlabeled is None else "uda", fill)
     session.console.say(f"Run    {run.path}")
     return run
 
@@ -205,7 +208,7 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tup
 
     Raises:
         DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
-        ModelError: no saved state, or a damaged one.
+        ModelError: no saved state where one was saved, or a damaged one.
         ConfigError: it has done more steps than are asked for.
     """
     before, now = run.data(), data_record(session.config, session.data)
@@ -220,8 +223,9 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tup
                 f"The {what} in {session.config.data.root.absolute()} is not what {run.path} began with.",
                 hint="Restore it, or start a new run (--init-from takes over the weights).",
             )
-    saved = load_state(run.last, session.training, origin=origin_of(run.status()))
-    session.progress = Progress.from_json(saved, str(run.last))
+    if run.last.is_file() or run.status().step:  # killed before the first save: from the first step, as it began
+        saved = load_state(run.last, session.training, origin=origin_of(run.status()))
+        session.progress = Progress.from_json(saved, str(run.last))
     done, steps = session.progress.step, session.training.steps
     if done > steps:
         raise ConfigError(

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from small_rounds import SETTINGS, same_weights, series_config
+from small_rounds import same_weights, series_config
 
 from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.inference.predictor import RunPredictor
@@ -143,73 +137,3 @@ def test_a_begun_round_is_not_continued_on_edited_pseudo_labels(whole: RunDir, d
 def test_two_processes_do_not_work_on_one_series(whole: RunDir, drawn: Path) -> None:
     with whole.locked(), pytest.raises(DataError, match="Another process"):
         pseudo(series_config(drawn, whole.path.parent), resume="pseudo-001", quiet=True)
-
-
-# ---- kill -9 ----
-
-KILLS = 20
-
-
-def start(work: Path, *words: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "ssl_mask", "pseudo", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (work / "errors.txt").open("w") as errors:
-        return subprocess.Popen(command, cwd=work, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
-
-
-def finish(work: Path, process: subprocess.Popen[bytes]) -> None:
-    assert process.wait(timeout=300) == 0, (work / "errors.txt").read_text()[-3000:]
-
-
-@pytest.mark.slow
-def test_killed_twenty_times(drawn: Path, tmp_path: Path) -> None:
-    """kill -9 at seeded moments; between two kills at least one step is saved, so that it ends at all."""
-    settings = SETTINGS | {"data": {**SETTINGS["data"], "root": str(drawn)}, "pseudo": {"rounds": 3, "rule": "top_k"}}
-    settings["train"] = {**SETTINGS["train"], "steps": 240, "eval_every": 60, "save_every": 10}
-    works = [tmp_path / n for n in ("whole", "killed")]
-    for work in works:
-        work.mkdir()
-        (work / "series.yaml").write_text(yaml.safe_dump(settings))
-    words = ["--config", "series.yaml", "--name", "s"]
-    finish(works[0], start(works[0], *words))
-    series = RunDir(works[1] / "runs/s")
-    moments, kept = random.Random(0), dict[Path, tuple[bytes, int]]()
-    kills = 0
-    while True:
-        process = start(works[1], *(["--resume", "s"] if series.status_file.is_file() else words))
-        if kills == KILLS:
-            break
-        wait_for_a_save(series, process)
-        time.sleep(moments.uniform(0, 0.5))
-        if process.poll() is not None:
-            break
-        process.kill()
-        process.wait()
-        kills += 1
-        now = finished(series)
-        assert {p: now.get(p) for p in kept} == kept
-        kept = now
-    finish(works[1], process)
-    assert kills >= KILLS / 2
-    assert {p: finished(series).get(p) for p in kept} == kept
-    assert_same_series(Run(series), RunDir(works[0] / "runs/s"))
-
-
-def wait_for_a_save(series: RunDir, process: subprocess.Popen[bytes]) -> None:
-    """Until a state of training, or a selection, is newer than now."""
-    began = time.time()
-    while process.poll() is None:
-        saved = [*series.rounds.glob("*/checkpoints/last.state"), *series.rounds.glob("*/pseudo_labels.csv")]
-        if any(p.stat().st_mtime > began for p in saved if p.exists()):
-            return
-        time.sleep(0.02)
-
-
-def finished(series: RunDir) -> dict[Path, tuple[bytes, int]]:
-    """The files of the finished rounds. The plot of a selection is drawn after its round has ended."""
-    found: dict[Path, tuple[bytes, int]] = {}
-    for path in sorted(series.rounds.glob("*")):
-        run = RunDir(path)
-        if run.status_file.is_file() and run.status().status == "finished" and run.card.is_file():
-            found |= contents(run)
-    return found
