@@ -41,7 +41,8 @@ class DataConfig(Settings):
     on_bad: Literal["fail", "skip"] = "fail"
     """An image that cannot be read: `fail` stops, `skip` leaves it out and lists it in the run."""
     outside_root: Literal["refuse", "allow"] = "refuse"
-    """An image whose real location is outside `data.root`: refuse it, or allow it."""
+    """An image whose real location (that of a link's target) is outside `data.root` and the folders that
+    `data.unlabeled` names: refuse it, or allow it. Pseudo-labeled images count where `data.unlabeled` is set."""
     max_pixels: PositiveInt = 50_000_000
     """An image with more pixels than this is refused before it is decoded."""
     resize: Literal["crop", "squash", "pad"] = "crop"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_mask.console import Console
@@ -92,18 +93,23 @@ def check_names(manifest: Manifest, console: Console) -> None:
         )
 
 
-def refuse_escapes(manifest: Manifest) -> None:
+def refuse_escapes(manifest: Manifest, places: Sequence[Path] = ()) -> None:
     """Refuse links that lead out of the data set's folder.
 
+    Args:
+        places: the folders that images may be in; none: the manifest's root.
+
     Raises:
-        DataError: the real location of an image is outside the folder.
+        DataError: the real location of an image is outside the folders.
     """
-    root = manifest.root.resolve()
+    named = places or [manifest.root]
+    real = {p.resolve() for p in named}
     for row, path in zip(manifest.rows, manifest.files, strict=True):
-        real = path.resolve()
-        if not real.is_relative_to(root):
+        target = path.resolve()
+        if real.isdisjoint(target.parents):
+            what = "" if target == path else "a link to a file "
             raise DataError(
-                f"{row.source}: {row.path} is a link to a file outside {manifest.root}.",
+                f"{row.source}: {row.path} is {what}outside {' and '.join(dict.fromkeys(map(str, named)))}.",
                 hint="Copy the image into the folder, or allow such links with --set data.outside_root=allow.",
             )
 

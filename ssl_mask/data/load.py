@@ -14,7 +14,7 @@ from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pseudo_labels import PseudoLabels, open_pseudo_labeled, read_pseudo_labels
 from ssl_mask.data.splits import keep_labels_of, split
-from ssl_mask.data.unlabeled import read_unlabeled, usable
+from ssl_mask.data.unlabeled import allowed_folders, unlabeled_rows, usable
 from ssl_mask.errors import DataError
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def load_training_data(
     refuse_unreadable(data, config.on_bad, console)
     if config.pseudo_labels is not None:
         labels = read_pseudo_labels(config.pseudo_labels, data.labeled)
+        if config.outside_root == "refuse" and config.unlabeled:
+            refuse_escapes(labels.manifest, allowed_folders(config, manifest))
         with accelerator.main_process_first(), console.counting("Reading pseudo-labeled") as on_progress:
             images = open_pseudo_labeled(labels, config, size, on_progress=on_progress)
         console.say(f"Pseudo {len(images)} images of {config.pseudo_labels}")
@@ -182,7 +184,7 @@ def load_unlabeled(
         manifest: the data set; its own unlabeled rows are part of the pool.
         labeled: train and validation rows with digests; their copies are left out of the pool.
     """
-    rows = read_unlabeled(config.unlabeled, manifest)
+    rows = unlabeled_rows(config, manifest)
     check_names(rows, console)
     opened = _open(rows, config, size, "unlabeled", accelerator, console)
     pool = usable(opened, labeled, on_bad=config.on_bad)

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ssl_mask.config import DataConfig
+from ssl_mask.data.checks import refuse_escapes
 from ssl_mask.data.image_set import ImageSet
 from ssl_mask.data.images import is_image_name
 from ssl_mask.data.layouts.images import read_images
@@ -21,10 +23,10 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
     """The data set's own unlabeled rows and the images of all `sources`; an image that is named twice counts once.
 
     Args:
-        sources: folders, globs or CSVs with an image column; looked for in the working folder, then in the data set's.
+        sources: folders, globs or CSVs with an image column; looked for in the working folder and in the data set's.
 
     Raises:
-        DataError: a source that does not exist, or has no image column or no images; or no source at all.
+        DataError: a source that does not exist, is in both folders, or has no image column or no images; or no source.
     """
     own = {str(manifest.root / r.path): r for r in manifest.where("unlabeled").rows}
     found: dict[str, str] = {path: r.source for path, r in own.items()}
@@ -56,25 +58,63 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
     )  # fmt: skip
 
 
+def unlabeled_rows(config: DataConfig, manifest: Manifest) -> Manifest:
+    """The unlabeled images that the settings name, with `data.outside_root` applied.
+
+    Raises:
+        DataError: as `read_unlabeled`; or a link leads out of the folder that was named, and of the data set's.
+    """
+    rows = read_unlabeled(config.unlabeled, manifest)
+    if config.outside_root == "refuse":
+        refuse_escapes(rows, allowed_folders(config, manifest))
+    return rows
+
+
+def allowed_folders(config: DataConfig, manifest: Manifest) -> list[Path]:
+    """Where unlabeled images may really be: the data set's folder, and what `data.unlabeled` names or is in."""
+    named = [path for source in config.unlabeled for path in _matches(source, manifest.root)]
+    return [manifest.root, *(path if path.is_dir() else path.parent for path in named)]
+
+
 def _images_of(source: str, manifest: Manifest) -> Iterator[tuple[Path, str]]:
     """(absolute path, where it was named) for each image of a source."""
-    pattern = glob.has_magic(source)
-    for base in (Path.cwd(), manifest.root):
-        named = str(base / source)
-        matches = sorted(glob.glob(named, recursive=True)) if pattern else [named]  # noqa: PTH207 - absolute ones too
-        existing = [Path(m) for m in matches if Path(m).exists()]
-        for path in existing:
-            if is_image_name(path.name) and path.is_file():
-                yield path.absolute(), source
-            elif path.is_dir() or not pattern:
-                inside = read_images(path, manifest.schema, manifest.submission)
-                yield from ((inside.root / r.path, f"{source}: {r.source}") for r in inside.rows)
-        if existing:
-            return
-    raise DataError(
-        f"There is no folder or file {source!r}, and no match for it.",
-        hint="Give --unlabeled a folder, a quoted glob, or a CSV.",
-    )
+    matches = _matches(source, manifest.root)
+    for path in matches:
+        if is_image_name(path.name) and path.is_file():
+            yield path, source
+        elif path.is_dir() or len(matches) == 1:  # of several matches those that are neither are no mistake
+            inside = read_images(path, manifest.schema, manifest.submission)
+            yield from ((inside.root / r.path, f"{source}: {r.source}") for r in inside.rows)
+
+
+def _matches(source: str, root: Path) -> list[Path]:
+    """What a source names, in the working folder or in the data set's: what exists as it is written, else a glob.
+
+    Raises:
+        DataError: nothing, or something else in each of the two folders.
+    """
+    found = [matches for base in (Path.cwd(), root.absolute()) if (matches := _matches_in(base, source))]
+    if not found:
+        raise DataError(
+            f"There is no folder or file {source!r}, and no match for it.",
+            hint="Give --unlabeled a folder, a quoted glob, or a CSV.",
+        )
+    first, other = found[0], found[-1]
+    if source[0] != "." and {p.resolve() for p in first} != {
+        p.resolve() for p in other
+    }:  # ./x is in the working folder
+        raise DataError(
+            f"{source!r} can be {first[0]} or {other[0]}: it is in the working folder and in the data set's.",
+            hint=f"Write the whole path of the one you mean, such as {first[0]}.",
+        )
+    return first
+
+
+def _matches_in(base: Path, source: str) -> list[Path]:
+    if os.path.lexists(base / source):  # first, for a folder may be called `extra [raw]`
+        return [base / source]
+    pattern = os.path.join(glob.escape(str(base)), source)  # noqa: PTH118 - an absolute source stays one
+    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] if glob.has_magic(source) else []  # noqa: PTH207
 
 
 def usable(pool: ImageSet, labeled: Manifest, *, on_bad: Literal["fail", "skip"]) -> ImageSet:

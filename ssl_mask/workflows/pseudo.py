@@ -21,7 +21,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.checks import refuse_other_validation
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.unlabeled import read_unlabeled
+from ssl_mask.data.unlabeled import unlabeled_rows
 from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.pseudo_labeling.report import publish, report_round, run_of, stopped_early
@@ -59,7 +59,7 @@ class Pool:
         if self.config.pseudo.from_predictions is not None:
             return frozenset()
         named = {"train": self.manifest.where("train"), "val": self.manifest.where("val")}
-        named["unlabeled"] = read_unlabeled(self.config.data.unlabeled, self.manifest)
+        named["unlabeled"] = unlabeled_rows(self.config.data, self.manifest)
         return run_gate(self.config, self.manifest, named, self.accelerator, self.console).dropped("unlabeled")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from ssl_mask.data.image_set import ImageSet, open_images
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.splits import keep_labels_of, split
-from ssl_mask.data.unlabeled import pool_csv, read_unlabeled, usable
+from ssl_mask.data.unlabeled import pool_csv, read_unlabeled, unlabeled_rows, usable
 from ssl_mask.errors import DataError
 
 
@@ -110,3 +111,62 @@ def test_copies_of_labeled_images_and_of_each_other_are_left_out(manifest: Manif
 def test_a_pool_of_labeled_images_only_is_refused(manifest: Manifest) -> None:
     with pytest.raises(DataError, match=r"None of the \d+ unlabeled images can be used: same bytes as the labeled"):
         pool_of(manifest, "train/images")
+
+
+def pictures(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_brackets_in_a_path_are_no_pattern(manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "photos [2023]"
+    pictures(
+        root / "extra" / "1.jpg", root / "extra [raw]" / "2.jpg", root / "extra r" / "3.jpg", tmp_path / "x [1].jpg"
+    )
+    there = replace(manifest, root=root, rows=())
+    for folder in (root, tmp_path):
+        monkeypatch.chdir(folder)
+        for source, name in (("extra", "1"), ("extra/*.jpg", "1"), ("extra [raw]", "2"), (f"{root}/extra", "1")):
+            assert [p.stem for p in read_unlabeled([source], there).files] == [name]
+    assert [p.name for p in read_unlabeled(["x [1].jpg"], there).files] == ["x [1].jpg"]
+
+
+def test_a_source_in_both_folders_is_refused_with_both_named(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    pictures(here / "extra" / "1.jpg", here / "own" / "2.jpg")
+    monkeypatch.chdir(here)
+    for source, end in (("extra", "extra"), ("ext*", "extra")):
+        with pytest.raises(DataError) as caught:
+            read_unlabeled([source], manifest)
+        assert f"{here / end} or {manifest.root / end}" in caught.value.problem
+        assert str(here / end) in caught.value.hint
+    assert names(read_unlabeled(["own", "./extra"], manifest)) == [str(here / "extra/1.jpg"), str(here / "own/2.jpg")]
+    monkeypatch.chdir(manifest.root)  # one folder, so nothing to mistake
+    assert len(read_unlabeled(["extra"], manifest)) == len(everything_in(manifest.root / "extra"))
+
+
+@pytest.mark.parametrize("source", ["links", "links/*.jpg", "list.csv", "links/out.jpg"])
+def test_links_that_lead_out_of_what_was_named_are_refused(manifest: Manifest, tmp_path: Path, source: str) -> None:
+    pool = tmp_path / "pool"
+    pictures(pool / "links" / "own.jpg", tmp_path / "secret" / "x.jpg")
+    (pool / "links" / "out.jpg").symlink_to(tmp_path / "secret" / "x.jpg")
+    (pool / "list.csv").write_text("image\nlinks/own.jpg\nlinks/out.jpg\n")
+    config = DataConfig(root=manifest.root, unlabeled=(str(pool / source),))
+    with pytest.raises(DataError, match=r"out\.jpg is a link to a file outside") as caught:
+        unlabeled_rows(config, manifest)
+    assert "data.outside_root=allow" in caught.value.hint
+    allowed = config.model_copy(update={"outside_root": "allow"})
+    assert str(pool / "links" / "out.jpg") in names(unlabeled_rows(allowed, manifest))
+    (pool / "links" / "out.jpg").unlink()
+    (pool / "links" / "out.jpg").symlink_to(manifest.where("train").files[0])  # inside of the data set: as labeled ones
+    assert str(pool / "links" / "out.jpg") in names(unlabeled_rows(config, manifest))
+
+
+def test_a_link_to_a_folder_above_adds_nothing(manifest: Manifest, tmp_path: Path) -> None:
+    pictures(*(tmp_path / "pool" / "deep" / f"{i}.jpg" for i in range(3)), tmp_path / "other.jpg")
+    (tmp_path / "pool" / "deep" / "up").symlink_to(tmp_path)
+    (tmp_path / "pool" / "again").symlink_to(tmp_path / "pool")
+    assert len(read_unlabeled([str(tmp_path / "pool")], manifest)) == 3
