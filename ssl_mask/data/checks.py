@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row
+from ssl_mask.data.names import plain
 from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 
@@ -22,7 +23,7 @@ def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
     A corrected image is trained on and validated with the corrected label.
 
     Raises:
-        DataError: an unknown path, group, column or class; the message names the row.
+        DataError: an unknown path, group, column or class, or two rows for one; the message names the row.
     """
     factors = {f.name: position for position, f in enumerate(manifest.schema.factors)}
     changes: dict[tuple[str, str], tuple[str, dict[int, int]]] = {}
@@ -38,11 +39,15 @@ def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
                 f"{table}: unknown column {min(unknown)!r}.", hint=f"Use path, group, {', '.join(factors)}."
             )
         new = {
-            i: manifest.schema.index_of(manifest.schema.factors[i], cells[name], where=where)
+            i: manifest.schema.index_of(manifest.schema.factors[i], plain(cells[name]), where=where)
             for name, i in factors.items()
             if cells.get(name)
         }
-        changes[key, cells[key]] = (where, new)
+        first = changes.setdefault((key, plain(cells[key])), (where, new))[0]
+        if first != where:
+            raise DataError(
+                f"{where}: {key} {cells[key]!r} is also corrected at {first}.", hint="Keep one of the rows."
+            )
     rows, used = _corrected(manifest, changes)
     for target, (where, _) in changes.items():
         if target not in used:
@@ -60,7 +65,10 @@ def _corrected(
     used: set[tuple[str, str]] = set()
     for row in manifest.rows:
         new: dict[int, int] = {}
-        for key in (("group", row.group), ("path", row.path)):  # an image's own correction goes before its group's
+        for key in (
+            ("group", row.group),
+            ("path", plain(row.path)),
+        ):  # an image's own correction goes before its group's
             if key in changes and row.labels is not None and row.split in {"train", "val"}:
                 new |= changes[key][1]
                 used.add(key)
@@ -125,11 +133,13 @@ def refuse_other_validation(run: Path, table: Path, val: Manifest) -> None:
     Raises:
         DataError: the validation images are not the same.
     """
-    rows = [cells for _, cells in read_csv(table, columns=("path", "split"))]
-    trained = {cells["path"] for cells in rows if cells["split"] == "train"}
-    if {cells["path"] for cells in rows if cells["split"] == "val"} != {r.path for r in val.rows}:
-        shared = sum(r.path in trained for r in val.rows)
+    rows = [cells for _, cells in read_csv(table, columns=("path", "split", "sha256"))]
+    # The same path may hold another image; without digests here, only the paths can be compared.
+    known = "sha256" if all(r.digest for r in val.rows) else "path"
+    mine = {r.digest if known == "sha256" else r.path for r in val.rows}
+    if {cells[known] for cells in rows if cells["split"] == "val"} != mine:
+        trained = {cells[known] for cells in rows if cells["split"] == "train"}
         raise DataError(
-            f"{run} has other validation images: it was trained on {shared} of these {len(val)}.",
+            f"{run} has other validation images: it was trained on {len(trained & mine)} of these {len(val)}.",
             hint="Its score would not compare, or be optimistic. Use its data.split_seed, data.fold and data.folds.",
         )

@@ -19,6 +19,7 @@ from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.checks import refuse_other_validation
+from ssl_mask.data.digests import digest_files
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import unlabeled_rows
@@ -116,7 +117,8 @@ def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: boo
         run = find_run(config.pseudo.start_from, config.runs)
         if run.status().status != "finished":
             raise DataError(f"{run.path} is not finished.", hint=f"Finish it: sslmask train --resume {run.path}")
-        refuse_other_validation(run.path, run.manifest, pool.manifest.where("val"))
+        val = pool.manifest.where("val")
+        refuse_other_validation(run.path, run.manifest, val.with_digests(digest_files(val.files, None)))
     if new:
         pool.guard()
 
