@@ -45,6 +45,8 @@ class DataConfig(Settings):
     `data.unlabeled` names: refuse it, or allow it. Pseudo-labeled images count where `data.unlabeled` is set."""
     max_pixels: PositiveInt = 50_000_000
     """An image with more pixels than this is refused before it is decoded."""
+    depth: int = Field(default=16, ge=8, le=16)
+    """Bits in use of 16-bit images, such as 12: their upper 8 are kept, and larger values become white."""
     resize: Literal["crop", "squash", "pad"] = "crop"
     """How an image becomes square: cut to the centre (`crop`), stretched (`squash`) or filled up (`pad`)."""
     cache: str = "auto"

@@ -1,8 +1,10 @@
 """Decoded images kept on disk: each picture is decoded and resized once, whatever number of runs look at it.
 
-    <cache>/112-crop-v1/
+    <cache>/112-crop-v2/
     ├── 5f0c….npy     uint8 (n, 112, 112, 3), open to anyone: np.load(path, mmap_mode="r")
-    └── 5f0c….json    the n digests, row by row
+    └── 5f0c….json    row by row, the n digests, each with width and height of its file's image
+
+A name such as 112-crop-v2-depth12 says what is not the default of how 16-bit images are read.
 
 A picture is found by the SHA-256 of its file, so renaming or moving a file costs nothing and changing it is seen.
 Segments are only ever added, and a segment without its json does not exist: the json comes last, by an atomic rename.
@@ -25,8 +27,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import DigestMemo, State, read_file
-from ssl_mask.data.images import Resize, decode, fit
+from ssl_mask.data.images import Resize, decode, fit, refuse_large
 from ssl_mask.data.segments import Pixels, Segment, is_whole, npy_header
 from ssl_mask.errors import ImageError, StorageError
 
@@ -50,12 +53,14 @@ class DecodedImages:
     size: int
     resize: Resize
     max_pixels: int
+    depth: int = FULL
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, position: int) -> Pixels:
-        return fit(decode(self.paths[position], max_pixels=self.max_pixels), self.size, self.resize)
+        picture = decode(self.paths[position], max_pixels=self.max_pixels, depth=self.depth)
+        return fit(picture, self.size, self.resize)
 
 
 @dataclass(frozen=True)
@@ -87,14 +92,18 @@ class ChosenImages:
 
 
 class ImageCache:
-    """The pictures of one size and one way to resize. Holds an index (about 300 bytes a picture), never pixels."""
+    """The pictures of one size and one way to read them. Holds an index (about 300 bytes a picture), never pixels."""
 
-    def __init__(self, folder: Path, size: int, resize: Resize) -> None:
-        self.folder = folder / f"{size}-{resize}-v1"
+    def __init__(self, folder: Path, size: int, resize: Resize, depth: int = FULL) -> None:
+        self.folder = folder / (f"{size}-{resize}-v2" + (f"-depth{depth}" if depth != FULL else ""))
+        self.depth = depth
         self.size = size
         self.resize: Resize = resize
         self._segments: set[Path] = set()
-        self._places: dict[bytes, tuple[Path, int]] = {}  # digest -> segment and row
+        # Digest -> segment, row, width and height of the image in the file.
+        self._places: dict[
+            bytes, tuple[Path, int, tuple[int, int]]
+        ] = {}  # digest -> segment, row, size of the file's image
         self._start = len(npy_header(0, size))
         self._find_segments()
 
@@ -104,7 +113,7 @@ class ImageCache:
 
     def read(self, digest: str) -> Pixels:
         """A fresh, writable (size, size, 3) array. Raises StorageError when the picture is not here any more."""
-        path, row = self._places.get(bytes.fromhex(digest), (self.folder / "no segment", 0))
+        path, row, _ = self._places.get(bytes.fromhex(digest), (self.folder / "no segment", 0, (0, 0)))
         pixels = np.empty((self.size, self.size, 3), np.uint8)
         try:
             # Read, not mapped: touched pages of a mapping count as the process's memory, which would grow with the
@@ -135,6 +144,7 @@ class ImageCache:
             digests: of each file; "" where it is not known yet.
             memo: told the digests that were not known.
             on_progress: told (done, total) of the files that have to be read.
+            max_pixels: a larger image is bad, also one that is here already.
             on_bad: told (position, error) of a bad image, or of one whose file no longer has its digest, which is then
                 skipped; not given: it raises. What was decoded before an error is kept.
 
@@ -148,6 +158,9 @@ class ImageCache:
         self._find_segments()
         self._remove_leftovers()
         todo = self.missing(digests)
+        for position in sorted(set(range(len(digests))).difference(todo)):
+            if error := self._too_large(paths[position], digests[position], max_pixels):
+                _tell(on_bad, position, error)
         read = partial(self._read_new, paths, tuple(digests), max_pixels)
         if on_progress and todo:
             on_progress(0, len(todo))
@@ -164,11 +177,9 @@ class ImageCache:
                         if memo:
                             memo.note(paths[position], new.digest, new.state)
                         if new.pixels is not None:
-                            segment.add(new.digest, new.pixels)
+                            segment.add(new.digest, new.pixels, new.file_size)
                         if new.error is not None:
-                            if on_bad is None:
-                                raise new.error
-                            on_bad(position, new.error)
+                            _tell(on_bad, position, new.error)
                         if on_progress:
                             on_progress(done, len(todo))
                         if len(segment.digests) == _IMAGES_PER_SEGMENT:
@@ -185,11 +196,20 @@ class ImageCache:
                 digest, state = "", None
                 raise ImageError(f"{path}: not the same file as when its digest was taken")
             if bytes.fromhex(digest) in self._places:
-                return _New(digest, state, None, None)
-            pixels = fit(decode(path, content, max_pixels=max_pixels), self.size, self.resize)
+                return _New(digest, state, None, (0, 0), self._too_large(path, digest, max_pixels))
+            picture = decode(path, content, max_pixels=max_pixels, depth=self.depth)
         except ImageError as error:
-            return _New(digest, state, None, error)
-        return _New(digest, state, pixels, None)
+            return _New(digest, state, None, (0, 0), error)
+        size = picture.shape[1], picture.shape[0]
+        return _New(digest, state, fit(picture, self.size, self.resize), size, None)
+
+    def _too_large(self, path: Path, digest: str, max_pixels: int) -> ImageError | None:
+        """For a picture that is here: what is wrong with its file under this limit."""
+        try:
+            refuse_large(path, self._places[bytes.fromhex(digest)][2], max_pixels)
+        except ImageError as error:
+            return error
+        return None
 
     def _find_segments(self) -> None:
         """Adds the segments that appeared since the last look. One that does not fit its index is ignored."""
@@ -198,10 +218,11 @@ class ImageCache:
             if path in self._segments:
                 continue
             self._segments.add(path)
-            with suppress(OSError, ValueError, TypeError):
-                digests = [bytes.fromhex(digest) for digest in json.loads(index.read_bytes())]
-                if is_whole(path, len(digests), self.size):
-                    self._places.update((digest, (path, row)) for row, digest in enumerate(digests))
+            with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+                rows = json.loads(index.read_bytes()).items()
+                found = [(bytes.fromhex(digest), (int(width), int(height))) for digest, (width, height) in rows]
+                if is_whole(path, len(found), self.size):
+                    self._places.update((digest, (path, row, size)) for row, (digest, size) in enumerate(found))
 
     def _remove_leftovers(self) -> None:
         """Files of a fill that was killed: no index names them. A day's grace, for they may be another's work."""
@@ -219,7 +240,15 @@ class _New(NamedTuple):
     state: State | None
     pixels: Pixels | None
     """None: they are here already, or there is an error."""
+    file_size: tuple[int, int]
+    """Width and height of the file's image."""
     error: ImageError | None
+
+
+def _tell(on_bad: Callable[[int, ImageError], None] | None, position: int, error: ImageError) -> None:
+    if on_bad is None:
+        raise error
+    on_bad(position, error)
 
 
 def _read_ahead(

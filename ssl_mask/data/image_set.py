@@ -69,7 +69,7 @@ def open_images(
         decoded = config if tolerant else None
         manifest = manifest.with_digests(_digests(files, decoded, bad.__setitem__, on_progress))
     else:
-        cache = ImageCache(folder, size, config.resize)
+        cache = ImageCache(folder, size, config.resize, config.depth)
         with DigestMemo(folder) as memo:
             known = [memo.recall(path) for path in files]
             digests = cache.fill(
@@ -83,7 +83,8 @@ def open_images(
     good = manifest.with_rows(row for i, row in enumerate(manifest.rows) if i not in bad)
     left_out = {manifest.rows[i].path: error.problem for i, error in sorted(bad.items())}
     if folder is None:
-        return ImageSet(good, DecodedImages(good.files, size, config.resize, config.max_pixels), left_out)
+        images = DecodedImages(good.files, size, config.resize, config.max_pixels, config.depth)
+        return ImageSet(good, images, left_out)
     return ImageSet(good, CachedImages(cache, [row.digest for row in good.rows]), left_out)
 
 
@@ -119,7 +120,7 @@ def _digests(
         try:
             content, digest, _ = read_file(path)
             if decoded is not None:
-                decode(path, content, max_pixels=decoded.max_pixels)
+                decode(path, content, max_pixels=decoded.max_pixels, depth=decoded.depth)
         except ImageError as error:
             return digest, error
         return digest, None

@@ -27,7 +27,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from ssl_mask.errors import DataError, ImageError
+from ssl_mask.data.depth import FULL, has_16_bits, to_8_bits, values_16
+from ssl_mask.errors import DataError, ImageError, InputError
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo",
@@ -42,6 +43,9 @@ _OTHER_SUFFIXES = (
 )  # fmt: skip
 """Names of pictures that are not read: other formats, medical and microscope formats, and what cameras call raw."""
 _SUFFIX = re.compile(r"\.[a-z][a-z0-9]*$", re.IGNORECASE)
+
+MAX_PIXELS = 50_000_000
+"""Of an image, unless `data.max_pixels` says otherwise."""
 
 Resize = Literal["crop", "squash", "pad"]
 
@@ -175,36 +179,54 @@ def open_regular(path: Path) -> BufferedReader:
         raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def decode(path: Path, content: bytes | None = None, *, max_pixels: int = 50_000_000) -> NDArray[np.uint8]:
+def decode(
+    path: Path, content: bytes | None = None, *, max_pixels: int = MAX_PIXELS, depth: int = FULL
+) -> NDArray[np.uint8]:
     """Decode an image to (H, W, 3) uint8 RGB in [0, 255], as an image viewer shows it.
 
-    It is turned upright (EXIF), transparent parts become white, only the first frame counts, and 16-bit values lose
-    their low byte.
+    It is turned upright (EXIF), transparent parts become white, only the first frame counts, and of 16-bit values
+    the upper 8 of the `depth` bits in use are kept.
 
     Args:
         content: the file's bytes, if they have been read already; None reads the file.
+        depth: bits in use of 16-bit images, 8 to 16; larger values become white.
 
     Raises:
+        InputError: too little memory for it; nobody can say then whether the image is good.
         ImageError: the file is missing, not a regular file, empty, not an image of a known format, damaged, or has more
             than `max_pixels` pixels (checked before the pixels are decoded).
     """
     with open_regular(path) if content is None else BytesIO(content) as file:
         _quieten_pil()
         try:
-            image = _open(file)
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    f"{path}: {width}x{height} pixels, more than the limit of {max_pixels} (data.max_pixels)",
-                    hint="Shrink the image, or allow more: --set data.max_pixels=N",
-                )
-            image.load()
+            image = open_image(file)
+            refuse_large(path, image.size, max_pixels)
+            if depth < FULL and has_16_bits(image):
+                picture = to_8_bits(values_16(image, file), depth)
+            else:
+                image.load()
+                picture = image
             turn = _TURNS.get(_orientation(image))
-            return _to_rgb(image if turn is None else image.transpose(turn))
+            return _to_rgb(picture if turn is None else picture.transpose(turn))
         except ImageError:
             raise
+        except MemoryError as error:
+            raise InputError(
+                f"{path}: too little memory to decode its {image.width}x{image.height} pixels.",
+                hint="Shrink the image, or run with more memory.",
+            ) from error
         except Exception as error:  # damaged files make PIL raise almost anything, struct.error and KeyError included
             raise ImageError(f"{path}: cannot be decoded ({error or type(error).__name__})") from error
+
+
+def refuse_large(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    """Raises ImageError where an image has more pixels than the limit."""
+    width, height = size
+    if (pixels := width * height) > max_pixels:
+        raise ImageError(
+            f"{path}: {width}x{height} pixels, more than the limit of {max_pixels} (data.max_pixels)",
+            hint=f"Shrink the image, or allow more: --set data.max_pixels={pixels}",
+        )
 
 
 def _quieten_pil() -> None:
@@ -216,8 +238,8 @@ def _quieten_pil() -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _open(file: BinaryIO) -> ImageFile.ImageFile:
-    """Open an image by its first bytes; reads the header only."""
+def open_image(file: BinaryIO) -> ImageFile.ImageFile:
+    """Open an image by its first bytes; reads the header only. Raises almost anything for a damaged one."""
     start = file.read(16)
     file.seek(0)
     if not start:

@@ -15,6 +15,7 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pseudo_labels import PseudoLabels, open_pseudo_labeled, read_pseudo_labels
 from ssl_mask.data.splits import keep_labels_of, split
 from ssl_mask.data.unlabeled import allowed_folders, unlabeled_rows, usable
+from ssl_mask.data.value_range import warn_of_depth
 from ssl_mask.errors import DataError
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def load_training_data(
         DataError: unreadable images, a bad table of pseudo-labels, or an unlabeled pool without a usable image.
     """
     check_names(manifest, console)
+    warn_of_depth(manifest.where("train", "val").files, config, console)
     train, val = (_open(manifest.where(name), config, size, name, accelerator, console) for name in ("train", "val"))
     data = TrainingData(manifest, train, val)
     refuse_unreadable(data, config.on_bad, console)
@@ -186,6 +188,7 @@ def load_unlabeled(
     """
     rows = unlabeled_rows(config, manifest)
     check_names(rows, console)
+    warn_of_depth(rows.files, config, console)
     opened = _open(rows, config, size, "unlabeled", accelerator, console)
     pool = usable(opened, labeled, on_bad=config.on_bad)
     sources = [*config.unlabeled, *(["the data set's own"] if manifest.where("unlabeled").rows else [])]

@@ -1,4 +1,4 @@
-"""Files of the image cache: many images of one size in one .npy file, and their digests in a .json next to it."""
+"""Files of the image cache: many images of one size in one .npy file, and a .json that says which."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Segment:
     """
 
     def __init__(self, folder: Path, size: int) -> None:
-        self.digests: dict[str, None] = {}  # an ordered set
+        self.digests: dict[str, tuple[int, int]] = {}  # row by row: digest -> width and height of the file's image
         self._size = size
         self._path = folder / f"{uuid.uuid4().hex}.npy"
         self._unfinished = self._path.with_suffix(".tmp")
@@ -34,11 +34,11 @@ class Segment:
             self._file = self._unfinished.open("wb")
             self._file.write(npy_header(0, size))
 
-    def add(self, digest: str, pixels: Pixels) -> None:
+    def add(self, digest: str, pixels: Pixels, file_size: tuple[int, int]) -> None:
         if digest not in self.digests:
             with _writing_in(self._path.parent):
                 self._file.write(pixels.data)
-            self.digests[digest] = None
+            self.digests[digest] = file_size
 
     def __enter__(self) -> Segment:
         return self
@@ -54,7 +54,7 @@ class Segment:
                     os.fsync(file.fileno())  # else a power cut could leave an index next to a file of zeros
                 if self.digests:
                     self._unfinished.rename(self._path)
-                    self._unfinished.write_text(json.dumps(list(self.digests)), encoding="ascii")
+                    self._unfinished.write_text(json.dumps(self.digests), encoding="ascii")
                     self._unfinished.rename(self._path.with_suffix(".json"))
         finally:
             self._unfinished.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.depth import FULL
+from ssl_mask.data.images import MAX_PIXELS
 from ssl_mask.errors import DataError
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
 from ssl_mask.guard.copies.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match
@@ -37,7 +39,8 @@ def check(
     *,
     cache: Path | None,
     processes: int = 1,
-    max_pixels: int = 50_000_000,
+    max_pixels: int = MAX_PIXELS,
+    depth: int = FULL,
     known: Mapping[str, Fingerprints] | None = None,
     counting: Counting = _silent,
 ) -> Findings:
@@ -49,13 +52,14 @@ def check(
     Args:
         cache: folder of fingerprints, or None.
         max_pixels: a larger image counts as unreadable.
+        depth: bits in use of 16-bit images.
         known: fingerprints of pools whose files need not be there: by the pool's name, in the order of its paths.
 
     Raises:
         DataError: two pools have one name, or a pool names an image twice.
     """
     _refuse_doubles(pools)
-    read = partial(fingerprint, cache=cache, processes=processes, max_pixels=max_pixels)
+    read = partial(fingerprint, cache=cache, processes=processes, max_pixels=max_pixels, depth=depth)
     prints: dict[str, Fingerprints] = {}
     records: list[PoolRecord] = []
     for pool in sorted(pools, key=lambda p: (ROLES.index(p.role), p.name)):

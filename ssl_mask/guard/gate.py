@@ -103,7 +103,7 @@ def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest
     pools += protected_pools(config, manifest)
     prints = read_prints(config, pools, console)
     findings = check(pools, cache=cache_of(config.data, pools), processes=cores(), known=prints,
-                     max_pixels=config.data.max_pixels, counting=console.counting)  # fmt: skip
+                     max_pixels=config.data.max_pixels, depth=config.data.depth, counting=console.counting)  # fmt: skip
     declared = Declaration(asked.reason or "", asked.allowed_by or "") if asked.transductive else None
     allowed = read_allow(asked.allow) if asked.allow is not None else ()
     verdict = judge(findings, declared=declared, allowed=allowed, drop_overlap=asked.drop_overlap)
@@ -137,6 +137,6 @@ def read_prints(config: RunConfig, pools: list[Pool], console: Console) -> dict[
         with console.counting(f"Fingerprints of {pool.name}") as tell:
             found[pool.name] = fingerprint(
                 [pool.root / p for p in pool.paths], digests=pool.digests, cache=cache, processes=cores(),
-                max_pixels=config.data.max_pixels, on_progress=tell,
+                max_pixels=config.data.max_pixels, depth=config.data.depth, on_progress=tell,
             )  # fmt: skip
     return found

@@ -51,7 +51,7 @@ def sightings(
         pools.append(Pool(f"seen {role}", "unlabeled", Path(), seen[role].digests, blank, blank))
         known[f"seen {role}"] = seen[role]
     findings = check(pools, cache=cache_of(config, [pool]), processes=cores(), known=known,
-                     max_pixels=config.max_pixels, counting=console.counting)  # fmt: skip
+                     max_pixels=config.max_pixels, depth=config.depth, counting=console.counting)  # fmt: skip
     found: dict[str, list[Sighting]] = {}
     for role in ROLES:
         for pair in findings.pairs:

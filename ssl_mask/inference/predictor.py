@@ -20,6 +20,7 @@ from ssl_mask.data.image_set import ImageSet, open_images
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.value_range import warn_of_depth
 from ssl_mask.errors import ModelError
 from ssl_mask.evaluation.scores import mean_probs
 from ssl_mask.guard.provenance import SourceRun
@@ -82,7 +83,7 @@ class RunPredictor:
     """Side of the images in pixels."""
     schema: LabelSchema
     reading: DataConfig
-    """How images are read: cache, max_pixels, resize."""
+    """How images are read: cache, max_pixels, resize, depth."""
     compute: Compute
 
     @property
@@ -121,6 +122,7 @@ class RunPredictor:
     def _open(self, rows: Manifest, on_bad: OnBad) -> tuple[ImageSet, list[int]]:
         """The readable images, and their positions in `rows`."""
         console = self.compute.console
+        warn_of_depth(rows.files, self.reading, console)
         # The first process fills the cache; the others come after it and find it full.
         with self.compute.accelerator.main_process_first(), console.counting("Reading images") as tell:
             opened = open_images(rows, self.reading, self.size, tolerant=on_bad == "skip", on_progress=tell)
@@ -194,8 +196,8 @@ def load_run_predictor(
 
     Args:
         cache: as `load_predictor`.
-        reading: how images are read, but for the way that they are resized, which belongs to the weights. None: as the
-            run was configured.
+        reading: how images are read, but for `resize` and `depth`, which belong to the weights. None: as the run was
+            configured.
 
     Raises:
         ModelError: no checkpoint, or a damaged one.
@@ -209,6 +211,7 @@ def load_run_predictor(
     given = reading or run.config().data
     own = DataConfig.model_validate({
         "cache": given.cache if cache == "auto" else cache, "max_pixels": given.max_pixels, "resize": metadata.resize,
+        "depth": metadata.depth,
     })  # fmt: skip
     model = model.to(compute.accelerator.device).eval()
     return RunPredictor(SourceRun(run, metadata), model, size, schema, own, compute)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.images import decode, fit
+from ssl_mask.data.depth import FULL
+from ssl_mask.data.images import MAX_PIXELS, decode, fit
 from ssl_mask.errors import ImageError
 from ssl_mask.guard.findings import KINDS, Pair
 from ssl_mask.reports.contact_sheet import Cell, Layout, cut_front, grid, save
@@ -23,8 +24,9 @@ def strongest(pairs: Sequence[Pair], most: int) -> list[Pair]:
 
 
 def pair_sheet(
-    pairs: Sequence[Pair], roots: Mapping[str, Path], out: Path, *, most: int = 40, max_pixels: int = 50_000_000
-) -> Path:
+    pairs: Sequence[Pair], roots: Mapping[str, Path], out: Path, *, most: int = 40, max_pixels: int = MAX_PIXELS,
+    depth: int = FULL,
+) -> Path:  # fmt: skip
     """Write a PNG of the strongest pairs; its title says how many are left out.
 
     Args:
@@ -38,7 +40,7 @@ def pair_sheet(
     left_out = len(pairs) - len(chosen)
     title = f"{len(chosen)} of {len(pairs)} pairs, the surest first" + (f"; {left_out} left out" if left_out else "")
     cells = [
-        Cell([_picture(roots[pool] / path, max_pixels) for pool, path in _sides(pair)], _caption(pair))
+        Cell([_picture(roots[pool] / path, max_pixels, depth) for pool, path in _sides(pair)], _caption(pair))
         for pair in chosen
     ]
     return save([grid(title, cells, SHEET)], out)
@@ -61,9 +63,9 @@ def _caption(pair: Pair) -> tuple[str, str, str]:
     )
 
 
-def _picture(path: Path, max_pixels: int) -> NDArray[np.uint8]:
+def _picture(path: Path, max_pixels: int, depth: int) -> NDArray[np.uint8]:
     """The image in a square, or grey when it is gone by now."""
     try:
-        return fit(decode(path, max_pixels=max_pixels), SHEET.side, "pad")
+        return fit(decode(path, max_pixels=max_pixels, depth=depth), SHEET.side, "pad")
     except ImageError:
         return np.full((SHEET.side, SHEET.side, 3), 128, np.uint8)

@@ -236,6 +236,7 @@ class CheckpointMetadata(LeakageRecord):
     )
     target: Literal["factors", "joint"]
     resize: Literal["crop", "squash", "pad"]
+    depth: Annotated[int, Field(ge=8, le=16)] = 16
     submission: Annotated[Submission, BeforeValidator(_as_submission), PlainSerializer(Submission._asdict)]
     temperatures: dict[str, Positive]
     """Per head."""

@@ -121,6 +121,7 @@ def keep_best(session: Session, model: nn.Module, best: BestScore, logits: HeadL
         schema=schema,
         target=config.data.target,
         resize=config.data.resize,
+        depth=config.data.depth,
         submission=data.manifest.submission,
         temperatures=best.temperatures,
         best=best,

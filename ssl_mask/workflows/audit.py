@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssl_mask.config import RunConfig
+from ssl_mask.config import DataConfig, RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
 from ssl_mask.devices import cores
@@ -81,13 +81,13 @@ def audit(
         pools = _load(config, sources, console)
         findings = check(
             pools, cache=cache_of(config.data, pools), processes=processes or cores(),
-            max_pixels=config.data.max_pixels, counting=console.counting,
+            max_pixels=config.data.max_pixels, depth=config.data.depth, counting=console.counting,
         )  # fmt: skip
     verdict = judge(findings, declared=declared, allowed=allowed)
     roots = {p.name: p.root for p in pools}
     report = {"kind": AUDIT, "findings": findings.to_json(), "verdict": verdict.to_json()}
     write_text(out / REPORT, canonical(report))
-    sheet = _sheet(findings, roots, out / "audit_pairs.png", config.data.max_pixels)
+    sheet = _sheet(findings, roots, out / "audit_pairs.png", config.data)
     cards = tuple(
         write_card(out, pool_card(findings, verdict, name, root=root, folder=out, declared=declared))
         for name, root in roots.items()
@@ -111,11 +111,11 @@ def _load(config: RunConfig, sources: Mapping[Role, Sequence[str]], console: Con
     return gather_pools(dataset, sources, base=config.data.root.absolute(), unlabeled=config.data.unlabeled)
 
 
-def _sheet(findings: Findings, roots: Mapping[str, Path], out: Path, max_pixels: int) -> Path | None:
+def _sheet(findings: Findings, roots: Mapping[str, Path], out: Path, config: DataConfig) -> Path | None:
     """The contact sheet of what matters: pairs between pools, and copies with different labels."""
     pairs = [p for p in findings.pairs if p.first_pool != p.second_pool or p.is_conflict]
     if pairs:
-        return pair_sheet(pairs, roots, out, max_pixels=max_pixels)
+        return pair_sheet(pairs, roots, out, max_pixels=config.max_pixels, depth=config.depth)
     with storage(out):
         out.unlink(missing_ok=True)  # of an earlier audit: it would show what is no longer there
     return None

@@ -38,11 +38,12 @@ def augment(
 
 
 def _photos(config: RunConfig, count: int, size: int) -> list[_Photo]:
-    manifest = read_dataset(config.data.root, layout=config.data.layout, options=config.data.options).where("train")
+    reading = config.data
+    manifest = read_dataset(reading.root, layout=reading.layout, options=reading.options).where("train")
     classes = manifest.schema.head_classes("factors").values()
     return [
         _Photo(
-            fit(decode(manifest.files[i], max_pixels=config.data.max_pixels), size, config.data.resize),
+            fit(decode(manifest.files[i], max_pixels=reading.max_pixels, depth=reading.depth), size, reading.resize),
             manifest.rows[i].path,
             tuple(names[label] for names, label in zip(classes, manifest.rows[i].labels or (), strict=False)),
         )

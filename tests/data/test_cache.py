@@ -16,6 +16,7 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,9 +55,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were really decoded."""
     seen: list[Path] = []
 
-    def counted(path: Path, content: bytes | None = None, *, max_pixels: int) -> object:
+    def counted(path: Path, content: bytes | None = None, *, max_pixels: int, depth: int) -> object:
         seen.append(path)
-        return decode(path, content, max_pixels=max_pixels)
+        return decode(path, content, max_pixels=max_pixels, depth=depth)
 
     monkeypatch.setattr(module, "decode", counted)
     return seen
@@ -82,7 +83,9 @@ def test_segments_are_plain_npy_files(tmp_path: Path) -> None:
     cache = filled(tmp_path / "c", paths, digests)
     (segment,) = cache.folder.glob("*.npy")
     mapped = np.load(segment, mmap_mode="r")
-    assert json.loads(segment.with_suffix(".json").read_text()) == digests
+    index = json.loads(segment.with_suffix(".json").read_text())
+    sizes = [list(decode(path).shape[1::-1]) for path in paths]
+    assert list(index.items()) == list(zip(digests, sizes, strict=True))
     np.testing.assert_array_equal(mapped, [fit(decode(path), SIZE, "crop") for path in paths])
 
 
@@ -187,6 +190,31 @@ def test_bad_images_are_handed_over_and_skipped(tmp_path: Path) -> None:
     check(cache, [paths[i] for i in good], [digests[i] for i in good])
 
 
+def test_a_picture_that_is_here_still_obeys_the_limit_of_pixels(tmp_path: Path) -> None:
+    """Its file has more pixels than a later run allows: with a known digest, and with one that has to be found."""
+    paths, digests = images(tmp_path / "i", 3)
+    height, width = decode(paths[1]).shape[:2]
+    filled(tmp_path / "c", paths, digests, max_pixels=height * width)
+    bad: list[int] = []
+    for known in (digests, [""] * 3):
+        with pytest.raises(
+            ImageError, match=rf"{paths[0].name}: \d+x\d+ pixels, more than the limit of 10 .*max_pixels"
+        ):
+            filled(tmp_path / "c", paths, known, max_pixels=10)
+        filled(tmp_path / "c", paths, known, max_pixels=10, on_bad=lambda i, _: bad.append(i))
+        filled(tmp_path / "c", paths, known, max_pixels=height * width)
+    assert bad == [0, 1, 2] * 2
+
+
+def test_what_is_read_in_another_way_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.full((16, 16), 450, np.uint16))
+    for depth, grey in ((16, 1), (12, 450 >> 4), (10, 450 >> 2)):
+        cache = ImageCache(tmp_path / "c", SIZE, "crop", depth)
+        digests = cache.fill([path], [digest_file(path)], max_pixels=10_000, threads=1)
+        assert (cache.read(digests[0]) == grey).all()
+
+
 def test_only_bad_images_leave_no_segment(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
     cache = filled(tmp_path / "c", [tmp_path / "a.jpg"], [digest_file(tmp_path / "a.jpg")], on_bad=lambda *_: None)
@@ -214,7 +242,7 @@ def spoil_index(segment: Path) -> None:
 
 def shorten_index(segment: Path) -> None:
     index = segment.with_suffix(".json")
-    index.write_text(json.dumps(json.loads(index.read_text())[1:]))
+    index.write_text(json.dumps(dict(list(json.loads(index.read_text()).items())[1:])))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +282,7 @@ def test_a_full_disk_is_a_storage_error_and_leaves_nothing(tmp_path: Path, monke
         filled(tmp_path / "c", paths, digests)
     assert str(tmp_path / "c") in str(caught.value)
     assert "data.cache" in str(caught.value)
-    assert list((tmp_path / "c" / "16-crop-v1").iterdir()) == []
+    assert list((tmp_path / "c" / "16-crop-v2").iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
@@ -264,7 +292,7 @@ def test_a_disk_that_fills_up_while_writing(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "open", lambda path, *a, **k: real(Path("/dev/full") if a == ("wb",) else path, *a, **k))
     with pytest.raises(StorageError, match="No space left"):
         filled(tmp_path / "c", paths, digests)
-    assert list((tmp_path / "c" / "16-crop-v1").iterdir()) == []
+    assert list((tmp_path / "c" / "16-crop-v2").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
@@ -393,11 +421,11 @@ def test_a_slow_reader_does_not_pile_pictures_up(tmp_path: Path, monkeypatch: py
     paths, digests = images(tmp_path / "i", 40)
     ahead, lock, most = [0], threading.Lock(), [0]
 
-    def counted(path: Path, content: bytes | None = None, *, max_pixels: int) -> object:
+    def counted(path: Path, content: bytes | None = None, *, max_pixels: int, depth: int) -> object:
         with lock:
             ahead[0] += 1
             most[0] = max(most[0], ahead[0])
-        return decode(path, content, max_pixels=max_pixels)
+        return decode(path, content, max_pixels=max_pixels, depth=depth)
 
     def written(done: int, _: int) -> None:
         if done == 0:

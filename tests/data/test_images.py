@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
+from ssl_mask.data import images as images_module
 from ssl_mask.data.images import IMAGE_SUFFIXES, decode, files_not_read, find_images, fit, is_image_name
-from ssl_mask.errors import DataError, ImageError
+from ssl_mask.errors import DataError, ImageError, InputError
 
 LOSSLESS = [".png", ".bmp", ".tif", ".tiff"]
 
@@ -200,6 +203,34 @@ def test_palette_without_transparency_and_one_bit(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decode(tmp_path / "1.png"), np.repeat(bits * np.uint8(255), 3, axis=2))
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_the_bits_in_use_of_sixteen_are_kept(tmp_path: Path, suffix: str, channels: int) -> None:
+    """A 12-bit sensor: 4095 is its white."""
+    values = np.random.default_rng(0).integers(0, 4096, (20, 30, channels), dtype=np.uint16)
+    values[..., 3:] = 65535  # opaque
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), values[..., [2, 1, 0, 3][:channels]] if channels > 1 else values[..., 0])
+    expected = np.broadcast_to(values[..., :3] // 16, (20, 30, 3))
+    np.testing.assert_array_equal(decode(path, depth=12), expected)
+    assert decode(path).max() == 15  # all of the 16 bits: nearly black
+    np.testing.assert_array_equal(
+        decode(path, depth=10), np.minimum(np.broadcast_to(values[..., :3] // 4, (20, 30, 3)), 255)
+    )
+
+
+def test_bits_in_use_leave_other_images_alone(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg", "c.tif", "d.gif"):
+        path = write(tmp_path / name, picture())
+        np.testing.assert_array_equal(decode(path, depth=9), decode(path))
+
+
+def test_bits_in_use_of_an_image_that_is_turned(tmp_path: Path) -> None:
+    values = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    Image.fromarray(values).save(tmp_path / "a.png", exif=exif(6))
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", depth=10)[..., 0], np.rot90(values >> 2, -1))
+
+
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3)])
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path, colour: int, channels: int) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (12, 10, channels), dtype=np.uint16)
@@ -357,3 +388,31 @@ def test_any_shape_fits_and_flat_stays_flat(resize: str, shape: tuple[int, int])
 @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
 def test_the_right_size_is_left_alone(resize: str) -> None:
     np.testing.assert_array_equal(fit(picture(32, 32), 32, resize), picture(32, 32))  # type: ignore[arg-type]
+
+
+def test_too_little_memory_is_no_fault_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--on-bad skip` would leave a good image out: it catches ImageError."""
+    path = write(tmp_path / "a.png", picture())
+
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(images_module, "_to_rgb", fail)
+    with pytest.raises(InputError, match=r"a\.png: too little memory to decode its 30x20 pixels") as stopped:
+        decode(path)
+    assert not isinstance(stopped.value, ImageError) and stopped.value.hint
+
+
+@pytest.mark.parametrize("chunk", [b"zTXt", b"iTXt", b"iCCP"])
+def test_a_bomb_in_the_metadata_of_a_png_does_not_fill_the_memory(tmp_path: Path, chunk: bytes) -> None:
+    bomb = zlib.compress(bytes(80_000_000), 1)
+    body = chunk + b"key\0" + (b"\1\0\0\0" if chunk == b"iTXt" else b"\0") + bomb
+    whole = png(3, 2, 8, 0, bytes(8))
+    extra = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (tmp_path / "a.png").write_bytes(whole[:33] + extra + whole[33:])
+    tracemalloc.start()
+    with suppress(ImageError):
+        decode(tmp_path / "a.png")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import State, read_file
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import ImageError
@@ -27,6 +28,7 @@ class Task(NamedTuple):
     digests: Sequence[str]
     """"" where it is not known yet."""
     max_pixels: int
+    depth: int = FULL
     stored: tuple[Path, ...] = ()
     """Segments of the store: what they hold is hashed and not decoded."""
 
@@ -57,7 +59,7 @@ def describe(task: Task) -> tuple[Records, list[Described]]:
             is_stored = digest in held(task.stored)
             if not is_stored:
                 # Of these bytes, not of the file: what is remembered under this digest must be of what was hashed.
-                picture = decode(path, content, max_pixels=task.max_pixels)
+                picture = decode(path, content, max_pixels=task.max_pixels, depth=task.depth)
                 spectra[row] = _fill(records[row : row + 1], digest, picture)
         except ImageError as error:
             why = _reason(path, error)

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import DigestMemo
+from ssl_mask.data.images import MAX_PIXELS
 from ssl_mask.guard.copies import store
 from ssl_mask.guard.copies.describe import Described, Task, describe
 from ssl_mask.guard.copies.memory import release, zeros
@@ -72,7 +74,8 @@ def fingerprint(
     cache: Path | None,
     digests: Sequence[str] = (),
     processes: int = 1,
-    max_pixels: int = 50_000_000,
+    max_pixels: int = MAX_PIXELS,
+    depth: int = FULL,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Fingerprints:
     """Read each image once; with a cache, once for ever.
@@ -81,12 +84,14 @@ def fingerprint(
         cache: the project's cache folder, or None to keep nothing.
         digests: SHA-256 of each file, or "", where they are known already; a file with other bytes is unreadable then.
         max_pixels: larger pictures are unreadable.
+        depth: bits in use of 16-bit images.
         on_progress: told (done, total) of the files that have to be read, (0, total) before the first.
 
     Raises:
         StorageError: the cache cannot be written. A bad image raises nothing; it is listed in `unreadable`.
     """
-    folder = cache / FOLDER / "images" if cache else None
+    folder = cache / FOLDER / ("images" if depth == FULL else f"images-depth{depth}") if cache else None
+    how = max_pixels, depth
     with DigestMemo(cache) as memo:
         known = [digest or memo.recall(path) for digest, path in zip(digests or [""] * len(files), files, strict=True)]
         table = _Table(known, _blank(len(files), cache), {})
@@ -96,14 +101,14 @@ def fingerprint(
             on_progress(0, len(groups))
         in_store: list[int] = []
         for done, (positions, record, found) in enumerate(
-            _described(files, known, groups, stored, folder, processes, max_pixels), start=1
+            _described(files, known, groups, stored, folder, processes, how), start=1
         ):
             memo.note(files[positions[0]], found.digest, found.state)
             in_store += table.take(positions, record, found)
             if on_progress:
                 on_progress(done, len(groups))
     lost = table.recall(folder, in_store)  # somebody emptied the store meanwhile
-    for positions, record, found in _described(files, known, lost, (), folder, processes, max_pixels):
+    for positions, record, found in _described(files, known, lost, (), folder, processes, how):
         table.take(positions, record, found)
     return table.fingerprints()
 
@@ -151,13 +156,12 @@ class _Table:
 
 def _described(
     files: Sequence[Path], digests: Sequence[str], groups: Sequence[list[int]], stored: tuple[Path, ...],
-    folder: Path | None, processes: int, max_pixels: int,
+    folder: Path | None, processes: int, how: tuple[int, int],
 ) -> Iterator[tuple[list[int], Records, Described]]:  # fmt: skip
     """The first file of each group described, in order; what is new is stored in `folder`."""
     parts = [groups[start : start + _IMAGES_PER_TASK] for start in range(0, len(groups), _IMAGES_PER_TASK)]
     tasks = [
-        Task([files[group[0]] for group in part], [digests[group[0]] for group in part], max_pixels, stored)
-        for part in parts
+        Task([files[group[0]] for group in part], [digests[group[0]] for group in part], *how, stored) for part in parts
     ]
     kept: list[Records] = []
     try:
