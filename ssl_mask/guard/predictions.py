@@ -1,87 +1,167 @@
-"""Before predictions are scored: are they those that were made, by these weights, and were the images seen?"""
+"""Before predictions are scored: are they those that were made, by these weights, and were the images seen?
+
+`predictions.provenance.json` claims which runs predicted which images, and how clean they are. A claim makes a mark
+worse, never better: the images are compared anew with all that the runs have seen, and some of them are predicted
+again. Where runs or images are not there any more, nobody can say, and the mark is at best `not-checked`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row, Submission
-from ssl_mask.data.predictions import PredictionTable, read_predictions
+from ssl_mask.data.predictions import PredictionTable, predicted_class, read_predictions
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import MismatchError
+from ssl_mask.guard.findings import content_digest
 from ssl_mask.guard.provenance import Provenance, SourceRun, provenance_of, unchecked
+from ssl_mask.guard.status import Mark, worst_mark
 from ssl_mask.runs.checkpoint import read_metadata
+from ssl_mask.runs.predicted import PredictedBy, PredictedRecord, read_predicted
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
 
+AGAIN = "Predict again: sslmask predict --run …"
+SAMPLE = 32
+"""So many images are predicted again."""
+FARTHEST, USUAL = 0.2, 0.05
+"""Probabilities of an image may differ by so much in total (half the sum of the differences), and of half of the images
+by so much: a GPU computes with fewer digits than a CPU."""
 
-def provenance_of_predictions(predictions: Path) -> tuple[Provenance, set[str]]:
+PredictAgain = Callable[[Sequence[SourceRun], Manifest, bool], NDArray[np.float32]]
+"""(n, classes) probabilities of some images by the mean of some runs, with mirrored views or without."""
+
+
+def refuse_changed(predictions: Path) -> PredictedRecord | None:
+    """What is claimed of predictions; None where nothing is.
+
+    Raises:
+        DataError: the claim is damaged.
+        MismatchError: the CSV is not the one it is about.
+    """
+    claim = read_predicted(predictions)
+    if claim is not None and file_digest(predictions) != claim.predictions.sha256:
+        raise MismatchError(f"{predictions} has changed since it was predicted.", hint=AGAIN)
+    return claim
+
+
+def provenance_of_predictions(
+    predictions: Path, claim: PredictedRecord | None, answers: Mapping[str, int], again: PredictAgain
+) -> tuple[Provenance, set[str]]:
     """How far a score of these predictions can be trusted, and the names of the images that training has seen.
 
-    The images are compared anew with all that the runs have seen, where images and runs are still there; else what
-    was found when they were predicted counts.
+    Args:
+        claim: as `refuse_changed` returns it.
+        answers: name -> joint class of each prediction, -1 for an empty one.
+        again: predicts.
 
     Raises:
-        MismatchError: the CSV, a checkpoint or the images are not those of the provenance beside the CSV.
+        DataError: probabilities.parquet is damaged.
+        MismatchError: probabilities, a checkpoint or the images are not those that are claimed.
     """
-    table = predictions.with_name("predictions.provenance.json")
-    if not table.is_file():
+    if claim is None:
         return unchecked(f"there is no predictions.provenance.json beside {predictions.name}"), set()
-    record = json.loads(table.read_text(encoding="utf-8"))
-    if hashlib.sha256(predictions.read_bytes()).hexdigest() != record["predictions"]["sha256"]:
-        raise MismatchError(
-            f"{predictions} has changed since it was predicted.", hint="Predict again: sslmask predict --run …"
-        )
-    images = read_predictions(predictions.with_name("probabilities.parquet"), more=("unreadable",))
-    sources = source_runs_of(record)
-    pool = pool_predicted(images, record)
-    found = recorded(record)
-    if sources is not None and all(f.is_file() for f in pool.files) and found.digest:
-        found = provenance_of(sources, pool, Console(quiet=True))
-        refuse_changed_pool(found, record, pool)
+    then = Provenance(
+        claim.leakage.verdict, claim.leakage.pool_digest, dict(claim.leakage.overlap), claim.leakage.why
+    )  # fmt: skip
+    table = predictions.with_name("probabilities.parquet")
+    if not table.is_file():
+        return _no_better(then, f"there is no {table.name} beside {predictions.name}"), set()
+    images = read_predictions(table, more=("unreadable",))
+    _refuse_other_answers(predictions, images, answers)
     ids = dict(zip(images.path.tolist(), images.id.tolist(), strict=True))
-    return found, {ids[path] for path in found.overlap}
-
-
-def source_runs_of(record: dict[str, Any]) -> list[SourceRun] | None:
-    """The runs that predicted, or None when one is not there any more.
-
-    Raises:
-        MismatchError: a run has other weights now.
-    """
-    sources: list[SourceRun] = []
-    for predicted in record["runs"]:
-        run = RunDir(Path(predicted["run"]))
-        if not run.best.is_file():
-            return None
-        if file_digest(run.best) != predicted["checkpoint_sha256"]:
-            raise MismatchError(
-                f"{run.best} has changed since it predicted.", hint="Predict again with the weights that are there now."
-            )
-        sources.append(SourceRun(run, read_metadata(run.best)))
-    return sources
-
-
-def pool_predicted(images: PredictionTable, record: dict[str, Any]) -> Manifest:
-    """The readable images that were predicted, by where they were then."""
-    readable = images.path[images.more["unreadable"] == ""].tolist()
-    rows = tuple(Row(path, "", "test", path, None) for path in readable)
-    root, grouped = Path(record["pool"]["root"]), bool(record["pool"]["grouped"])
-    return Manifest(root, "images", LabelSchema(()), rows, grouped, Submission("", (), "names"))
-
-
-def recorded(record: dict[str, Any]) -> Provenance:
-    """What was found when the images were predicted."""
-    then = record["leakage"]
-    return Provenance(then["verdict"], then["pool_digest"], dict(then["overlap"]), tuple(then["why"]))
-
-
-def refuse_changed_pool(now: Provenance, record: dict[str, Any], pool: Manifest) -> None:
-    """Raises MismatchError when the images are others than those predicted."""
-    if now.digest != record["leakage"]["pool_digest"]:
+    pool = _pool(images, claim)
+    sources = [_source(each, predictions) for each in claim.runs]
+    gone = [each.run for each, source in zip(claim.runs, sources, strict=True) if source is None]
+    missing = sum(bool(r.digest) and not f.is_file() for r, f in zip(pool.rows, pool.files, strict=True))
+    if gone:
+        return _no_better(then, f"{gone[0]}, which predicted, is not there any more"), _names(then, ids)
+    if missing:
+        reason = f"{missing} of {len(pool)} images are not in {pool.root} any more"
+        return _no_better(then, reason), _names(then, ids)
+    runs = [source for source in sources if source is not None]
+    now = provenance_of(runs, pool.with_digests([""] * len(pool)), Console(quiet=True))
+    if now.digest and now.digest != content_digest(images.sha256.tolist()):
         raise MismatchError(
             f"The images in {pool.root} are not those that were predicted.", hint="Restore them, or predict again."
         )
+    if now.status in {"clean", "photos-clean"}:
+        _refuse_other_probabilities(claim, runs, pool, images.probs, again)
+    worse = worst_mark([Mark(now.status, ""), Mark(then.status, "")]).status
+    found = now if worse == now.status else Provenance(worse, now.digest, now.overlap, then.why)
+    return found, _names(found, ids)
+
+
+def _names(found: Provenance, ids: Mapping[str, str]) -> set[str]:
+    return {ids[path] for path in found.overlap if path in ids}
+
+
+def _no_better(then: Provenance, reason: str) -> Provenance:
+    """What was found then, and at best `not-checked`."""
+    mark = worst_mark([Mark("not-checked", reason), Mark(then.status, "; ".join(then.why))])
+    return Provenance(mark.status, then.digest, then.overlap, (mark.reason,))
+
+
+def _source(claimed: PredictedBy, predictions: Path) -> SourceRun | None:
+    """A run that predicted, where it was then or around its predictions; None when it is not there any more.
+
+    Raises:
+        MismatchError: it has other weights now.
+    """
+    places = [Path(claimed.run), *predictions.absolute().parents[2:3]]
+    run = next((run for run in map(RunDir, places) if run.best.is_file()), None)
+    if run is None:
+        return None
+    if file_digest(run.best) != claimed.checkpoint_sha256:
+        raise MismatchError(
+            f"{run.best} has changed since it predicted.", hint="Predict again with the weights that are there now."
+        )
+    return SourceRun(run, read_metadata(run.best))
+
+
+def _pool(images: PredictionTable, claim: PredictedRecord) -> Manifest:
+    """The images that were predicted, by where they are said to be; a readable one has its digest of then."""
+    rows = tuple(
+        Row(path, "", "test", path, None, digest=digest)
+        for path, digest in zip(images.path.tolist(), images.sha256.tolist(), strict=True)
+    )
+    nothing = Submission("", (), "names")
+    return Manifest(Path(claim.pool.root), "images", LabelSchema(()), rows, claim.pool.grouped, nothing)
+
+
+def _refuse_other_answers(predictions: Path, images: PredictionTable, answers: Mapping[str, int]) -> None:
+    """Raises MismatchError when an answer is not the most probable class."""
+    # A CSV's cells are read without the space around them.
+    names = [name.strip() for name in images.id.tolist()]
+    probable = dict(zip(names, predicted_class(images.probs).tolist(), strict=True))
+    for name, answer in answers.items():
+        if probable.get(name) != answer:
+            raise MismatchError(f"{predictions}: the answer of {name} is not that of its probabilities.", hint=AGAIN)
+
+
+def _refuse_other_probabilities(
+    claim: PredictedRecord, runs: Sequence[SourceRun], pool: Manifest, probs: NDArray[np.float32], again: PredictAgain
+) -> None:
+    """Predict some images again. Raises MismatchError when the runs say something else of them."""
+    readable = np.array([i for i, row in enumerate(pool.rows) if row.digest], np.int64)
+    chosen = np.random.default_rng(int(claim.predictions.sha256[:16], 16)).permutation(readable)[:SAMPLE]
+    rows = pool.with_rows(pool.rows[i]._replace(digest="") for i in chosen.tolist())
+    if len(chosen) and not agree(probs[chosen], again(runs, rows, "mirrored" in claim.tta)):
+        raise MismatchError(
+            f"{', '.join(str(run.run.path) for run in runs)} did not make these predictions: some images were "
+            "predicted again, and the probabilities are others.",
+            hint=AGAIN,
+        )
+
+
+def agree(then: NDArray[np.float32], now: NDArray[np.float32]) -> bool:
+    """Whether two (n, classes) tables of probabilities, n > 0, can be of the same weights and images."""
+    if then.shape != now.shape:
+        return False
+    apart = np.abs(then - now).sum(axis=1) / 2
+    return bool(apart.max() <= FARTHEST and np.median(apart) <= USUAL)  # a NaN is no prediction: never

@@ -183,6 +183,31 @@ def read_blocks(folder: Path, classes: Sequence[str]) -> Iterator[tuple[NDArray[
             raise _damaged(shard, error) from error
 
 
+def sample_rows(folder: Path, classes: Sequence[str], count: int) -> tuple[list[str], NDArray[np.float32]]:
+    """Paths and (m, classes) probabilities of up to `count` predicted images, spread over the shards, by chance.
+
+    Raises:
+        DataError: as `read_blocks`.
+    """
+    found, rng = read_shards(folder, classes), np.random.default_rng()
+    paths: list[str] = []
+    probs: list[NDArray[np.float32]] = []
+    for shard in rng.permutation(np.array(found, dtype=object))[:count]:
+        try:
+            with pq.ParquetFile(shard, buffer_size=_READ_BYTES, pre_buffer=False) as file:
+                group = int(rng.integers(max(1, file.metadata.num_row_groups)))
+                table = file.read_row_group(group, columns=["path", *_columns(classes)])
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(shard, error) from error
+        for row in rng.permutation(len(table))[: -(-count // len(found))]:
+            cells = table.slice(int(row), 1).to_pylist()[0]
+            values = np.array([cells[n] for n in _columns(classes)], np.float32)
+            if not np.isnan(values).any():
+                paths.append(cells["path"])
+                probs.append(values)
+    return paths, np.array(probs, np.float32).reshape(-1, len(classes))
+
+
 def _check_schema(path: Path, classes: Sequence[str]) -> None:
     try:
         schema = pq.read_schema(path)

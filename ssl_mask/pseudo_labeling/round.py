@@ -19,10 +19,12 @@ from ssl_mask.data.load import load_training_data, load_unlabeled
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.predictions import PredictedImages, write_predictions
 from ssl_mask.data.pseudo_labels import to_csv
-from ssl_mask.errors import ModelError
+from ssl_mask.devices import broadcast
+from ssl_mask.errors import MismatchError, ModelError
 from ssl_mask.files import write_json, write_text
+from ssl_mask.guard.predictions import SAMPLE, agree
 from ssl_mask.inference.predictor import Compute, Predictor, load_run_predictor
-from ssl_mask.inference.shards import shards_are_mirrored
+from ssl_mask.inference.shards import sample_rows, shards_are_mirrored
 from ssl_mask.pseudo_labeling.record import refuse_nothing, selection_record, tell_selection
 from ssl_mask.pseudo_labeling.select import (
     History,
@@ -60,7 +62,9 @@ def select_round(
         raise ModelError(f"{teacher.path} was trained for other classes.", hint="Start from a run on these labels.")
     data = load_training_data(manifest, config.data, predictor.size, accelerator, console, unlabeled=False)
     if asked.from_predictions is not None:
-        selection, validation = from_shards(asked, asked.from_predictions, predictor, manifest, data.labeled)
+        selection, validation = from_shards(
+            asked, asked.from_predictions, predictor, manifest, data.labeled, accelerator
+        )
     else:
         pool = load_unlabeled(manifest, data.labeled, config.data, predictor.size, accelerator, console)
         pool = pool.without(overlapping, "overlaps validation or test images")
@@ -73,13 +77,41 @@ def select_round(
 
 
 def from_shards(
-    asked: PseudoConfig, folder: Path, predictor: Predictor, manifest: Manifest, labeled: Manifest
+    asked: PseudoConfig,
+    folder: Path,
+    predictor: Predictor,
+    manifest: Manifest,
+    labeled: Manifest,
+    accelerator: Accelerator,
 ) -> tuple[Selection, PredictedImages]:
     """The selection from shards of predictions, and validation seen in the same views."""
     tta = shards_are_mirrored(folder, predictor)
+    refuse_other_shards(folder, predictor, manifest, accelerator, tta=tta)
     validation = predictor.probs(labeled.where("val"), tta=tta)
     excluded = labeled.with_rows(labeled.rows + of_validation_groups(manifest))
     return select_from_shards(asked, folder, validation, excluded), validation
+
+
+def refuse_other_shards(
+    folder: Path, predictor: Predictor, manifest: Manifest, accelerator: Accelerator, *, tta: bool
+) -> None:
+    """Predict some images again: what a shard says of itself is no proof of who made it.
+
+    Raises:
+        MismatchError: other weights made the shards.
+    """
+    classes = predictor.schema.joint_classes
+    paths, probs = broadcast(accelerator, lambda: sample_rows(folder, classes, SAMPLE))
+    rows = [Row(path, "", "unlabeled", path, None) for path in paths]
+    pool = Manifest(Path(), "images", manifest.schema, tuple(rows), False, manifest.submission)
+    again = predictor.probs(pool, tta=tta, on_bad="skip")
+    there = [i for i in range(len(paths)) if i not in again.unreadable]
+    if there and not agree(probs[there], again.probs[there]):
+        raise MismatchError(
+            f"{predictor.name} did not make the shards in {folder}: some images were predicted again, and the "
+            "probabilities are others.",
+            hint="Name the run that made them: --start-from RUN",
+        )
 
 
 def of_validation_groups(manifest: Manifest) -> tuple[Row, ...]:

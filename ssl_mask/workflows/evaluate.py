@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.console import Console
+from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.answers import read_answers, read_groups, refuse_other_images
 from ssl_mask.evaluation.metrics import Interval, accuracy, bootstrap, class_f1_intervals, confusion, f1_per_class
 from ssl_mask.files import write_json
-from ssl_mask.guard.predictions import provenance_of_predictions
-from ssl_mask.guard.provenance import Provenance
+from ssl_mask.guard.predictions import provenance_of_predictions, refuse_changed
+from ssl_mask.guard.provenance import Provenance, SourceRun
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import find_run
 
@@ -121,11 +124,12 @@ def evaluate(
         made_by = find_run(run, runs_folder)
         predictions = predictions or made_by.predictions("test") / "predictions.csv"
         schema = schema or read_metadata(made_by.best).label_schema
-    leakage, seen = provenance_of_predictions(predictions)
+    claim = refuse_changed(predictions)
     truth = read_answers(answers, schema)
     given = read_answers(predictions, schema, allow_empty=True).joint
     group_of = truth.groups if groups is None else read_groups(groups)
     refuse_other_images(truth.joint, given, answers, predictions)
+    leakage, seen = provenance_of_predictions(predictions, claim, given, _predict_again)
 
     names, count = list(truth.joint), len(schema.joint_classes)
     true = np.asarray(list(truth.joint.values()), dtype=np.int64)
@@ -151,6 +155,15 @@ def evaluate(
     if result.path is not None:
         write_json(result.path, result.to_json())
     return result
+
+
+def _predict_again(runs: Sequence[SourceRun], rows: Manifest, tta: bool) -> NDArray[np.float32]:
+    """(n, classes) what some runs say of images now. Only here are networks loaded."""
+    from ssl_mask import devices
+    from ssl_mask.inference.predictor import Compute, load_predictor
+
+    compute = Compute(devices.make_accelerator("auto"), Console(quiet=True), workers=0)
+    return load_predictor([run for run, _ in runs], compute, cache="off").probs(rows, tta=tta).probs
 
 
 def _on_new(true: Labels, predicted: Labels, groups: NDArray[np.str_], classes: int, seed: int) -> NewImages:

@@ -1,0 +1,89 @@
+"""predictions.provenance.json, as a typed record: which runs predicted which images, and what was found then.
+
+It says what somebody claims. Whoever scores the predictions finds it anew where runs and images are still there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ssl_mask.runs.base import Count, Record, Share, read_record
+from ssl_mask.runs.records import DeclarationRecord, LeakageStatus
+
+
+class PredictedFile(Record):
+    """The CSV that the record is about."""
+
+    file: str
+    sha256: str
+
+
+class PredictedPool(Record):
+    """The images."""
+
+    name: str
+    images: Count
+    root: str
+    grouped: bool
+    """Whether they name their persons (groups)."""
+
+
+class PredictedBy(Record):
+    """One of the runs whose predictions were averaged, as it was then."""
+
+    run: str
+    """Its path."""
+    checkpoint_sha256: str
+    step: Count
+    weights: Literal["live", "ema"]
+    validation_macro_f1: Share
+    trained_on: str
+    code: str
+    leakage: LeakageStatus
+    declaration: DeclarationRecord | None
+    ancestors: tuple[str, ...]
+
+
+class UnreadableFiles(Record):
+    """What could not be predicted."""
+
+    policy: Literal["fail", "skip", "fallback"]
+    count: Count
+    files: dict[str, str]
+
+
+class LeakageThen(Record):
+    """What was found when the images were predicted."""
+
+    verdict: LeakageStatus
+    pool_digest: str
+    overlap: dict[str, str]
+    why: tuple[str, ...]
+
+
+class PredictedRecord(Record):
+    """The whole file."""
+
+    predictions: PredictedFile
+    pool: PredictedPool
+    runs: tuple[PredictedBy, ...] = Field(min_length=1)
+    tta: tuple[Literal["plain", "mirrored"], ...]
+    code: str
+    made: str
+    unreadable: UnreadableFiles
+    leakage: LeakageThen
+
+
+def read_predicted(predictions: Path) -> PredictedRecord | None:
+    """The record beside a CSV of predictions; None where there is none.
+
+    Raises:
+        DataError: damaged; names the key.
+    """
+    path = predictions.with_name("predictions.provenance.json")
+    if not path.exists():
+        return None
+    return read_record(path, PredictedRecord, hint="Predict again: sslmask predict --run …")
