@@ -488,10 +488,10 @@ def _(scene: Scene) -> LeakageStatus:
 @way("predictions: verdict edited, other images under the names", REFUSED)
 def _(scene: Scene) -> LeakageStatus:
     place = scene.place("other-images")
-    for image, other in zip(
-        sorted(scene.test.iterdir()), cycle(sorted((scene.data / "extra").iterdir())), strict=False
-    ):
-        shutil.copy(other, place / image.name)
+    (place / "eval/images").mkdir(parents=True)
+    others = cycle(sorted((scene.data / "extra").iterdir()))
+    for image, other in zip(sorted(scene.test.iterdir()), others, strict=False):
+        shutil.copy(other, place / "eval/images" / image.name)
     claim = {**BETTER, "pool_digest": ""}
     return scene.scored(predicted_files(scene, "root", leakage=claim, pool={"root": str(place)}))
 
