@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -43,6 +43,11 @@ class Pool:
     """Where the groups come from, in words; "" none."""
     digests: tuple[str, ...] = ()
     """SHA-256 of each file, "" unknown; empty where nobody has read them yet."""
+
+    def at(self, positions: Sequence[int]) -> Pool:
+        """Some of its images."""
+        columns = {name: getattr(self, name) for name in ("paths", "groups", "labels", "digests")}
+        return replace(self, **{name: tuple(c[i] for i in positions) for name, c in columns.items() if c})
 
 
 class File(NamedTuple):

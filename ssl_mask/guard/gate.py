@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -101,7 +101,7 @@ def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest
     asked = config.guard
     pools = [pool_of(rows, role_of(name), name=name) for name, rows in named.items() if len(rows)]
     pools += protected_pools(config, manifest)
-    prints = read_prints(config, pools, console)
+    pools, prints = without_unused(pools, read_prints(config, pools, console))
     findings = check(pools, cache=cache_of(config.data, pools), processes=cores(), known=prints,
                      max_pixels=config.data.max_pixels, depth=config.data.depth, counting=console.counting)  # fmt: skip
     declared = Declaration(asked.reason or "", asked.allowed_by or "") if asked.transductive else None
@@ -114,6 +114,30 @@ def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest
         if not warning.startswith("NOT CHECKED"):
             console.warn(warning)
     return GateResult(tuple(pools), findings, verdict, declared, prints)
+
+
+def without_unused(
+    pools: Sequence[Pool], prints: Mapping[str, Fingerprints]
+) -> tuple[list[Pool], dict[str, Fingerprints]]:
+    """Without what no training reads of an unlabeled pool (see `ssl_mask.data.unlabeled.usable`): that is no overlap.
+
+    Images with the bytes of a labeled one and images of validation groups are meant; `sslmask pseudo` asks before it
+    has opened its pool.
+    """
+    labeled = {d for p in pools if p.role in {"train", "val"} for d in prints[p.name].digests} - {""}
+    validating = {g for p in pools if p.role == "val" for g in p.groups} - {""}
+    kept: list[Pool] = []
+    found: dict[str, Fingerprints] = {}
+    for pool in pools:
+        digests = prints[pool.name].digests
+        used = [
+            i for i, group in enumerate(pool.groups)
+            if pool.name != "unlabeled" or not (digests[i] in labeled or group in validating)
+        ]  # fmt: skip
+        if used:
+            kept.append(pool.at(used))
+            found[pool.name] = prints[pool.name].at(used)
+    return kept, found
 
 
 def role_of(name: str) -> Role:

@@ -129,9 +129,13 @@ def logo(photo: Photo, rng: Generator) -> Photo:
     return signed
 
 
-def border(photo: Photo, rng: Generator) -> Photo:
-    """A frame of one colour around the photo, 6 % of the longer side wide."""
-    wide = round(0.06 * max(photo.shape[:2]))
+def negative(photo: Photo, _: Generator) -> Photo:
+    return 255 - photo
+
+
+def border(photo: Photo, rng: Generator, *, share: float = 0.06) -> Photo:
+    """A frame of one colour around the photo, `share` of the longer side wide."""
+    wide = round(share * max(photo.shape[:2]))
     colour = tuple(map(int, rng.integers(0, 256, 3)))
     return uint8(cv2.copyMakeBorder(photo, wide, wide, wide, wide, cv2.BORDER_CONSTANT, value=colour))
 
@@ -176,6 +180,7 @@ BATTERY: Final[dict[str, Alteration]] = {
     "logo": Alteration(logo),
     "border": Alteration(border),
     "colour cast": Alteration(cast),
+    "negative": Alteration(negative),
 }
 """The goal of recall counts these, each alone."""
 

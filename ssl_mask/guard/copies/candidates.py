@@ -1,8 +1,9 @@
 """Which pairs of two pools are worth a look at their pixels: near PDQ hashes, or like whitened HOG descriptors.
 
-PDQ finds copies that were re-encoded, scaled, recoloured, mirrored or turned by quarters. A crop moves every bit of it;
-there the HOG of one picture's full frame is like that of a window in the other. HOGs of aligned faces are all alike, so
-they are whitened (Hariharan et al. 2012): what all pictures share counts little, what tells them apart counts much.
+PDQ finds copies that were re-encoded, scaled, recoloured, inverted, mirrored or turned by quarters. A crop moves every
+bit of it; there the HOG of one picture's full frame is like that of a window in the other. HOGs of aligned faces are
+all alike, so they are whitened (Hariharan et al. 2012): what all pictures share counts little, what tells them apart
+counts much.
 
 Everything works in blocks: memory grows with the pairs that are found, not with those that are looked at.
 """
@@ -97,8 +98,10 @@ def _near_hashes(first: Descriptors, second: Descriptors) -> Iterator[Hits]:
     upright = np.ascontiguousarray(first.pdq[first.rows, 0])
     for number in range(8):
         turned = np.ascontiguousarray(second.pdq[second.rows, number])
-        for i, j in near(upright, turned, PDQ_RADIUS):
-            yield Hits(i, j, np.full(len(i), 1 << number, np.uint8))
+        # In the hash of a picture's negative every bit is another one.
+        for hashes in (turned, ~turned):
+            for i, j in near(upright, hashes, PDQ_RADIUS):
+                yield Hits(i, j, np.full(len(i), 1 << number, np.uint8))
 
 
 def _alike(queries: Descriptors, images: Descriptors, project: Project) -> Iterator[Hits]:

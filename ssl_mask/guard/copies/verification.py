@@ -1,4 +1,4 @@
-"""Are two grey pictures one photo, the other perhaps cut, turned a little, mirrored, recoloured or drawn upon?
+"""Are two grey pictures one photo, the other perhaps cut, turned a bit, mirrored, recoloured, inverted or drawn upon?
 
 Hashes and descriptors only propose pairs: aligned faces of different persons look alike to them. The answer is made on
 pixels, from coarse to fine. A search at 24 pixels finds where one picture lies in the other; ECC (Evangelidis &
@@ -50,6 +50,10 @@ class View(NamedTuple):
     templates: dict[tuple[int, int], Picture]
     """(size, margin) to (angles, size, size): the picture turned, cut and shrunk, of mean 0 and length 1."""
 
+    def negative(self) -> View:
+        """With light and dark exchanged; where it was found already, `patches` and `templates` are not needed."""
+        return self._replace(fine=255 - self.fine, half=255 - self.half, patches={}, templates={})
+
 
 class _Pose(NamedTuple):
     """`variant(inner, number)` laid onto the outer picture by a map."""
@@ -83,10 +87,21 @@ def view(thumb: NDArray[np.uint8]) -> View:
 
 
 def similarity(first: View, second: View, variants: Sequence[int] = UPRIGHT) -> float:
-    """The score, at most 1: the better of `variants` of the second in the first, and of the first in the second."""
+    """The score, at most 1: the better of `variants` of the second in the first, and of the first in the second.
+
+    Where the negative of the second fits better at first sight, it is compared too.
+    """
     back = [undo(number) for number in variants]
-    places = [(find(first, second, variants), first, second), (find(second, first, back), second, first)]
-    places.sort(key=lambda found: found[0].correlation, reverse=True)
+    (there, inverted), (here, turned) = find(first, second, variants), find(second, first, back)
+    score = _better(first, second, there, here, variants)
+    if max(inverted.correlation, turned.correlation) > max(there.correlation, here.correlation):
+        score = max(score, _better(first, second.negative(), inverted, turned, variants))
+    return score
+
+
+def _better(first: View, second: View, there: Place, here: Place, variants: Sequence[int]) -> float:
+    """The best score from two places: of the second in the first, and of the first in the second."""
+    places = sorted(((there, first, second), (here, second, first)), key=lambda p: p[0].correlation, reverse=True)
     poses = [_Pose(outer, inner, place.number, _map(place)) for place, outer, inner in places]
     # What covers a part may draw the search away, and copies that show the whole picture need none.
     whole, number = max((_agreement(first.half, variant(second.half, n), share=0.5), n) for n in variants)
@@ -111,20 +126,20 @@ def _at_full(pose: _Pose) -> float:
     return _refine(pose.outer.fine, variant(pose.inner.fine, pose.number), pose.warp, steps=40)[1]
 
 
-def find(outer: View, inner: View, variants: Sequence[int]) -> Place:
-    """The place with the highest correlation."""
-    best = Place(-2, 0, 0, 0, 0, 0, 0)
+def find(outer: View, inner: View, variants: Sequence[int]) -> tuple[Place, Place]:
+    """The place with the highest correlation, and that of the negative of `inner`."""
+    best = [Place(-2, 0, 0, 0, 0, 0, 0)] * 2
     for (size, margin), templates in inner.templates.items():
         poses = np.stack([_seen_as(templates, number) for number in variants]).reshape(-1, size * size)
         found = poses @ outer.patches[size].T
-        top = int(found.argmax())
-        if found.flat[top] > best.correlation:
-            pose, place = divmod(top, found.shape[1])
-            number, angle = variants[pose // len(templates)], _ANGLES[pose % len(templates)] if margin else 0
-            y, x = divmod(place, _COARSE + 2 * _PAD - size + 1)
-            turned = -angle if number >= 4 else angle  # a mirror reverses it
-            best = Place(float(found.flat[top]), number, turned, margin, size, x - _PAD, y - _PAD)
-    return best
+        for which, top, value in ((0, int(found.argmax()), found.max()), (1, int(found.argmin()), -found.min())):
+            if value > best[which].correlation:
+                pose, place = divmod(top, found.shape[1])
+                number, angle = variants[pose // len(templates)], _ANGLES[pose % len(templates)] if margin else 0
+                y, x = divmod(place, _COARSE + 2 * _PAD - size + 1)
+                turned = -angle if number >= 4 else angle  # a mirror reverses it
+                best[which] = Place(float(value), number, turned, margin, size, x - _PAD, y - _PAD)
+    return best[0], best[1]
 
 
 def _templates(small: Picture) -> dict[tuple[int, int], Picture]:

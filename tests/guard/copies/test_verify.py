@@ -53,6 +53,8 @@ ALTERED: dict[str, Callable[[Picture], Picture]] = {
     "squashed": lambda p: np.asarray(cv2.resize(p, (200, 90)), np.uint8),
     "logo": logo,
     "border": lambda p: np.pad(p, 15, constant_values=255),
+    "negative": lambda p: 255 - p,
+    "negative, cut to 90 % and mirrored": lambda p: 255 - cut(0.05, 0.1, 0.9)(p)[:, ::-1],
     "blurred": lambda p: np.asarray(cv2.GaussianBlur(p, (0, 0), 2), np.uint8),
 }
 
@@ -79,7 +81,7 @@ def test_quarter_turns_are_found_when_they_are_asked_for(number: int) -> None:
 def test_the_search_finds_the_angle_also_in_a_mirror(degrees: int) -> None:
     original = grey(4, 256, 256)
     copy = turned(degrees)(original)
-    upright, mirrored = (find(view(shrunk(original)), view(shrunk(p)), (0, 4)) for p in (copy, copy[:, ::-1]))
+    upright, mirrored = (find(view(shrunk(original)), view(shrunk(p)), (0, 4))[0] for p in (copy, copy[:, ::-1]))
     assert (upright.number, upright.angle) == (0, -degrees)
     assert (mirrored.number, mirrored.angle) == (4, -degrees)
 
