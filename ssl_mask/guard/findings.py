@@ -46,8 +46,9 @@ class Pool:
 
     def at(self, positions: Sequence[int]) -> Pool:
         """Some of its images."""
-        columns = {name: getattr(self, name) for name in ("paths", "groups", "labels", "digests")}
-        return replace(self, **{name: tuple(c[i] for i in positions) for name, c in columns.items() if c})
+        digests = tuple(self.digests[i] for i in positions) if self.digests else ()
+        paths, groups, labels = (tuple(c[i] for i in positions) for c in (self.paths, self.groups, self.labels))
+        return replace(self, paths=paths, groups=groups, labels=labels, digests=digests)
 
 
 class File(NamedTuple):
