@@ -22,11 +22,18 @@ A message has up to three parts: what is wrong, where (file, row or key), and wh
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+
+_LONG_WORD = re.compile(r"\S{400,}")  # no path or class name that a person wrote
+
+
+def _shortened(word: re.Match[str]) -> str:
+    return f"{word[0][:150]}…{word[0][-50:]}"
 
 
 class SslMaskError(Exception):
@@ -36,8 +43,8 @@ class SslMaskError(Exception):
 
     def __init__(self, problem: str, *, hint: str = "") -> None:
         super().__init__(problem)
-        self.problem = problem
-        self.hint = hint
+        self.problem = _LONG_WORD.sub(_shortened, problem)
+        self.hint = _LONG_WORD.sub(_shortened, hint)
 
     def __str__(self) -> str:
         return f"{self.problem}\n{self.hint}" if self.hint else self.problem

@@ -23,6 +23,7 @@ from ssl_mask.errors import InputError, SslMaskError
 DEEPEST = 64
 """Levels of lists and mappings in a text file; ours have at most 10."""
 _MOST_NODES = 10_000_000
+_LONGEST = 100_000
 _SHOWN = 300  # characters of a parser's message
 _REASONS = {
     errno.EACCES: "no permission",
@@ -113,15 +114,17 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _NOT_TEXT = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # half characters; \udc80-\udcff are bytes of file names
 
 
-def refuse_odd(content: Any, most: int = _MOST_NODES) -> None:
+def refuse_odd(content: Any, most: int = _MOST_NODES, longest: int = _LONGEST) -> None:
     """Refuse what is well-formed, but no content of ours.
 
     Args:
         content: lists, mappings and single values.
         most: values in it, each counted as often as it is in it.
+        longest: characters of a text.
 
     Raises:
-        ValueError: nested more than `DEEPEST` levels, more than `most` values, or text with a NUL or half a character.
+        ValueError: nested more than `DEEPEST` levels, more than `most` values, a text that is longer, or one with a NUL
+            or half a character.
     """
     level: list[Any] = [content]
     seen = 0
@@ -132,6 +135,8 @@ def refuse_odd(content: Any, most: int = _MOST_NODES) -> None:
         below: list[Any] = []
         for value in level:
             if isinstance(value, str):
+                if len(value) > longest:
+                    raise ValueError(f"it holds a text of {len(value):,} characters")
                 if _NOT_TEXT.search(value):
                     raise ValueError("it holds a text with a NUL or half a character")
             elif isinstance(value, dict):

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LARGEST_IMAGE = 4096
 """Pixels of a side; no network of ours takes more, and a wrong number must not fill the memory."""
-Count = Annotated[int, Field(ge=0, lt=2**63)]
-PositiveCount = Annotated[int, Field(ge=1, lt=2**63)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What every library takes."""
+MOST = 10**9
+"""Steps, images or processes: what is larger is a slip of the hand."""
 
 
 class Settings(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from ssl_mask.config.base import Settings
+from ssl_mask.config.base import Seed, Settings
 
 
 class DataConfig(Settings):
@@ -25,7 +25,7 @@ class DataConfig(Settings):
     """The labeled images are split into this many parts, one of which is for validation. Groups are never split."""
     fold: NonNegativeInt = 0
     """Which part is for validation, counted from 0."""
-    split_seed: NonNegativeInt = 0
+    split_seed: Seed = 0
     """Seed of the split. Independent of `seed`, so that runs with different seeds share one split."""
     min_groups: PositiveInt = 2
     """Refuse a class with fewer groups (persons) than this: it cannot be in both training and validation."""

@@ -144,13 +144,14 @@ def _settle_length(base: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, 
     return {**base, "train": {k: v for k, v in known.items() if k not in {"steps", "epochs"}}}
 
 
-def validate(tree: Mapping[str, Any]) -> RunConfig:
-    """A mapping as a RunConfig; all problems in one ConfigError."""
+def validate(tree: Mapping[str, Any], where: Path | None = None) -> RunConfig:
+    """A mapping as a RunConfig; all problems in one ConfigError, which names the file `where` if there is one."""
     try:
         return RunConfig.model_validate(dict(tree))
     except ValidationError as error:
         lines = [explain(e, RunConfig) for e in error.errors()]
-        raise ConfigError("The configuration has a problem:\n" + "\n".join(f"  {line}" for line in lines)) from None
+        name = "The configuration" if where is None else f"The configuration {where}"
+        raise ConfigError(f"{name} has a problem:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
 def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:

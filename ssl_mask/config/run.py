@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, model_validator
 
-from ssl_mask.config.base import Settings
+from ssl_mask.config.base import Seed, Settings
 from ssl_mask.config.data import AugmentConfig, DataConfig
 from ssl_mask.config.model import LossConfig, ModelConfig
 from ssl_mask.config.training import AlgorithmConfig, OptimConfig, TrainConfig
@@ -18,7 +18,7 @@ class RunConfig(Settings):
 
     preset: str = "auto"
     """Settings to start from: a file stem in `configs/`, a path, or `auto` (laptop on a CPU, gpu on a GPU)."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Random seed. The same seed on the same machine gives the same result."""
     runs: Path = Path("runs")
     """Folder that holds the runs."""

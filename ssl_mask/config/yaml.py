@@ -15,6 +15,7 @@ from ssl_mask.reading import one_line, refuse_odd
 
 MOST_CHARACTERS = 1_000_000
 MOST_VALUES = 100_000
+LONGEST = 8192
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -69,5 +70,5 @@ def parse_yaml(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
     except yaml.YAMLError as error:
         raise ValueError(f"it is not valid YAML, {one_line(error)}") from error
-    refuse_odd(content, MOST_VALUES)
+    refuse_odd(content, MOST_VALUES, LONGEST)
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ def load_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
     """
     refuse_inflated(regular(path))
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle that torch did not write; it is refused anyway
+            return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:  # torch's own text advises to read it without this protection
         raise ValueError(
             "it is damaged, or holds more than tensors and plain values; such a file could run code, so it is not read"

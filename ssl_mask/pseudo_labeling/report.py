@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +67,7 @@ def summaries(config: RunConfig, whole: RunDir, last: int) -> list[RoundSummary]
                 n: {"selected": h.selected, "val_precision": h.val_precision} for n, h in record.heads.items()
             }
             if run.audit.is_file():
-                row["audit"] = json.loads(run.audit.read_text(encoding="utf-8"))
+                row["audit"] = run.audit_record()
         rows.append(RoundSummary.model_validate(row))
     return rows
 

@@ -22,12 +22,11 @@ from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.findings import KINDS, Findings, Pair, PoolRecord, canonical
 from ssl_mask.guard.gate import GateResult
 from ssl_mask.guard.policy import Declaration, Verdict
+from ssl_mask.reports.card_record import PREDICATE, STATEMENT
 from ssl_mask.reports.data_page import pool_page
 from ssl_mask.runs.environment import code_version
 from ssl_mask.runs.run import RunDir
 
-STATEMENT = "https://in-toto.io/Statement/v1"
-PREDICATE = "urn:sslmask:pool-card:1"
 DECODERS = ("numpy", "opencv-python-headless", "pillow")
 EXAMPLES = 5
 

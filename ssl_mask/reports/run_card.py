@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.evaluation.metrics import Interval, bootstrap, class_f1_intervals, confusion, f1_per_class
+from ssl_mask.guard.report import read_report
 from ssl_mask.reports.comparison import comparison_text, verdict_of
 from ssl_mask.reports.round_table import round_markdown
 from ssl_mask.reports.score_table import class_cells
 from ssl_mask.reports.tables import filled, markdown
+from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.records import BestScore, DataRecord, RunStatus
 from ssl_mask.runs.run import RunDir
 from ssl_mask.text import code, md, md_table
@@ -44,7 +44,7 @@ def run_card(run: RunDir) -> str:
         DataError: the run has not been evaluated yet, or one of its files is damaged.
     """
     status, best, data = run.status(), run.scores(), run.data()
-    environment = json.loads(run.environment.read_text(encoding="utf-8"))
+    environment = run.environment_record()
     table = read_predictions(run.validation)
     intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
     parts = [
@@ -142,9 +142,9 @@ def _leakage(run: RunDir, status: RunStatus) -> list[str]:
     if status.declaration is not None:
         parts.append(f"Declared: {md(status.declaration.reason)} Allowed by: {md(status.declaration.allowed_by)}")
     if run.findings.is_file():
-        found = json.loads(run.findings.read_text(encoding="utf-8"))
-        if found["verdict"]["warnings"]:
-            parts.append("\n".join(f"- {md(text)}" for text in found["verdict"]["warnings"]))
+        found = read_report(run.findings)
+        if found.verdict.warnings:
+            parts.append("\n".join(f"- {md(text)}" for text in found.verdict.warnings))
         parts.append("What was compared and how is in `data_cards/`.")
     if status.seen is None:
         why = (
@@ -176,21 +176,21 @@ def _data_facts(status: RunStatus, data: DataRecord) -> list[tuple[str, str]]:
     return [*facts, ("layout", md(data.layout)), ("content hash", code(data.content_hash))]
 
 
-def _making(status: RunStatus, environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _making(status: RunStatus, environment: EnvironmentRecord) -> list[tuple[str, str]]:
     return [
-        ("command", code(" ".join(environment["command"]))),
-        ("code", f"sslmask {environment['sslmask']}, Python {environment['python']}"),
+        ("command", code(" ".join(environment.command))),
+        ("code", f"sslmask {environment.sslmask}, Python {environment.python}"),
         ("machine", md(machine(environment))),
         ("training", f"{status.step} of {status.steps} steps in {duration(status.seconds)}"),
-        ("packages", ", ".join(f"{k} {v}" for k, v in environment["packages"].items())),
+        ("packages", ", ".join(f"{k} {v}" for k, v in environment.packages.items())),
     ]
 
 
-def machine(environment: Mapping[str, Any]) -> str:
+def machine(environment: EnvironmentRecord) -> str:
     """Such as `1 process on CPU, fp32` or `2 processes on NVIDIA H100 80GB HBM3, bf16`."""
-    count, kind = environment["processes"], environment["device"].split(":")[0]
-    where = environment.get("gpu") or kind.upper()
-    precision = PRECISION.get(environment["precision"], environment["precision"])
+    count, kind = environment.processes, environment.device.split(":")[0]
+    where = environment.gpu or kind.upper()
+    precision = PRECISION.get(environment.precision, environment.precision)
     return f"{count} process{'es' if count > 1 else ''} on {where}, {precision}"
 
 

@@ -221,6 +221,7 @@ def run(folder: Path, **changes: Any) -> RunDir:
         {
             "sslmask": "0.1.0", "python": "3.13.1", "packages": {"torch": "2.7.0", "timm": "1.0.22"}, "processes": 1,
             "device": "cpu", "gpu": None, "precision": "no", "command": ["sslmask", "uda", "--unlabeled", "extra"],
+            "platform": "Linux", "processor": "x86_64", "cpus": 2, "threads": 2,
         },
     )  # fmt: skip
     return made

@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ssl_mask.data.digests import digest_file
 from ssl_mask.data.images import decode
 from ssl_mask.errors import DataError, ImageError
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.reports.data_card import PREDICATE, STATEMENT, card_digest, surroundings
+from ssl_mask.reading import one_line, parse_json, read_text, reading
+from ssl_mask.reports.card_record import PREDICATE, STATEMENT, CardRecord
+from ssl_mask.reports.data_card import card_digest, surroundings
 from ssl_mask.reports.data_page import pool_page
+from ssl_mask.runs.base import parse_record
 from ssl_mask.text import shown
 
 THREADS = 4
+ANEW = "Make it anew: sslmask audit"
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The content of a card, given by its `.json` or its `.md`.
+    """The content of a card, given by its `.json` or its `.md`; checked.
 
     Raises:
-        DataError: not there, not JSON, or not a card of this version.
+        DataError: not there, not JSON, not a card of this version, or a part of it is missing or of another kind.
     """
     path = path.with_suffix(".json")
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror}.", hint="Cards are written by sslmask audit.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}).", hint="Make it anew: sslmask audit") from error
+    card = _parsed(path)
+    parse_record(CardRecord, card, str(path), error=DataError, hint=ANEW)
+    return card
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    with reading(path, DataError, hint=ANEW):
+        card = parse_json(read_text(path))
     if not isinstance(card, dict) or (card.get("_type"), card.get("predicateType")) != (STATEMENT, PREDICATE):
-        raise DataError(f"{path} is no data card of this version.", hint="Make it anew: sslmask audit")
+        raise DataError(f"{path} is no data card of this version.", hint=ANEW)
     return card
 
 
@@ -48,15 +55,18 @@ def verify_card(path: Path, root: Path | None = None) -> list[str]:
         DataError: no card.
     """
     path = path.with_suffix(".json")
-    card = read_card(path)
+    card = _parsed(path)
     try:
-        problems = list(_edits(path, card))
-        if root is None:
-            # In words, as it was made: `..` of a linked folder would lead elsewhere.
-            root = Path(os.path.abspath(path.parent / card["predicate"]["root"]))  # noqa: PTH100
-        return problems + list(_changes(path, card["predicate"], root))
-    except (KeyError, TypeError, AttributeError) as error:
-        return [f"{path.name}: edited by hand, a part is missing or of another kind ({error})"]
+        CardRecord.model_validate(card)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        what = one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return [f"{path.name}: edited by hand, a part is missing or of another kind ({what})"]
+    problems = list(_edits(path, card))
+    if root is None:
+        # In words, as it was made: `..` of a linked folder would lead elsewhere.
+        root = Path(os.path.abspath(path.parent / card["predicate"]["root"]))  # noqa: PTH100
+    return problems + list(_changes(path, card["predicate"], root))
 
 
 def _edits(path: Path, card: dict[str, Any]) -> Iterator[str]:

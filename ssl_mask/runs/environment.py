@@ -11,10 +11,29 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ssl_mask.runs.base import Count, Record
+
 PACKAGES = (
     "torch", "timm", "accelerate", "albumentations", "opencv-python-headless", "pillow", "numpy", "pandas",
     "scikit-learn", "safetensors",
 )  # fmt: skip
+
+
+class EnvironmentRecord(Record):
+    """environment.json."""
+
+    sslmask: str
+    python: str
+    packages: dict[str, str]
+    platform: str
+    processor: str
+    cpus: Count | None
+    device: str
+    gpu: str | None
+    processes: Count
+    threads: Count
+    precision: str
+    command: tuple[str, ...]
 
 
 def code_version() -> str:

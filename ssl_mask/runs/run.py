@@ -33,8 +33,9 @@ from ssl_mask.config import RunConfig, read_config_file, validate
 from ssl_mask.errors import DataError, did_you_mean
 from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.runs.base import read_record, update_record
+from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.metrics import cpu_seconds, read_metrics
-from ssl_mask.runs.records import BestScore, DataRecord, RunStatus, SelectionRecord
+from ssl_mask.runs.records import AuditRecord, BestScore, DataRecord, RunStatus, SelectionRecord
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,16 @@ class RunDir:
         hint = f"Delete {self.path} and resume its study: the round is selected again."
         return read_record(self.selection, SelectionRecord, hint=hint)
 
+    def environment_record(self) -> EnvironmentRecord:
+        """The content of environment.json. Raises DataError when it is missing or damaged."""
+        return read_record(self.environment, EnvironmentRecord, hint="Restore it from a copy, or train again.")
+
+    def audit_record(self) -> AuditRecord:
+        """Of a round: the content of audit.json. Raises DataError when it is missing or damaged."""
+        return read_record(self.audit, AuditRecord, hint=f"Delete {self.audit}: it is then left out.")
+
     def config(self) -> RunConfig:
-        return validate(read_config_file(self.config_file))
+        return validate(read_config_file(self.config_file), self.config_file)
 
     def log(self, **record: Any) -> None:
         """Append a line to metrics.jsonl."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssl_mask.reading import regular
+
 if TYPE_CHECKING:  # sealing a record needs no torch
     from torch import Tensor
 
@@ -58,7 +60,7 @@ def origin_of(status: RunStatus) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes. Raises OSError when it cannot be read."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

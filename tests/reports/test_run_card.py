@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,8 +12,11 @@ import pytest
 from sklearn.metrics import f1_score
 
 from ssl_mask.errors import DataError
+from ssl_mask.guard.findings import Findings
+from ssl_mask.guard.policy import judge
 from ssl_mask.reports import samples
 from ssl_mask.reports.run_card import LEAKAGE, duration, machine, run_card
+from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.records import LeakageStatus, RunStatus
 
 
@@ -85,7 +89,9 @@ def test_what_was_declared_and_warned_of(tmp_path: Path) -> None:
     declared = {"reason": "Allowed here.", "allowed_by": "section 4"}
     run = samples.run(tmp_path / "run", leakage="transductive-test", declaration=declared, seen=None)
     run.findings.parent.mkdir()
-    run.findings.write_text(json.dumps({"verdict": {"warnings": ["3 pairs are to be reviewed"]}}))
+    findings = Findings((), (), (), {})
+    verdict = replace(judge(findings), warnings=("3 pairs are to be reviewed",))
+    run.findings.write_text(json.dumps({"findings": findings.to_json(), "verdict": verdict.to_json()}))
     text = section(run_card(run), "Leakage")
     assert "Declared: Allowed here. Allowed by: section 4" in text
     assert "- 3 pairs are to be reviewed" in text
@@ -106,7 +112,8 @@ def test_a_run_without_scores_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_machine(processes: int, device: str, gpu: str | None, precision: str, words: str) -> None:
-    assert machine({"processes": processes, "device": device, "gpu": gpu, "precision": precision}) == words
+    record = EnvironmentRecord.model_construct(processes=processes, device=device, gpu=gpu, precision=precision)
+    assert machine(record) == words
 
 
 @pytest.mark.parametrize(
