@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -202,3 +203,15 @@ def test_some_rows_of_them(labeled: Manifest) -> None:
     assert some.labels.tolist() == labels.labels[[3, 1]].tolist()
     assert some.probs is not None
     assert to_csv(some).splitlines()[1:] == [to_csv(labels).splitlines()[i] for i in (4, 2)]
+
+
+def test_a_factor_called_label_is_written_once(labeled: Manifest) -> None:
+    schema = LabelSchema((Factor("label", ("cat", "dog")),))
+    one = PseudoLabels(
+        replace(pseudo(labeled).manifest, schema=schema), np.asarray([[1], [0], [1], [0]]), np.ones((4, 2), np.float32),
+        np.ones(4, np.float32), np.ones(4, np.int64), np.zeros(4, np.int64),
+    )  # fmt: skip
+    (labeled.root / "p.csv").write_text(to_csv(one))
+    assert to_csv(one).splitlines()[0].split(",").count("label") == 1
+    again = read_pseudo_labels(labeled.root / "p.csv", replace(labeled, schema=schema))
+    assert again.labels.tolist() == one.labels.tolist()

@@ -22,9 +22,8 @@ from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError
 
 _SYSTEM_FOLDERS = {
-    "$recycle.bin", "__pycache__", "appdata", "desktop", "dist-packages", "documents", "downloads", "etc", "lost+found",
-    "node_modules", "proc", "program files", "sbin", "site-packages", "system volume information", "temp", "tmp",
-    "users", "usr", "var", "venv", "windows",
+    "__pycache__", "appdata", "desktop", "dist-packages", "documents", "downloads", "etc", "node_modules", "proc",
+    "program files", "sbin", "site-packages", "temp", "tmp", "users", "usr", "var", "venv", "windows",
 }  # fmt: skip
 
 
@@ -198,7 +197,7 @@ def _by_table(table: Path) -> Callable[[str], str]:
 
 def _by_expression(pattern: re.Pattern[str]) -> Callable[[str], str]:
     def group_of(path: str) -> str:
-        match = pattern.search(path)
+        match = pattern.search(plain(path))
         group = match and (match[1] if match.groups() else match[0])
         if not group:
             raise DataError(

@@ -11,6 +11,7 @@ from ssl_mask.data.names import plain
 from ssl_mask.errors import DataError
 
 _OUR_FILES = ("run.json", "study.json", "findings.json", "audit_pairs.png")
+_OF_THE_DISK = {"lost+found", "$recycle.bin", "system volume information"}
 
 
 def safe_root(root: Path) -> Path:
@@ -29,13 +30,13 @@ def safe_root(root: Path) -> Path:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder, sorted; hidden files and folders are left out.
+    """What is in a folder, sorted; hidden files and folders, and those of the disk itself, are left out.
 
     Raises:
         DataError: the folder cannot be listed.
     """
     try:
-        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _OF_THE_DISK)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot list this folder ({error.strerror}).", hint="Check its permissions."

@@ -23,6 +23,8 @@ LABEL_NAMES = ("label", "class", "target", "labels")
 GROUP_NAMES = ("group", "person", "person_id", "patient", "patient_id", "subject", "subject_id")
 _ANSWER_WORDS = {"submission", "submissions", "answer", "answers", "solution", "predictions", "pseudo"}
 
+_PSEUDO_LABEL_COLUMNS = ("image", "confidence", "margin", "first_round", "flips")  # and `label`, which is left out then
+
 
 class Options(Settings):
     file: Path | None = None
@@ -210,7 +212,7 @@ def _refuse_two_uses(path: Path, columns: Columns) -> None:
                 hint="Name each column once.",
             )
         first[column] = key
-    written = Counter(csv_columns(columns.labels))
+    written = Counter([*csv_columns(columns.labels), *_PSEUDO_LABEL_COLUMNS])
     for name in columns.labels:
         if written[name] > 1:
             raise DataError(

@@ -54,6 +54,7 @@ def test_usual_columns_are_known_in_any_case(tmp_path: Path, header: str) -> Non
         ("image,label,g", {"labels": "image"}, r"'image' is named twice, by data\.options\.image and"),
         ("image,label,g", {"split": "image"}, r"'image' is named twice"),
         ("image,sha256,g", {"labels": "sha256"}, r"label column 'sha256' has the name of a column that sslmask writes"),
+        ("path,flips,g", {"labels": "flips"}, r"label column 'flips' has the name of a column that sslmask writes"),
         ("image,a,train_a", {"labels": ["a", "train_a"]}, r"label column 'train_a' has the name of a column"),
     ],
 )

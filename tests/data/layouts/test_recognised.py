@@ -96,8 +96,9 @@ def test_split_folders_of_any_usual_name_are_splits(
 def test_pools_and_what_sslmask_writes_are_no_classes(tmp_path: Path) -> None:
     root = make(tmp_path, *many("cat", "dog", "extra", "pool", "Unlabelled"), "runs/train-001/plots/a.png")
     make(root, "runs/train-001/run.json", "mine/audit_pairs.png", "data_cards/audit_pairs.png", "augment.png")
+    make(root, "lost+found/9.jpg", ".git/8.jpg")
     made = read_dataset(root)
-    assert classes(made) == ("cat", "dog") and len(made) == 4
+    assert classes(made) == ("cat", "dog") and len(made) == 4 and len(made.notes) == 2
     assert "Unlabelled/ (2), extra/ (2), pool/ (2)" in made.notes[0]
     assert not any("runs" in note or "mine" in note or "data_cards" in note for note in made.notes)
     assert not any("extra" in note for note in read_dataset(root, unlabeled=["extra/*.jpg"]).notes)
