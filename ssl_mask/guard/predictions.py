@@ -31,8 +31,8 @@ SAMPLE = 32
 """So many images are predicted again."""
 FARTHEST, USUAL = 0.3, 0.08
 """The probabilities of an image may differ by so much (half the sum of the differences), those of half of the images by
-so much: GPUs compute with fewer digits. Of 32 faces with unsure heads, bfloat16 and float32 are 0.17 and 0.04 apart, two
-networks 0.72 and 0.60."""
+so much: GPUs compute with fewer digits. Of 32 faces with unsure heads, bfloat16 and float32 are 0.17 and 0.04 apart,
+two networks 0.72 and 0.60."""
 
 PredictAgain = Callable[[Sequence[SourceRun], Manifest, bool], NDArray[np.float32]]
 """(n, classes) probabilities of some images by the mean of some runs, with mirrored views or without."""

@@ -30,9 +30,9 @@ def tried() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def scene(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Both runs are made once, by the first way that needs them."""
-    return Scene(tmp_path_factory.mktemp("laundering"))
+    return Scene(tmp_path_factory.mktemp("laundering"), drawn)
 
 
 @pytest.mark.parametrize("one", tried())
