@@ -15,7 +15,7 @@
     ├── TrainingError            3   training cannot go on (a loss that is not finite)
     └── Interrupted        130/143   Ctrl-C or SIGTERM; everything is saved
 
-Exit code 2 is a wrong command line.
+Exit code 2 is a wrong command line, 141 that nobody reads the output any more (`sslmask runs | head -1`).
 
 A message has up to three parts: what is wrong, where (file, row or key), and what to do next.
 """

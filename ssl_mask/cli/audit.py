@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_mask.cli.early import check_folder
+from ssl_mask.cli.early import check_file_to_write, check_folder, check_folder_to_write
 from ssl_mask.cli.flags import DECLARED, Given, takes
 from ssl_mask.cli.options import Json, Quiet, command
 from ssl_mask.cli.output import answering, loading
@@ -65,6 +65,8 @@ def audit(
     """Find copies and shared persons between training, validation, test and unlabeled images.
 
     Finds copies by their bytes, by their pixels and by what they show, and groups (persons) that are in two sets.
+    Where two sets are named, only these are compared; --data adds the others of a data set.
+
     Writes audit.json and a data card per set of images.
 
     Exit code 0: nothing is refused. 3: labeled images overlap. 4: unlabeled images overlap, and nobody declared it.
@@ -75,8 +77,11 @@ def audit(
     }  # fmt: skip
     with answering(as_json) as answer:
         settings = resolve(given.layers(quiet=quiet), has_gpu=lambda: False)
+        check_folder_to_write(out, "--out")
+        if drop_list is not None:
+            check_file_to_write(drop_list, "--drop-list")
         with loading("the image libraries", quiet=quiet, as_json=as_json):
-            if train is None:
+            if train is None and sum(map(bool, sources.values())) < 2:
                 check_folder(settings)
             from ssl_mask.guard.policy import Declaration, enforce
             from ssl_mask.workflows.audit import audit as run_audit

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ssl_mask.cli.early import check_file_to_write
 from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import command
 from ssl_mask.config import resolve
@@ -28,6 +29,7 @@ def augment(
 
     Draws a contact sheet: one row per image, the original first, then augmented views of it.
     """
+    check_file_to_write(out, "--out")
     settings = resolve(given.layers(), has_gpu=lambda: False)
     from ssl_mask.workflows.augment import augment as draw
 

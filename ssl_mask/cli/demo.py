@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ssl_mask.cli.early import check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import command
 from ssl_mask.cli.output import loading
@@ -23,7 +24,13 @@ def demo(
     ),
     persons: Annotated[
         int,
-        typer.Option(metavar="<number>", rich_help_panel="Data", help="Persons with labels, seven photos of each."),
+        typer.Option(
+            min=1,
+            max=100_000,
+            metavar="<number>",
+            rich_help_panel="Data",
+            help="Persons with labels, seven images of each.",
+        ),
     ] = 60,
     data_only: Annotated[
         bool, typer.Option("--data-only", metavar="", rich_help_panel="Data", help="Draw the data set and stop.")
@@ -33,10 +40,12 @@ def demo(
 
     Shows all steps in under three minutes on two CPU cores, without a network.
     """
+    seed = given.alone().seed
+    check_folder_to_write(into, "--into")
     with loading("torch, timm"):
         from ssl_mask.workflows.demo import demo as run_demo
 
-    _, run, scores = run_demo(into, persons=persons, seed=given.value("seed"), data_only=data_only)
+    _, run, scores = run_demo(into, persons=persons, seed=seed, data_only=data_only)
     if run is None or scores is None:
         print(f"\nNext:\n  cd {into}\n  sslmask train\n  sslmask predict")
         return

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ssl_mask.config import RunConfig, resolve
+from ssl_mask.config import RunConfig, merge, merged, resolve, settle_length, validate
+from ssl_mask.errors import ConfigError, InputError, StorageError
+
+if TYPE_CHECKING:
+    from ssl_mask.cli.flags import Given
 
 
 def check_settings(layers: Iterable[Mapping[str, Any]], *, resumed: bool = False, recipe: str = "") -> RunConfig:
@@ -31,3 +37,82 @@ def check_folder(settings: RunConfig) -> None:
     from ssl_mask.data.layouts import settle
 
     settle(settings.data.root, settings.data.layout, settings.data.options.keys())
+
+
+def check_resumed(given: Given, own: RunConfig, run: Path, *, longer: bool) -> None:
+    """Refuse what the command line asks of a run that is continued: it keeps the configuration that it began with.
+
+    Args:
+        own: the configuration of the run.
+        longer: whether `--steps` and `--epochs` may differ, which train it longer.
+
+    Raises:
+        ConfigError: names each setting that would be ignored, with both values.
+    """
+    asked = merged(given.asked())
+    asked.pop("runs", None)
+    if longer and given.length:
+        asked["train"] = {key: value for key, value in asked["train"].items() if key not in {"steps", "epochs"}}
+    changed = validate(merge(settle_length(own.model_dump(mode="json"), asked), asked))
+    differences = list(_differences(own.model_dump(), changed.model_dump()))
+    if differences:
+        raise ConfigError(
+            f"{run} keeps the settings that it began with, but this command has others:\n" + "\n".join(differences),
+            hint="Leave them out to continue it, or start a new run."
+            + (" Only --steps or --epochs may change, to train longer." if longer else ""),
+        )
+
+
+def _differences(own: Mapping[str, Any], asked: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in own.items():
+        other = asked[key]
+        if isinstance(value, dict) and isinstance(other, dict) and value.keys() == other.keys():
+            yield from _differences(value, other, f"{above}{key}.")
+        elif value != other and not (isinstance(value, Path) and isinstance(other, Path) and _is_same(value, other)):
+            yield f"  {above}{key}: {value} in the run, {other} in this command"
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
+
+
+def check_seeds(given: Sequence[int] | None, baseline: bool, settings: Mapping[str, Any], study: Path) -> None:
+    """Raises ConfigError when a study that is continued has other seeds, or no baseline."""
+    if given is not None and list(given) != list(settings.get("seeds", ())):
+        raise ConfigError(f"{study} has other seeds.", hint="Leave out --seeds to continue it, or start a new study.")
+    if baseline and not settings.get("baseline"):
+        raise ConfigError(f"{study} has no baseline.", hint="Leave out --baseline, or start a new study.")
+
+
+def parse_seeds(text: str | None) -> list[int] | None:
+    """`"0,1,2"` as numbers.
+
+    Raises:
+        InputError: not whole numbers, or one twice.
+    """
+    if text is None:
+        return None
+    parts = [p.strip() for p in text.split(",")]
+    seeds = [int(p) for p in parts if p.isdecimal()]
+    if len(set(seeds)) < len(parts):
+        raise InputError(f"--seeds {text!r}: expected different whole numbers, such as 0,1,2.")
+    return seeds
+
+
+def check_folder_to_write(folder: Path, flag: str) -> None:
+    """Raises StorageError when nothing can be written into a folder, which need not be there."""
+    place = folder.absolute()
+    there = next(p for p in (place, *place.parents) if os.path.lexists(p))
+    hint = f"Choose another folder: {flag}"
+    if not there.is_dir():
+        raise StorageError(f"Cannot write into {folder}: {there} is not a folder.", hint=hint)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StorageError(f"Cannot write into {folder}: no permission to write in {there}.", hint=hint)
+
+
+def check_file_to_write(file: Path, flag: str) -> None:
+    """Raises StorageError when a file cannot be written, or a folder or a device has its name."""
+    if os.path.lexists(file) and not file.is_file():
+        what = "a folder" if file.is_dir() else "not a file"
+        raise StorageError(f"Cannot write {file}: it is {what}.", hint=f"Name a file: {flag}")
+    check_folder_to_write(file.parent, flag)

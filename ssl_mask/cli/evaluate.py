@@ -27,8 +27,8 @@ def evaluate(
         typer.Option(
             metavar="<path>",
             rich_help_panel="Data",
-            help="The true labels, as a CSV: the image, then the class number or one column per factor. May have a "
-            "column `group`.",
+            help="The true labels, as a CSV: an image column, and one column with the class or one per factor. "
+            "May have a column `group`.",
         ),
     ],
     predictions: Annotated[
@@ -55,7 +55,7 @@ def evaluate(
         typer.Option(
             metavar="<path>",
             rich_help_panel="Data",
-            help="A CSV with the image and its `group` (person): the intervals then count groups, not images.",
+            help="A CSV with an image column and its `group` (person): the intervals then count groups, not images.",
         ),
     ] = None,
     as_json: Json = False,
@@ -68,7 +68,7 @@ def evaluate(
     with answering(as_json) as answer:
         from ssl_mask.runs.run import find_run
 
-        made_by = find_run(run, given.value("runs"))
+        made_by = find_run(run, given.alone().runs)
         with loading("torch, scikit-learn", as_json=as_json):
             from rich.console import Console
 

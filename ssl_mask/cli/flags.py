@@ -17,7 +17,7 @@ import typer
 from pydantic.fields import FieldInfo
 from typer.models import OptionInfo
 
-from ssl_mask.config import PROJECT_FILE, RunConfig, nest, parse_assignments, read_config_file
+from ssl_mask.config import PROJECT_FILE, RunConfig, merged, nest, parse_assignments, read_config_file, validate
 
 PANELS: dict[str, dict[str, tuple[str, ...]]] = {
     "Data": {
@@ -54,7 +54,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "guard.reason": ("--reason",),
         "guard.allowed_by": ("--allowed-by",),
     },
-    "Prediction": {},
+    "Prediction": {"data.max_pixels": ("--max-pixels",)},
     "Settings": {},
     "Output": {"name": ("--name",), "runs": ("--runs",)},
 }
@@ -96,9 +96,9 @@ class Given:
     assignments: Sequence[str] = ()
     """`--set`"""
 
-    def value(self, key: str) -> Any:
-        """The value of a flag, or the setting's default."""
-        return self.flags.get(key, field_of(key).get_default(call_default_factory=True))
+    def alone(self) -> RunConfig:
+        """The flags over the defaults: for a verb that reads no configuration files. Raises ConfigError."""
+        return validate(merged(nest(key, value) for key, value in self.flags.items()))
 
     @property
     def length(self) -> dict[str, float]:
@@ -110,9 +110,12 @@ class Given:
         layers = [read_config_file(Path(PROJECT_FILE))] if Path(PROJECT_FILE).is_file() else []
         if layers and not quiet:
             print(f"Settings from ./{PROJECT_FILE}", file=sys.stderr)
-        layers += [_named(name) for name in self.files]
-        layers.append(parse_assignments(self.assignments))
-        return layers + [nest(key, value) for key, value in self.flags.items()]
+        return layers + self.asked()
+
+    def asked(self) -> list[dict[str, Any]]:
+        """The layers of this command line alone: --config files, --set, then flags."""
+        named = [_named(name) for name in self.files]
+        return [*named, parse_assignments(self.assignments), *(nest(key, value) for key, value in self.flags.items())]
 
 
 def _named(name: str) -> dict[str, Any]:

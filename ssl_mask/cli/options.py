@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from typer._click import Context
-    from typer.core import TyperOption
 
 Resume = Annotated[
     str | None,
@@ -39,7 +38,22 @@ Json = Annotated[
 
 
 class Verb(TyperCommand):
-    """Shows `--help` in the last group of the help, not in one of its own."""
+    """Refuses what a command line can only mean by mistake; shows `--help` in the last group of the help."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """An empty value (`--data "$UNSET"`) would be taken for this folder, and of two values one would be dropped.
+
+        Raises:
+            UsageError: an option without a value, or given twice where it takes one.
+        """
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for option in dict.fromkeys(o for o in order if isinstance(o, TyperOption)):
+            given, name = values[str(option.name)], max(option.opts, key=len)
+            if order.count(option) > 1 and not option.multiple:
+                ctx.fail(f"{name} is given twice. Give it once.")
+            if any(isinstance(g, str) and not g.strip() for g in (given if isinstance(given, list) else [given])):
+                ctx.fail(f"{name} is empty. Give it a value, or leave it out.")
+        return super().parse_args(ctx, args)
 
     def get_help_option(self, ctx: Context) -> TyperOption | None:
         option = super().get_help_option(ctx)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ssl_mask.cli.early import check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import Json, Quiet, command
 from ssl_mask.cli.output import answering, loading
@@ -26,7 +28,10 @@ class OnBad(StrEnum):
 
 
 @command(app, "sslmask predict", "sslmask predict --run train-001 --run flat --tta --images photos")
-@takes("data.root", "data.cache", "guard.mode", "runs", files=False, shown={"data.root": "the one of the run"})
+@takes(
+    "data.root", "data.cache", "data.max_pixels", "guard.mode", "runs",
+    files=False, shown={"data.root": "the one of the run", "data.max_pixels": "that of the run"},
+)  # fmt: skip
 def predict(
     given: Given,
     run: Annotated[
@@ -41,12 +46,12 @@ def predict(
         ),
     ] = None,
     images: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="<path>",
             rich_help_panel="Data",
             show_default="the data set's test images",
-            help="A folder of images, or a CSV whose first column names them.",
+            help="A folder, one image, a quoted glob, or a CSV with an image column.",
         ),
     ] = None,
     on_bad: Annotated[
@@ -102,49 +107,73 @@ def predict(
     predictions.provenance.json, which says whether the images were seen in training.
     """
     with answering(as_json) as answer:
-        sources, runs_folder, cache = run or ["latest"], given.value("runs"), given.value("data.cache")
-        options = {
-            "runs_folder": runs_folder, "images": images, "data": given.flags.get("data.root"), "tta": tta, "out": out,
-            "batch_size": batch_size, "quiet": quiet,
+        settings, sources = given.alone(), run or ["latest"]
+        check_early(sources, settings.runs, images, out)
+        options: dict[str, Any] = {
+            "runs_folder": settings.runs, "images": images, "data": given.flags.get("data.root"), "tta": tta,
+            "out": out, "batch_size": batch_size, "max_pixels": given.flags.get("data.max_pixels"), "quiet": quiet,
         }  # fmt: skip
-        check_early(sources, runs_folder, shard, on_bad)
+        if shard is not None:
+            part = check_shard(shard, sources, on_bad, names=names, guard="guard.mode" in given.flags)
         with loading("torch, timm", quiet=quiet, as_json=as_json):
-            from ssl_mask.inference.shards import parse_shard
             from ssl_mask.workflows.predict import predict as run_prediction
             from ssl_mask.workflows.predict_shard import predict_shard
 
+        cache = settings.data.cache
         if shard is None:
-            guard = given.value("guard.mode")
-            done = run_prediction(sources, on_bad=on_bad.value, names=names, cache=cache, guard=guard, **options)
+            done = run_prediction(
+                sources, on_bad=on_bad.value, names=names, cache=cache, guard=settings.guard.mode, **options
+            )
             answer(prediction_answer(done))
         else:
-            stored = "off" if cache == "auto" else cache  # each image is read once
             written = predict_shard(
-                parse_shard(shard),
+                part,
                 sources[0],
                 on_bad="skip" if on_bad == OnBad.skip else "fail",
-                cache=stored,
+                cache="off" if cache == "auto" else cache,  # each image is read once
                 **options,
             )
             answer({"path": str(written), "leakage": "not-checked"})
 
 
-def check_early(runs: list[str], folder: Path, shard: str | None, on_bad: OnBad) -> None:
+def check_early(runs: list[str], folder: Path, images: str | None, out: Path | None) -> None:
     """Refuse what can be refused before anything heavy is imported.
 
     Raises:
-        DataError: no such run. InputError: several runs or `--on-bad fallback` with a shard.
+        DataError: no such run, no such images. StorageError: nothing can be written there.
     """
+    from ssl_mask.data.layouts.images import find_source
     from ssl_mask.runs.run import find_run
 
-    if shard is not None and len(runs) > 1:
+    found = [find_run(run, folder) for run in runs]
+    if images is not None:
+        find_source(images, [Path.cwd()], flag="--images")
+    check_folder_to_write(out or (found[0].path if len(found) == 1 else folder), "--out")
+
+
+def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard: bool) -> tuple[int, int]:
+    """`3/10` as (3, 10): shard 3 of 10, from 0; refuses options that a shard would ignore.
+
+    Raises:
+        InputError: no such shard; or several runs, `--on-bad fallback`, `--names` or `--guard`.
+    """
+    if len(runs) > 1:
         raise InputError("--shard takes one --run.", hint="Pseudo-labels are calibrated on one run's validation.")
-    if shard is not None and on_bad == OnBad.fallback:
+    if on_bad == OnBad.fallback:
         raise InputError(
             "--shard knows no --on-bad fallback.", hint="An unreadable image gets no pseudo-label: use skip."
         )
-    for run in runs:
-        find_run(run, folder)
+    if names:
+        raise InputError("--shard knows no --names.", hint="A shard always holds the names of the classes.")
+    if guard:
+        raise InputError(
+            "--shard knows no --guard.",
+            hint="A shard is not-checked; `sslmask pseudo --from-predictions` checks the images that it selects.",
+        )
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if match is None or not int(match[1]) < int(match[2]) < 100_000:
+        raise InputError(f"--shard {text!r} is not a shard.", hint="Shards count from 0: 0/10, 1/10, … 9/10.")
+    return int(match[1]), int(match[2])
 
 
 def prediction_answer(done: Predictions) -> dict[str, Any]:

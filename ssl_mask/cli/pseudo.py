@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ssl_mask.cli.early import check_folder, check_settings
+from ssl_mask.cli.early import check_folder, check_folder_to_write, check_resumed, check_settings
 from ssl_mask.cli.flags import DECLARED, GUARD, TRAINING, UNLABELED, Given, takes
 from ssl_mask.cli.options import Json, Quiet, command
 from ssl_mask.cli.output import answering, loading, run_answer
@@ -55,6 +55,14 @@ def pseudo(
         if "pseudo.from_predictions" in given.flags and "pseudo.rounds" not in given.flags:
             layers.append({"pseudo": {"rounds": 1}})  # these predictions serve one round
         early = check_settings(layers, resumed=resume is not None, recipe="pseudo_")
+        if resume is not None:
+            from ssl_mask.runs.run import RunDir
+            from ssl_mask.runs.study import resumed_study
+
+            home = RunDir(resumed_study(resume, early.runs, "pseudo").home)
+            check_resumed(given, home.config(), home.path, longer=False)
+        else:
+            check_folder_to_write(early.runs, "--runs")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,8 +11,11 @@ import typer
 from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import Json, command
 from ssl_mask.cli.output import answering
+from ssl_mask.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ssl_mask.runs.records import RunStatus
 
 app = typer.Typer(add_completion=False)
@@ -24,19 +26,41 @@ app = typer.Typer(add_completion=False)
 def runs(given: Given, as_json: Json = False) -> None:
     """List the runs with their scores."""
     with answering(as_json) as answer:
-        from ssl_mask.runs.run import list_runs
-
-        folder: Path = given.value("runs")
-        found = {run.path.relative_to(folder).as_posix(): run for run in list_runs(folder)}
-        statuses = {name: run.status() for name, run in found.items()}
-        answer({"runs": [{**s.to_json(), "name": n, "path": str(found[n].path)} for n, s in statuses.items()]})
+        folder = given.alone().runs
+        statuses, damaged = read_runs(folder)
+        answer({
+            "runs": [{**s.to_json(), "name": n, "path": str(folder / n)} for n, s in statuses.items()],
+            "damaged": [{"name": n, "path": str(folder / n), "error": why} for n, why in damaged.items()],
+        })  # fmt: skip
         if as_json:
             return
-        if not found:
+        if not statuses and not damaged:
             print(f"No runs in {folder.absolute()}. Make one: sslmask train")
-        else:
+        if statuses:
             width = shutil.get_terminal_size().columns
             print(table([row(name, status) for name, status in statuses.items()], width))
+        for why in damaged.values():
+            print(one_line(f"damaged: {why}"))
+
+
+def read_runs(folder: Path) -> tuple[dict[str, RunStatus], dict[str, str]]:
+    """Name -> status of all runs in a folder, and name -> what is wrong of those whose status cannot be read."""
+    from ssl_mask.runs.run import list_runs
+
+    statuses: dict[str, RunStatus] = {}
+    damaged: dict[str, str] = {}
+    for run in list_runs(folder):
+        name = run.path.relative_to(folder).as_posix()
+        try:
+            statuses[name] = run.status()
+        except InputError as error:
+            damaged[name] = error.problem
+    return statuses, damaged
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and whatever else moves a terminal's cursor: records may be damaged, or not ours."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 COLUMNS = ("run", "val macro-F1", "leakage", "status", "val accuracy", "steps", "weights", "started", "data")
@@ -67,4 +91,5 @@ def row(name: str, run: RunStatus) -> tuple[str, ...]:
     steps = f"{run.step}/{'?' if run.steps is None else run.steps}"
     weights = f"{best.weights}@{best.step}" if best else ""
     data = run.data.content_hash[:8] if run.data else ""
-    return name, f1, run.leakage, run.status, accuracy, steps, weights, run.started[:16].replace("T", " "), data
+    cells = name, f1, run.leakage, run.status, accuracy, steps, weights, run.started[:16].replace("T", " "), data
+    return tuple(map(one_line, cells))

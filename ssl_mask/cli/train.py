@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ssl_mask.cli.early import check_folder, check_settings
+from ssl_mask.cli.early import check_folder, check_folder_to_write, check_resumed, check_settings
 from ssl_mask.cli.flags import GUARD, TRAINING, Given, takes
 from ssl_mask.cli.options import DryRun, Json, Quiet, Resume, command
 from ssl_mask.cli.output import answering, loading, run_answer
@@ -29,12 +29,15 @@ def train(
         if resume is not None:
             from ssl_mask.runs.run import find_run
 
-            find_run(resume, early.runs)
+            run = find_run(resume, early.runs)
+            check_resumed(given, run.config(), run.path, longer=True)
+        elif not dry_run:
+            check_folder_to_write(early.runs, "--runs")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)
             from ssl_mask.workflows.train import train as run_training
 
         settings = resolve(layers)
-        run = run_training(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)
-        answer(run_answer(run))
+        done = run_training(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)
+        answer(run_answer(done))

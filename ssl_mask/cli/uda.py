@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ssl_mask.cli.early import check_folder, check_settings
+from ssl_mask.cli.early import (
+    check_folder,
+    check_folder_to_write,
+    check_resumed,
+    check_seeds,
+    check_settings,
+    parse_seeds,
+)
 from ssl_mask.cli.flags import DECLARED, GUARD, TRAINING, UNLABELED, Given, takes
 from ssl_mask.cli.options import DryRun, Json, Quiet, Resume, command
 from ssl_mask.cli.output import answering, loading, run_answer, study_answer
-from ssl_mask.config import resolve
+from ssl_mask.config import resolve, validate
+from ssl_mask.errors import InputError
 
 app = typer.Typer(add_completion=False)
 
@@ -44,17 +53,39 @@ def uda(
     """
     with answering(as_json) as answer:
         layers = [{"algorithm": {"name": "uda"}}, *given.layers(quiet=quiet)]
-        early = check_settings(layers, resumed=resume is not None)
+        early, chosen = check_settings(layers, resumed=resume is not None), parse_seeds(seeds)
+        several = baseline or chosen is not None
+        if resume is not None:
+            several = _check_resumed(given, resume, early.runs, chosen, baseline=baseline)
+        elif not dry_run:
+            check_folder_to_write(early.runs, "--runs")
+        if several and dry_run:
+            raise InputError("--dry-run checks a single run.", hint="Leave out --baseline, --seeds and --resume.")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)
-            from ssl_mask.runs.study import find_study
-            from ssl_mask.workflows.compare import compare, parse_seeds
+            from ssl_mask.workflows.compare import compare
             from ssl_mask.workflows.train import train
 
         settings = resolve(layers)
-        if baseline or seeds is not None or (resume is not None and find_study(resume, settings.runs) is not None):
-            chosen = parse_seeds(seeds, settings.seed)
-            answer(study_answer(compare(settings, seeds=chosen, baseline=baseline, resume=resume, quiet=quiet)))
+        if several:
+            study = compare(settings, seeds=chosen or [settings.seed], baseline=baseline, resume=resume, quiet=quiet)
+            answer(study_answer(study))
         else:
             answer(run_answer(train(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)))
+
+
+def _check_resumed(given: Given, name: str, runs: Path, seeds: list[int] | None, *, baseline: bool) -> bool:
+    """Refuse options that would be ignored; returns whether `name` is a study of several runs, not a run."""
+    from ssl_mask.runs.run import find_run
+    from ssl_mask.runs.study import find_study, resumed_study
+
+    if find_study(name, runs) is None and seeds is None and not baseline:
+        run = find_run(name, runs)
+        check_resumed(given, run.config(), run.path, longer=True)
+        return False
+    study = resumed_study(name, runs, "uda")
+    record = study.record()
+    check_resumed(given, validate(record.config), study.path, longer=False)
+    check_seeds(seeds, baseline, record.settings, study.path)
+    return True

@@ -7,10 +7,12 @@ from ssl_mask.config.load import PROJECT_FILE as PROJECT_FILE
 from ssl_mask.config.load import explain as explain
 from ssl_mask.config.load import load_config as load_config
 from ssl_mask.config.load import merge as merge
+from ssl_mask.config.load import merged as merged
 from ssl_mask.config.load import nest as nest
 from ssl_mask.config.load import parse_assignments as parse_assignments
 from ssl_mask.config.load import read_config_file as read_config_file
 from ssl_mask.config.load import resolve as resolve
+from ssl_mask.config.load import settle_length as settle_length
 from ssl_mask.config.load import to_yaml as to_yaml
 from ssl_mask.config.load import validate as validate
 from ssl_mask.config.model import LossConfig as LossConfig

@@ -83,6 +83,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Layers as one mapping; later ones win."""
+    tree: dict[str, Any] = {}
+    for layer in layers:
+        tree = merge(tree, layer)
+    return tree
+
+
 def has_gpu() -> bool:
     """Whether PyTorch sees a GPU. It is loaded for that, so this is asked only where the preset is `auto`."""
     import torch
@@ -103,15 +111,13 @@ def resolve(
     Raises:
         ConfigError: lists every problem, each with its key.
     """
-    asked: dict[str, Any] = {}
-    for layer in layers:
-        asked = merge(asked, layer)
+    asked = merged(layers)
     preset = asked.get("preset", "auto")
     if preset == "auto":
         algorithm = asked.get("algorithm")
         labels_only = not isinstance(algorithm, Mapping) or algorithm.get("name", "supervised") == "supervised"
         preset = recipe + ("" if labels_only else "uda_") + ("gpu" if has_gpu() else "laptop")
-    base = _settle_length(_read_preset(str(preset)), asked)
+    base = settle_length(_read_preset(str(preset)), asked)
     return validate(merge(merge(base, asked), {"preset": str(preset)}))
 
 
@@ -130,10 +136,10 @@ def _read_preset(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     below = content.pop("preset", None)
     if below is None:
         return content
-    return merge(_settle_length(_read_preset(str(below), (*above, name)), content), content)
+    return merge(settle_length(_read_preset(str(below), (*above, name)), content), content)
 
 
-def _settle_length(base: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+def settle_length(base: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
     """`--epochs` must replace a preset's `steps` (and the reverse) instead of colliding with it."""
     train = asked.get("train")
     if not isinstance(train, Mapping) or not {"steps", "epochs"} & train.keys():

@@ -225,7 +225,7 @@ def refuse_large(path: Path, size: tuple[int, int], max_pixels: int) -> None:
     if (pixels := width * height) > max_pixels:
         raise ImageError(
             f"{path}: {width}x{height} pixels, more than the limit of {max_pixels} (data.max_pixels)",
-            hint=f"Shrink the image, or allow more: --set data.max_pixels={pixels}",
+            hint=f"Shrink the image, or allow more: --set data.max_pixels={pixels} (predict: --max-pixels {pixels})",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -12,8 +11,7 @@ from typing import Literal
 from ssl_mask.config import DataConfig
 from ssl_mask.data.checks import refuse_escapes
 from ssl_mask.data.image_set import ImageSet
-from ssl_mask.data.images import is_image_name
-from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.layouts.images import find_source, read_images
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.errors import DataError
 from ssl_mask.text import csv_text
@@ -32,8 +30,6 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
     found: dict[str, str] = {path: r.source for path, r in own.items()}
     for source in sources:
         images = list(_images_of(source, manifest))
-        if not images:
-            raise DataError(f"No images in {source}.", hint="Give --unlabeled a folder, a glob or a CSV of images.")
         if not any(path.exists() for path, _ in images):
             raise DataError(
                 f"{source} names {len(images)} images, but none of them exists, for example {images[0][0]}.",
@@ -72,49 +68,19 @@ def unlabeled_rows(config: DataConfig, manifest: Manifest) -> Manifest:
 
 def allowed_folders(config: DataConfig, manifest: Manifest) -> list[Path]:
     """Where unlabeled images may really be: the data set's folder, and what `data.unlabeled` names or is in."""
-    named = [path for source in config.unlabeled for path in _matches(source, manifest.root)]
+    named = [path for source in config.unlabeled for path in find_source(source, _bases(manifest), flag="--unlabeled")]
     return [manifest.root, *(path if path.is_dir() else path.parent for path in named)]
 
 
 def _images_of(source: str, manifest: Manifest) -> Iterator[tuple[Path, str]]:
     """(absolute path, where it was named) for each image of a source."""
-    matches = _matches(source, manifest.root)
-    for path in matches:
-        if is_image_name(path.name) and path.is_file():
-            yield path, source
-        elif path.is_dir() or len(matches) == 1:  # of several matches those that are neither are no mistake
-            inside = read_images(path, manifest.schema, manifest.submission)
-            yield from ((inside.root / r.path, f"{source}: {r.source}") for r in inside.rows)
+    found = read_images(source, manifest.schema, manifest.submission, bases=_bases(manifest), flag="--unlabeled")
+    yield from ((found.root / row.path, f"{source}: {row.source}") for row in found.rows)
 
 
-def _matches(source: str, root: Path) -> list[Path]:
-    """What a source names, in the working folder or in the data set's: what exists as it is written, else a glob.
-
-    Raises:
-        DataError: nothing, or something else in each of the two folders.
-    """
-    found = [matches for base in (Path.cwd(), root.absolute()) if (matches := _matches_in(base, source))]
-    if not found:
-        raise DataError(
-            f"There is no folder or file {source!r}, and no match for it.",
-            hint="Give --unlabeled a folder, a quoted glob, or a CSV.",
-        )
-    first, other = found[0], found[-1]
-    if source[0] != "." and {p.resolve() for p in first} != {
-        p.resolve() for p in other
-    }:  # ./x is in the working folder
-        raise DataError(
-            f"{source!r} can be {first[0]} or {other[0]}: it is in the working folder and in the data set's.",
-            hint=f"Write the whole path of the one you mean, such as {first[0]}.",
-        )
-    return first
-
-
-def _matches_in(base: Path, source: str) -> list[Path]:
-    if os.path.lexists(base / source):  # first, for a folder may be called `extra [raw]`
-        return [base / source]
-    pattern = os.path.join(glob.escape(str(base)), source)  # noqa: PTH118 - an absolute source stays one
-    return [Path(p) for p in sorted(glob.glob(pattern, recursive=True))] if glob.has_magic(source) else []  # noqa: PTH207
+def _bases(manifest: Manifest) -> tuple[Path, Path]:
+    """What a source is relative to: the working folder, or the data set's."""
+    return Path.cwd(), manifest.root.absolute()
 
 
 def usable(pool: ImageSet, labeled: Manifest, *, on_bad: Literal["fail", "skip"]) -> ImageSet:

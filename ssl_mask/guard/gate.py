@@ -65,7 +65,7 @@ class GateResult:
             return self.mark.sentence
         copies = sum(p.kind in COPIES and p.first_pool != p.second_pool for p in self.findings.pairs)
         images = sum(len(p.files) for p in self.findings.pools)
-        compared = f"{images:,} photos of {len(self.findings.pools)} pools compared: {copies} copies between pools"
+        compared = f"{images:,} images of {len(self.findings.pools)} pools compared: {copies} copies between pools"
         return f"{compared}; {self.mark.sentence}"
 
 

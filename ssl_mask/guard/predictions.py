@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.names import plain
 from ssl_mask.data.predictions import PredictionTable, predicted_class, read_predictions
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import MismatchError
@@ -34,8 +35,9 @@ FARTHEST, USUAL = 0.3, 0.08
 so much: GPUs compute with fewer digits. Of 32 faces with unsure heads, bfloat16 and float32 are 0.17 and 0.04 apart,
 two networks 0.72 and 0.60."""
 
-PredictAgain = Callable[[Sequence[SourceRun], Manifest, bool], NDArray[np.float32]]
-"""(n, classes) probabilities of some images by the mean of some runs, with mirrored views or without."""
+PredictAgain = Callable[[Sequence[SourceRun], Manifest, bool, int | None], NDArray[np.float32]]
+"""(n, classes) probabilities of some images by the mean of some runs, with mirrored views or without, and a limit of
+pixels or the runs' own."""
 
 
 def refuse_changed(predictions: Path) -> PredictedRecord | None:
@@ -86,7 +88,8 @@ def provenance_of_predictions(
         reason = f"{missing} of {len(pool)} images are not in {pool.root} any more"
         return _no_better(then, reason), _names(then, ids)
     runs = [source for source in sources if source is not None]
-    now = provenance_of(runs, pool.with_digests([""] * len(pool)), Console(quiet=True))
+    unknown, limit = pool.with_digests([""] * len(pool)), claim.pool.max_pixels
+    now = provenance_of(runs, unknown, Console(quiet=True), max_pixels=limit)
     if now.digest and now.digest != content_digest(images.sha256.tolist()):
         raise MismatchError(
             f"The images in {pool.root} are not those that were predicted.", hint="Restore them, or predict again."
@@ -137,8 +140,7 @@ def _pool(images: PredictionTable, claim: PredictedRecord) -> Manifest:
 
 def _refuse_other_answers(predictions: Path, images: PredictionTable, answers: Mapping[str, int]) -> None:
     """Raises MismatchError when an answer is not the most probable class."""
-    # A CSV's cells are read without the space around them.
-    names = [name.strip() for name in images.id.tolist()]
+    names = [plain(name) for name in images.id.tolist()]
     probable = dict(zip(names, predicted_class(images.probs).tolist(), strict=True))
     for name, answer in answers.items():
         if probable.get(name) != answer:
@@ -152,7 +154,7 @@ def _refuse_other_probabilities(
     readable = np.array([i for i, row in enumerate(pool.rows) if row.digest], np.int64)
     chosen = np.random.default_rng(int(claim.predictions.sha256[:16], 16)).permutation(readable)[:SAMPLE]
     rows = pool.with_rows(pool.rows[i]._replace(digest="") for i in chosen.tolist())
-    if len(chosen) and not agree(probs[chosen], again(runs, rows, "mirrored" in claim.tta)):
+    if len(chosen) and not agree(probs[chosen], again(runs, rows, "mirrored" in claim.tta, claim.pool.max_pixels)):
         raise MismatchError(
             f"{', '.join(str(run.run.path) for run in runs)} did not make these predictions: some images were "
             "predicted again, and the probabilities are others.",

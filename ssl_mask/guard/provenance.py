@@ -57,17 +57,20 @@ def unchecked(reason: str) -> Provenance:
     return Provenance("not-checked", "", {}, (reason,))
 
 
-def provenance_of(sources: Sequence[SourceRun], pool: Manifest, console: Console, *, mode: str = "on") -> Provenance:
+def provenance_of(
+    sources: Sequence[SourceRun], pool: Manifest, console: Console, *, mode: str = "on", max_pixels: int | None = None
+) -> Provenance:
     """Compare a pool with what some runs have seen, and add the marks that they carry; worst wins.
 
     Args:
         pool: rows that are predicted or scored.
         mode: `off` compares nothing: `not-checked`.
+        max_pixels: of an image of the pool; None: as each run was configured.
     """
     if mode == "off":
         return unchecked("the guard was off")
     test = pool_of(pool, "test")
-    found = [_provenance_of_one(source, pool, test, console) for source in sources]
+    found = [_provenance_of_one(source, pool, test, console, max_pixels) for source in sources]
     overlap = {path: how for one in found for path, how in one.overlap.items()}
     status = worst(*(one.status for one in found))
     why = dict.fromkeys(w for one in found if one.status == status or one.overlap for w in one.why)
@@ -75,12 +78,16 @@ def provenance_of(sources: Sequence[SourceRun], pool: Manifest, console: Console
     return Provenance(status, digest, dict(sorted(overlap.items())), tuple(why))
 
 
-def _provenance_of_one(source: SourceRun, pool: Manifest, test: Pool, console: Console) -> Provenance:
+def _provenance_of_one(
+    source: SourceRun, pool: Manifest, test: Pool, console: Console, max_pixels: int | None
+) -> Provenance:
     run, metadata = source
     seen, marks = read_seen(run, metadata), marks_of(metadata)
     if seen is None and not marks:
         return unchecked(unknown_sight(run))
-    record, found = sightings(test, seen or {}, run.config().data, console)
+    config = run.config().data
+    config = config.model_copy(update={"max_pixels": max_pixels or config.max_pixels})
+    record, found = sightings(test, seen or {}, config, console)
     unknown = "" if seen is not None else unknown_sight(run)
     return judge_seen(record, found, marks, grouped=pool.grouped, unknown=unknown)
 

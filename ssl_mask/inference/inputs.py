@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from pathlib import Path
 
 from ssl_mask.console import Console
@@ -14,12 +16,12 @@ from ssl_mask.inference.predictor import Predictor
 
 
 def rows_to_predict(
-    predictor: Predictor, images: Path | None, data: Path | None, console: Console
+    predictor: Predictor, images: str | Path | None, data: str | Path | None, console: Console
 ) -> tuple[Manifest, str]:
     """The images to predict, in the order asked, and a short name for them.
 
     Args:
-        images: a folder, or a CSV whose first column names images; no data set is then needed.
+        images: a folder, an image, a glob, or a CSV with an image column; no data set is then needed.
         data: the data set whose test images are meant. None: the one that the first source run was trained on.
 
     Raises:
@@ -30,9 +32,9 @@ def rows_to_predict(
     if images is not None:
         named = read_images(images, predictor.schema, metadata.submission)
         check_names(named, console)
-        return named, images.stem or "images"
+        return named, pool_name(images)
     config = run.config().data
-    root = data or config.root
+    root = Path(data) if data is not None else config.root
     found = read_dataset(root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
     manifest = found.where("test")
     check_names(manifest, console)
@@ -43,9 +45,17 @@ def rows_to_predict(
     if manifest.schema != predictor.schema:
         raise ModelError(
             f"{run.path} was trained for other classes than those of {root}.",
-            hint="Predict that data set with a run of its own, or give the photos alone: --images DIR",
+            hint="Predict that data set with a run of its own, or give the images alone: --images DIR",
         )
-    console.say(f"Data   {manifest.message}, in {Path(root).absolute()}")
+    console.say(f"Data   {manifest.message}, in {root.absolute()}")
     for note in manifest.notes:
         console.warn(note)
     return manifest, "test"
+
+
+def pool_name(images: str | Path) -> str:
+    """A short name for a folder, a file or a glob, to be the name of a folder: `new` of `faces/new/*.jpg`."""
+    place = Path(images)
+    while glob.has_magic(place.name) and not place.exists():
+        place = place.parent
+    return Path(os.path.normpath(place.absolute())).stem or "images"

@@ -176,26 +176,30 @@ class MeanPredictor:
         return np.concatenate(each, axis=1) / np.float32(np.sqrt(len(each)))
 
 
-def load_predictor(runs: Sequence[RunDir], compute: Compute, *, cache: str = "auto") -> Predictor:
+def load_predictor(
+    runs: Sequence[RunDir], compute: Compute, *, cache: str = "auto", max_pixels: int | None = None
+) -> Predictor:
     """The best weights of a run, or the mean of several runs.
 
     Args:
         cache: of decoded images: `off`, a folder, or `auto`: as each run was configured.
+        max_pixels: an image with more pixels is refused; None: as each run was configured.
 
     Raises:
         ModelError: no checkpoint, a damaged one, or runs of different classes.
     """
-    predictors = [load_run_predictor(run, compute, cache=cache) for run in runs]
+    predictors = [load_run_predictor(run, compute, cache=cache, max_pixels=max_pixels) for run in runs]
     return predictors[0] if len(predictors) == 1 else MeanPredictor(tuple(predictors))
 
 
 def load_run_predictor(
-    run: RunDir, compute: Compute, *, cache: str = "auto", reading: DataConfig | None = None
-) -> RunPredictor:
+    run: RunDir, compute: Compute, *, cache: str = "auto", max_pixels: int | None = None,
+    reading: DataConfig | None = None,
+) -> RunPredictor:  # fmt: skip
     """The best weights of one run, on the right device.
 
     Args:
-        cache: as `load_predictor`.
+        cache, max_pixels: as `load_predictor`.
         reading: how images are read, but for `resize` and `depth`, which belong to the weights. None: as the run was
             configured.
 
@@ -210,8 +214,8 @@ def load_run_predictor(
     _load_weights(model, checkpoint, run.best)
     given = reading or run.config().data
     own = DataConfig.model_validate({
-        "cache": given.cache if cache == "auto" else cache, "max_pixels": given.max_pixels, "resize": metadata.resize,
-        "depth": metadata.depth,
+        "cache": given.cache if cache == "auto" else cache, "max_pixels": max_pixels or given.max_pixels,
+        "resize": metadata.resize, "depth": metadata.depth,
     })  # fmt: skip
     model = model.to(compute.accelerator.device).eval()
     return RunPredictor(SourceRun(run, metadata), model, size, schema, own, compute)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages, write_predictions
-from ssl_mask.errors import DataError, InputError
+from ssl_mask.errors import DataError
 from ssl_mask.inference.predictor import Predictor
 from ssl_mask.runs.seal import file_digest
 
@@ -38,18 +38,6 @@ BLOCK = 65_536
 _READ_BYTES = 1 << 20  # a row group of any size is read through a buffer of this size for each column
 _NAME = re.compile(r"shard-\d{5}-of-(\d{5})\.parquet")
 _TEXT = {pa.string(), pa.large_string(), pa.null()}  # a shard of no rows may have no type
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """`3/10` as (3, 10): shard 3 of 10, from 0.
-
-    Raises:
-        InputError: not of that form, or no such shard.
-    """
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    if match is None or not int(match[1]) < int(match[2]) < 100_000:
-        raise InputError(f"--shard {text!r} is not a shard.", hint="Shards count from 0: 0/10, 1/10, … 9/10.")
-    return int(match[1]), int(match[2])
 
 
 def shard_name(number: int, count: int) -> str:

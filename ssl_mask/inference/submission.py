@@ -23,13 +23,14 @@ from ssl_mask.text import csv_text
 
 def write_submission(
     path: Path, predictor: Predictor, predicted: PredictedImages, leakage: Provenance, *, tta: bool, on_bad: str,
-    pool: str, names: bool,
+    pool: str, names: bool, max_pixels: int | None,
 ) -> None:  # fmt: skip
     """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256.
 
     Args:
         pool: short name of the images.
         names: add class names for people, as `submission_csv` does.
+        max_pixels: larger images were refused; None: as each run was configured.
     """
     manifest, bad = predicted.manifest, predicted.unreadable
     text = submission_csv(manifest, predicted.probs, names=names)
@@ -42,7 +43,13 @@ def write_submission(
         path.with_name("predictions.provenance.json"),
         {
             "predictions": {"file": path.name, "sha256": hashlib.sha256(text.encode()).hexdigest()},
-            "pool": {"name": pool, "images": len(manifest), "root": str(manifest.root), "grouped": manifest.grouped},
+            "pool": {
+                "name": pool,
+                "images": len(manifest),
+                "root": str(manifest.root),
+                "grouped": manifest.grouped,
+                "max_pixels": max_pixels,
+            },
             "runs": [source_record(s) for s in predictor.sources],
             "tta": ["plain", "mirrored"] if tta else ["plain"],
             "code": environment.code_version(),

@@ -33,11 +33,12 @@ def run_of(config: RunConfig, whole: RunDir, number: int) -> RunDir:
 def report_round(config: RunConfig, whole: RunDir, number: int, answers: Path | None, console: Console) -> None:
     """Audit the round if answers are given, draw its plots, and print the rounds so far."""
     run = run_of(config, whole, number)
-    schema = read_metadata(run.best).label_schema
+    metadata = read_metadata(run.best)
+    schema = metadata.label_schema
     if number > 0:
         pool = read_pool(run.pool, schema)
         if answers is not None:
-            write_json(run.audit, audit(pool, read_answers(answers, schema).joint, schema))
+            write_json(run.audit, audit(pool, read_answers(answers, schema, metadata.submission).joint, schema))
         record = run.selection_record()
         if not (plot := run.plots / "selection.svg").is_file():  # a finished round is left alone
             round_plots.write_selection(plot, record, pool)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from ssl_mask.runs.base import Count, Record, Share, read_record
 from ssl_mask.runs.records import DeclarationRecord, LeakageStatus
@@ -29,6 +29,8 @@ class PredictedPool(Record):
     root: str
     grouped: bool
     """Whether they name their persons (groups)."""
+    max_pixels: PositiveInt | None = None
+    """Larger ones were refused; None: as each run was configured."""
 
 
 class PredictedBy(Record):

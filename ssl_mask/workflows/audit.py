@@ -56,8 +56,9 @@ def audit(
     """Find overlaps between pools; write `audit.json`, a card per pool and a contact sheet into `out`.
 
     Args:
-        sources: role -> folders, globs and CSVs with an image column (maybe group and label columns too); see
-            `gather_pools` for the roles that are not named.
+        sources: role -> folders, globs and CSVs with an image column (maybe group and label columns too). The other
+            roles are those of the data set, which is left aside where `train` or two roles are named and `data.root` is
+            not.
         allow: pairs that may stay, see `ssl_mask.guard.allow`.
         declared: that unlabeled images of an evaluation pool are trained on.
         drop_list: a CSV to write with the images that should be left out.
@@ -105,8 +106,11 @@ def _refuse_files_in_the_way(out: Path, drop_list: Path | None) -> None:
 
 
 def _load(config: RunConfig, sources: Mapping[Role, Sequence[str]], console: Console) -> list[Pool]:
-    """The pools to compare; no data set is needed where training images are named and no folder is configured."""
-    alone = "train" in sources and config.data.root == Path()
+    """The pools to compare. Where several are named, or the training images, no data set is needed: it counts only
+    where its folder is named too."""
+    alone = ("train" in sources or len(sources) > 1) and "root" not in config.data.model_fields_set
+    if alone:
+        console.say(f"Data   only what is named is compared ({', '.join(sources)}); --data DIR adds a data set")
     dataset = None if alone else read_manifest(config.data, console)
     return gather_pools(dataset, sources, base=config.data.root.absolute(), unlabeled=config.data.unlabeled)
 

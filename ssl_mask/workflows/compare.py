@@ -46,20 +46,6 @@ class Comparison:
     """As in comparison.json; without rows on all processes but the first."""
 
 
-def parse_seeds(text: str | None, seed: int) -> list[int]:
-    """`"0,1,2"` as numbers; None is the configuration's own seed.
-
-    Raises:
-        InputError: not whole numbers, or one twice.
-    """
-    if text is None:
-        return [seed]
-    parts = [p.strip() for p in text.split(",")]
-    if not all(p.isdecimal() for p in parts) or len(set(parts)) < len(parts):
-        raise InputError(f"--seeds {text!r}: expected different whole numbers, such as 0,1,2.")
-    return [int(p) for p in parts]
-
-
 def compare(
     config: RunConfig,
     *,

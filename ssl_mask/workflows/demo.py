@@ -36,11 +36,11 @@ def demo(
     with console.counting("Drawing") as tell:
         summary = draw_demo(into, persons=persons, seed=seed, on_progress=tell)
     console.say(
-        f"Drew   {summary.train_persons} persons ({summary.train_images} photos), {summary.eval_images} eval photos, "
+        f"Drew   {summary.train_persons} persons ({summary.train_images} images), {summary.eval_images} eval images, "
         f"{summary.extra_images} extra, in {into}"
     )
     console.say(
-        f"       planted: {summary.label_errors} label errors, {summary.leaked} altered eval photos in extra/ "
+        f"       planted: {summary.label_errors} label errors, {summary.leaked} altered eval images in extra/ "
         "(truth.json lists them)"
     )
     if data_only:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.names import plain
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import nothing_written
 from ssl_mask.evaluation.answers import read_answers, read_groups, refuse_other_images
 from ssl_mask.evaluation.metrics import Interval, accuracy, bootstrap, class_f1_intervals, confusion, f1_per_class
 from ssl_mask.files import write_json
@@ -31,7 +33,7 @@ class ClassScore(NamedTuple):
     images: int
     """True images of the class."""
     interval: Interval | None
-    """Of F1; None: 1–5 photos are too few to say."""
+    """Of F1; None: 1–5 images are too few to say."""
 
 
 class NewImages(NamedTuple):
@@ -87,25 +89,26 @@ class Evaluation:
 
 
 def evaluate(
-    answers: Path,
-    predictions: Path | None = None,
+    answers: str | Path,
+    predictions: str | Path | None = None,
     schema: LabelSchema | None = None,
     *,
     run: str | Path = "latest",
-    runs_folder: Path = Path("runs"),
-    groups: Path | None = None,
+    runs_folder: str | Path = "runs",
+    groups: str | Path | None = None,
     seed: int = 0,
     write: bool = True,
 ) -> Evaluation:
     """Score predictions.
 
     Args:
-        answers: CSV with the image in its first column and the answer: the joint class number in the second column, or
-            a class name in a column per factor. A `group` column is used for the intervals.
+        answers: CSV with an image column, and a class name in a column per factor or the joint class in a single
+            column: its name, or its number where the data set submits numbers. A `group` column is used for the
+            intervals.
         predictions: the CSV written by `predict`. None: what `run` predicted of its own test images.
         schema: the classes. None: those of `run`.
         run: a run's name or path, or `latest`; not looked at where `predictions` and `schema` are given.
-        groups: CSV with the image in its first column and a `group` column, where the answers have none.
+        groups: CSV with an image column and a `group` column, where the answers have none.
         seed: of the bootstrap.
         write: write `evaluation.json` beside the predictions.
 
@@ -120,16 +123,21 @@ def evaluate(
         >>> scores.macro_f1.low <= scores.macro_f1.value <= scores.macro_f1.high
         True
     """
+    submission = None
     if schema is None or predictions is None:
-        made_by = find_run(run, runs_folder)
+        made_by = find_run(run, Path(runs_folder))
+        metadata = read_metadata(made_by.best)
         predictions = predictions or made_by.predictions("test") / "predictions.csv"
-        schema = schema or read_metadata(made_by.best).label_schema
-    claim = refuse_changed(predictions)
-    truth = read_answers(answers, schema)
-    given = read_answers(predictions, schema, allow_empty=True).joint
-    group_of = truth.groups if groups is None else read_groups(groups)
-    refuse_other_images(truth.joint, given, answers, predictions)
-    leakage, seen = provenance_of_predictions(predictions, claim, given, _predict_again)
+        schema, submission = schema or metadata.label_schema, metadata.submission
+    answers, predictions = Path(answers), Path(predictions)
+    with nothing_written():
+        claim = refuse_changed(predictions)
+        truth = read_answers(answers, schema, submission)
+        given = read_answers(predictions, schema, submission, allow_empty=True).joint
+        group_of = truth.groups if groups is None else read_groups(Path(groups), submission)
+        refuse_other_images(truth.joint, given, answers, predictions)
+        leakage, overlap = provenance_of_predictions(predictions, claim, given, _predict_again)
+        seen = set(map(plain, overlap))
 
     names, count = list(truth.joint), len(schema.joint_classes)
     true = np.asarray(list(truth.joint.values()), dtype=np.int64)
@@ -157,13 +165,14 @@ def evaluate(
     return result
 
 
-def _predict_again(runs: Sequence[SourceRun], rows: Manifest, tta: bool) -> NDArray[np.float32]:
+def _predict_again(runs: Sequence[SourceRun], rows: Manifest, tta: bool, max_pixels: int | None) -> NDArray[np.float32]:
     """(n, classes) what some runs say of images now. Only here are networks loaded."""
     from ssl_mask import devices
     from ssl_mask.inference.predictor import Compute, load_predictor
 
     compute = Compute(devices.make_accelerator("auto"), Console(quiet=True), workers=0)
-    return load_predictor([run for run, _ in runs], compute, cache="off").probs(rows, tta=tta).probs
+    predictor = load_predictor([run for run, _ in runs], compute, cache="off", max_pixels=max_pixels)
+    return predictor.probs(rows, tta=tta).probs
 
 
 def _on_new(true: Labels, predicted: Labels, groups: NDArray[np.str_], classes: int, seed: int) -> NewImages:

@@ -43,17 +43,18 @@ class Predictions:
 def predict(
     runs: Sequence[str | Path] = ("latest",),
     *,
-    runs_folder: Path = Path("runs"),
-    images: Path | None = None,
-    data: Path | None = None,
+    runs_folder: str | Path = "runs",
+    images: str | Path | None = None,
+    data: str | Path | None = None,
     tta: bool = False,
     on_bad: OnBad = "fail",
     write: bool = True,
-    out: Path | None = None,
+    out: str | Path | None = None,
     names: bool = False,
     batch_size: int = 64,
     workers: int | Literal["auto"] = "auto",
     cache: str = "auto",
+    max_pixels: int | None = None,
     guard: Literal["on", "off"] = "on",
     quiet: bool = False,
 ) -> Predictions:
@@ -61,13 +62,14 @@ def predict(
 
     Args:
         runs: names, paths or `latest`. Several: their calibrated probabilities are averaged.
-        images: a folder, or a CSV whose first column names images. None: the data set's own test images.
+        images: a folder, an image, a glob, or a CSV with an image column. None: the data set's own test images.
         data: the data set's folder. None: the one the first run was trained on.
         tta: average over the plain and the mirrored view.
         on_bad: an unreadable image stops (`fail`), gets an empty answer (`skip`) or the majority class (`fallback`).
         write: False writes no file and only returns the predictions.
         out: folder to write to. None: inside the run.
         names: add class names for people to a submission whose answers are numbers.
+        max_pixels: an image with more pixels is refused before it is decoded. None: as each run was configured.
         guard: compare the images with all that the runs have seen; `off`: the predictions are `not-checked`.
 
     Raises:
@@ -89,8 +91,9 @@ def predict(
     console = Console(quiet=quiet or not accelerator.is_main_process)
 
     with nothing_written():
-        found = [find_run(r, runs_folder) for r in runs]
-        predictor = load_predictor(found, Compute(accelerator, console, batch_size, workers), cache=cache)
+        found = [find_run(r, Path(runs_folder)) for r in runs]
+        compute = Compute(accelerator, console, batch_size, workers)
+        predictor = load_predictor(found, compute, cache=cache, max_pixels=max_pixels)
         rows, pool = rows_to_predict(predictor, images, data, console)
 
         told = ", ".join(run.name for run in found)
@@ -98,12 +101,23 @@ def predict(
         predicted = _predict(predictor, rows, tta, on_bad)
         leakage = None
         if accelerator.is_main_process:
-            leakage = provenance_of(predictor.sources, predicted.manifest, console, mode=guard)
+            leakage = provenance_of(predictor.sources, predicted.manifest, console, mode=guard, max_pixels=max_pixels)
 
-    path = (out or _default_folder(found, runs_folder, pool + ("-tta" if tta else ""))) / "predictions.csv"
+    folder = Path(out) if out is not None else _default_folder(found, Path(runs_folder), pool + ("-tta" if tta else ""))
+    path = folder / "predictions.csv"
     if leakage is not None:
         if write:
-            write_submission(path, predictor, predicted, leakage, tta=tta, on_bad=on_bad, pool=pool, names=names)
+            write_submission(
+                path,
+                predictor,
+                predicted,
+                leakage,
+                tta=tta,
+                on_bad=on_bad,
+                pool=pool,
+                names=names,
+                max_pixels=max_pixels,
+            )
         _tell_unreadable(predicted, on_bad, console)
         if leakage.overlap:
             console.warn(f"{leakage.why[0]}: a score on them does not measure new images.")
@@ -118,8 +132,8 @@ def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> 
     try:
         predicted = predictor.probs(rows, tta=tta, on_bad="fail" if on_bad == "fail" else "skip")
     except ImageError as error:
-        hint = "Fix it, or go on without it: --on-bad skip (empty answer) or --on-bad fallback (majority class)."
-        raise ImageError(error.problem, hint=hint) from error
+        go_on = "Or go on without it: --on-bad skip (empty answer) or --on-bad fallback (majority class)."
+        raise ImageError(error.problem, hint=f"{error.hint or 'Fix it.'} {go_on}") from error
     if on_bad == "fallback":
         prior = np.asarray(predictor.sources[0].metadata.prior, dtype=np.float32)
         predicted.probs[list(predicted.unreadable)] = prior / prior.sum()

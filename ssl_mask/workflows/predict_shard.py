@@ -17,14 +17,15 @@ def predict_shard(
     shard: tuple[int, int],
     run: str | Path = "latest",
     *,
-    runs_folder: Path = Path("runs"),
-    images: Path | None = None,
-    data: Path | None = None,
+    runs_folder: str | Path = "runs",
+    images: str | Path | None = None,
+    data: str | Path | None = None,
     tta: bool = False,
     on_bad: OnBad = "fail",
-    out: Path | None = None,
+    out: str | Path | None = None,
     batch_size: int = 64,
     cache: str = "off",
+    max_pixels: int | None = None,
     quiet: bool = False,
 ) -> Path:
     """Predict every N-th image of a pool into `shard-0000i-of-0000N.parquet`; a shard that is there is left alone.
@@ -37,14 +38,15 @@ def predict_shard(
     """
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    source = find_run(run, runs_folder)
-    predictor = load_run_predictor(source, Compute(accelerator, console, batch_size), cache=cache)
+    source = find_run(run, Path(runs_folder))
+    compute = Compute(accelerator, console, batch_size)
+    predictor = load_run_predictor(source, compute, cache=cache, max_pixels=max_pixels)
     pool, name = rows_to_predict(predictor, images, data, console)
     number, count = shard
     rows = pool.with_rows(pool.rows[number::count])
     if not len(rows):
         raise DataError(f"Shard {number}/{count} of {len(pool)} images is empty.", hint="Use fewer shards.")
-    path = (out or source.predictions(name) / "shards") / shard_name(number, count)
+    path = (Path(out) if out is not None else source.predictions(name) / "shards") / shard_name(number, count)
     metadata = shard_metadata(predictor, rows, tta=tta)
     if is_done(path, metadata):
         console.say(f"Done   {path} was there already")

@@ -24,6 +24,7 @@ from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import unlabeled_rows
 from ssl_mask.errors import DataError, Interrupted
+from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.pseudo_labeling.report import publish, report_round, run_of, stopped_early
 from ssl_mask.pseudo_labeling.round import select_round
@@ -113,6 +114,8 @@ def pseudo(
 def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: bool) -> None:
     """What would stop a later round stops the study before round 0."""
     refuse_answers_as_pool(config, answers)
+    if answers is not None:
+        read_answers(answers, pool.manifest.schema, pool.manifest.submission)
     if config.pseudo.start_from is not None:
         run = find_run(config.pseudo.start_from, config.runs)
         if run.status().status != "finished":

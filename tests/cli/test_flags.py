@@ -168,4 +168,4 @@ def test_flags_win_over_set_and_set_over_files(tmp_path: Path, monkeypatch: pyte
     layers = given.layers(quiet=True)
     assert [layer.get("seed") for layer in layers] == [1, 2, None, 3, 4]
     assert layers[2]["preset"] == "laptop"
-    assert given.value("seed") == 4 and given.value("runs") == Path("runs")
+    assert given.alone().seed == 4 and given.alone().runs == Path("runs")

@@ -16,10 +16,9 @@ from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import read_predictions
-from ssl_mask.errors import DataError, ImageError, InputError
+from ssl_mask.errors import DataError, ImageError
 from ssl_mask.inference import shards as files
 from ssl_mask.inference.predictor import RunPredictor
-from ssl_mask.inference.shards import parse_shard
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.run import RunDir
 from ssl_mask.workflows.predict import predict
@@ -128,17 +127,6 @@ def test_an_unreadable_photo_stops_or_gets_no_prediction(teacher: RunDir, faces:
 def test_more_shards_than_images(teacher: RunDir, drawn: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Shard 98/99 of 52 images is empty"):
         write(teacher, drawn / "extra", tmp_path, 98, 99)
-
-
-@pytest.mark.parametrize("text", ["3/3", "4/3", "-1/3", "1", "a/b", "1/0", "1/100000", "1.5/3", "1/3/5", ""])
-def test_what_is_no_shard(text: str) -> None:
-    with pytest.raises(InputError, match="is not a shard"):
-        parse_shard(text)
-
-
-def test_shards_count_from_0() -> None:
-    assert parse_shard("0/1") == (0, 1)
-    assert parse_shard("9/10") == (9, 10)
 
 
 # ---- selecting from them ----

@@ -163,6 +163,27 @@ def test_bad_files_of_every_kind_are_counted(run: Run, tmp_path: Path, drawn: Pa
     assert run(tmp_path, "card", "show", "data_cards/unlabeled.md")[0] == 0
 
 
+def test_two_plain_folders_need_no_data_set(run: Run, tmp_path: Path, drawn: Path) -> None:
+    """The folders here look like classes; they are none."""
+    photos = sorted((drawn / "eval/images").iterdir())[:4]
+    for name, chosen in (("A", photos[:2]), ("B", [photos[0], photos[2]]), ("C", photos[3:])):
+        (tmp_path / name).mkdir()
+        for photo in chosen:
+            shutil.copy(photo, tmp_path / name / photo.name)
+    code, out, err = run(tmp_path, "audit", "--test", "A", "--unlabeled", "B")
+    assert code == 4 and "unlabeled overlaps test (1 bytes)" in err
+    assert "only what is named is compared (test, unlabeled)" in out
+    assert [pool["name"] for pool in report(tmp_path)["findings"]["pools"]] == ["test", "unlabeled"]
+    code, _, err = run(tmp_path, "audit", "--train", "B", "--test", "A")
+    assert code == 3 and "train overlaps test (1 bytes)" in err
+
+
+def test_a_data_set_that_is_named_is_compared_too(run: Run, faces: Path) -> None:
+    run(faces, "audit", "--data", ".", "--test", "eval/images", "--unlabeled", "extra")
+    names = [pool["name"] for pool in report(faces)["findings"]["pools"]]
+    assert sorted(names) == ["test", "train", "unlabeled", "val"]
+
+
 def test_pools_by_option_with_groups_and_labels_of_a_csv(run: Run, tmp_path: Path, drawn: Path) -> None:
     photos = sorted((drawn / "eval/images").iterdir())[:4]
     for number, photo in enumerate(photos):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
+from ssl_mask.evaluation.answers import read_answers, read_groups
 from ssl_mask.workflows.evaluate import evaluate
 
 SCHEMA = LabelSchema((Factor("shape", ("round", "square", "star")), Factor("size", ("small", "big"))))
@@ -71,7 +73,14 @@ def test_names_a_column_a_factor_and_empty_answers(tmp_path: Path) -> None:
         (["a,0"], ["a,0", "b,1"], "no answer for 1 images"),
         (["a,6"], ["a,0"], r"a\.csv:2: answer '6' is not a class"),
         (["a,x"], ["a,0"], "answer 'x' is not a class"),
-        (["a,0", "a,1"], ["a,0"], "a has an answer already"),
+        (
+            ["a,0", "a,1", "b,0", "b,0", "b,0"],
+            ["a,0"],
+            r"2 images are there more than once, such as a \(.*:2 and .*:3\)",
+        ),
+        (["a,0"], ["a,0", "b,0", "b,0"], r"p\.csv: 1 images are there more than once, such as b"),
+        (["a,0", "b,1", "c,1"], ["a,0", "d,1"], "no prediction for 2 images (.|\n)* no answer for 1 images"),
+        ([",0"], ["a,0"], "a.csv:2: the image column 'ImageID' is empty"),
         ([], ["a,0"], "has no rows"),
     ],
 )
@@ -126,3 +135,71 @@ def test_scores_can_be_had_without_a_file(tmp_path: Path) -> None:
     assert scores.path is None
     assert not (tmp_path / "evaluation.json").exists()
     assert scores.to_json()["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+
+
+# ---- which column says what ----
+
+LEVELS = LabelSchema((Factor("class", tuple(sorted(map(str, range(12))))),))
+"""Folders 0 to 11, sorted as text: the class `2` is number 4, and number 2 is the class `10`."""
+
+
+@pytest.mark.parametrize("header", ["class", "label", "level", "answer"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_classes_that_are_called_by_numbers_are_not_taken_for_positions(
+    tmp_path: Path, header: str, first: int
+) -> None:
+    schema = LabelSchema((Factor("class", tuple(sorted(map(str, range(first, first + 12))))),))
+    names = list(schema.joint_classes)
+    given = write(tmp_path / "p.csv", "image,class", [f"{i}.jpg,{n}" for i, n in enumerate(names)])
+    answers = write(tmp_path / "a.csv", f"image,{header}", [f"{i}.jpg,{n}" for i, n in enumerate(names)])
+    assert evaluate(answers, given, schema).accuracy.value == 1.0
+    assert read_answers(answers, schema, Submission("image", ("class",), "names")).joint["0.jpg"] == 0
+
+
+def test_a_number_is_a_position_only_where_the_data_set_submits_numbers(tmp_path: Path) -> None:
+    answers = write(tmp_path / "a.csv", "image,ans", ["a,2", "b,star/big", "c,02"])
+    numbers, names = Submission("image", ("ans",), "joint index"), Submission("image", ("shape", "size"), "names")
+    assert read_answers(answers, SCHEMA, numbers).joint == {"a": 2, "b": 5, "c": 2}
+    with pytest.raises(DataError, match=r"a\.csv:2: answer '2' is not a class") as wrong:
+        read_answers(answers, SCHEMA, names)
+    assert "round/small" in wrong.value.hint
+
+
+@pytest.mark.parametrize(
+    ("header", "image"),
+    [("class,image", "b"), ("note,ImageID,class", "b"), ("row,filename,class", "b"), ("class,id", "b"),
+     ("class,ID", "b"), ("image,my_id,class", "b"), ("image,id,class", "a")],
+)  # fmt: skip
+def test_images_are_found_by_the_name_of_their_column(tmp_path: Path, header: str, image: str) -> None:
+    row = {"image": "a", "class": "3", "id": "b", "ID": "b", "my_id": "b", "ImageID": "b", "filename": "b"}
+    if header == "class,image":
+        row["image"] = "b"
+    cells = ",".join(row.get(name, "7") for name in header.split(","))
+    answers = write(tmp_path / "a.csv", header, [cells])
+    submission = Submission("my_id", ("class",), "names")
+    assert read_answers(answers, LEVELS, submission).joint == {image: LEVELS.joint_classes.index("3")}
+    groups = write(tmp_path / "g.csv", header.replace("class", "group"), [cells])
+    assert read_groups(groups, submission) == {image: "3"}
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("picture,class", "has no image column"),
+        ("image,filename,class", "'image' and 'filename' can both be meant by the image column"),
+        ("image", "has no column with the answer"),
+        ("image,shape", "answer '0' is not a class"),
+        ("image,first,second", "'first' and 'second' can all be the answer"),
+        ("image,label,target", "'label' and 'target' can all be the answer"),
+    ],
+)
+def test_columns_that_are_not_certain_are_refused(tmp_path: Path, header: str, message: str) -> None:
+    answers = write(tmp_path / "a.csv", header, [",".join("0" for _ in header.split(","))])
+    with pytest.raises(DataError, match=message):
+        read_answers(answers, SCHEMA, Submission("my_id", ("shape", "size"), "names"))
+
+
+def test_paths_may_be_texts(tmp_path: Path) -> None:
+    answers, given = (write(tmp_path / f"{n}.csv", "ImageID,ans", ["a,0", "b,1"]) for n in "ap")
+    groups = write(tmp_path / "g.csv", "ImageID,group", ["a,x", "b,x"])
+    assert evaluate(str(answers), str(given), SCHEMA, groups=str(groups)).grouped

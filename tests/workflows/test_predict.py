@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
@@ -163,6 +164,28 @@ def test_a_csv_of_images_keeps_its_order(run: Run, drawn: Path) -> None:
     table.write_text("file\n" + "".join(f"demo/extra/{n}\n" for n in names))
     done = predict(["one"], runs_folder=run.path.parent, images=table, quiet=True)
     assert [Path(r.id).name for r in done.manifest.rows] == names
+
+
+def test_one_image_and_a_glob(run: Run, drawn: Path) -> None:
+    folder, photos = run.path.parent, sorted((drawn / "extra").iterdir())
+    one = predict(["one"], runs_folder=str(folder), images=str(photos[0]), write=False, guard="off", quiet=True)
+    some = predict(["one"], runs_folder=folder, images=drawn / "extra/*.jpg", write=False, guard="off", quiet=True)
+    assert [r.id for r in one.manifest.rows] == [photos[0].name]
+    assert [r.id for r in some.manifest.rows] == [p.name for p in photos if p.suffix == ".jpg"]
+    np.testing.assert_allclose(one.probs[0], some.probs[0], atol=1e-6)
+
+
+def test_an_image_above_the_limit_of_the_run_is_predicted_where_more_is_allowed(tiny: Tiny, tmp_path: Path) -> None:
+    trained = train(tiny(name="one", data={"root": str(tiny().data.root), "max_pixels": 160 * 160}), quiet=True)
+    assert trained is not None
+    Image.effect_noise((200, 150), 60).convert("RGB").save(tmp_path / "large.png")
+    images = str(tmp_path / "large.png")
+    with pytest.raises(ImageError, match="200x150 pixels, more than the limit of 25600") as refused:
+        predict([trained.path], images=images, write=False, quiet=True)
+    assert "--max-pixels 30000" in refused.value.hint and "--on-bad skip" in refused.value.hint
+    done = predict([trained.path], images=images, write=False, max_pixels=200 * 150, quiet=True)
+    assert np.isfinite(done.probs).all() and done.leakage is not None
+    assert not any("could not be read" in why for why in done.leakage.why)
 
 
 def test_runs_of_other_classes_do_not_mix(run: Run, drawn: Path, tiny: Tiny, tmp_path: Path) -> None:

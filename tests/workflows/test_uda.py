@@ -18,11 +18,11 @@ import ssl_mask
 from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.config import RunConfig
 from ssl_mask.data.predictions import read_predictions
-from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, TrainingError
+from ssl_mask.errors import ConfigError, DataError, Interrupted, TrainingError
 from ssl_mask.runs.run import Run, find_run, list_runs
 from ssl_mask.training import fit
 from ssl_mask.types import Losses
-from ssl_mask.workflows.compare import compare, parse_seeds
+from ssl_mask.workflows.compare import compare
 from ssl_mask.workflows.train import train
 from ssl_mask.workflows.uda import uda
 
@@ -242,14 +242,6 @@ def test_an_interrupted_study_goes_on_where_it_stopped(tiny_uda: Tiny, monkeypat
     parts = compare(tiny_uda(), resume="parts", quiet=True)
     assert_same_training(Run(find_run(whole.path / "seed-0", Path())), Run(find_run(parts.path / "seed-0", Path())))
     assert parts.result.difference == whole.result.difference
-
-
-def test_seeds_are_whole_and_different() -> None:
-    assert parse_seeds("3, 1", 0) == [3, 1]
-    assert parse_seeds(None, 7) == [7]
-    for wrong in ("1,1", "a", "1.5", "", "-1"):
-        with pytest.raises(InputError, match="--seeds"):
-            parse_seeds(wrong, 0)
 
 
 # ---- what is refused or told ----

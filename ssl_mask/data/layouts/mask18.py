@@ -60,7 +60,7 @@ def read(root: Path, options: Options) -> Manifest:
         rows=train + test,
         grouped=True,
         submission=Submission("ImageID", ("ans",), "joint index"),
-        message=f"mask18 layout: {persons} persons, {len(train)} photos, {len(test)} eval photos",
+        message=f"mask18 layout: {persons} persons, {len(train)} images, {len(test)} eval images",
     )
 
 
@@ -76,7 +76,7 @@ def _train_rows(root: Path, options: Options) -> Iterator[Row]:
         if not person:
             raise DataError(
                 f"{short}: this row has no id.",
-                hint="Give every person an id: photos are split into train and validation by it.",
+                hint="Give every person an id: images are split into train and validation by it.",
             )
         if seen.setdefault(person, (gender, _band(age, OLD))) != (gender, _band(age, OLD)):
             raise DataError(
@@ -101,7 +101,7 @@ def _photos(folder: Path, *, where: str) -> list[tuple[str, int]]:
     found = [(n, SCHEMA.factors[0].classes.index(PHOTOS[Path(n).stem])) for n in names if Path(n).stem in PHOTOS]
     if not found:
         raise DataError(
-            f"{where}: no photo found in {folder}.", hint=f"Photos need names such as {', '.join(list(PHOTOS)[-3:])}."
+            f"{where}: no image found in {folder}.", hint=f"Images need names such as {', '.join(list(PHOTOS)[-3:])}."
         )
     return found
 

@@ -49,7 +49,7 @@ def by_person(manifest: Manifest) -> dict[str, list[Row]]:
 
 def test_photos_labels_and_groups(tmp_path: Path) -> None:
     manifest = read_dataset(make(tmp_path))
-    assert manifest.layout == "mask18" and manifest.grouped and "3 persons, 21 photos" in manifest.message
+    assert manifest.layout == "mask18" and manifest.grouped and "3 persons, 21 images" in manifest.message
     persons = by_person(manifest)
     others = {"000001": (0, 0), "001498-1": (1, 1), "001498-2": (0, 2)}
     assert persons.keys() == others.keys()
@@ -158,7 +158,7 @@ def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
     root = make(tmp_path)
     for name in NAMES:
         (root / "train/images/000001_male_Asian_29" / name).unlink()
-    refused(root, r"train/train\.csv:2: no photo found in")
+    refused(root, r"train/train\.csv:2: no image found in")
 
 
 def test_a_row_of_another_length_is_named(tmp_path: Path) -> None:
