@@ -57,7 +57,9 @@ def audit(
     ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(min=1, rich_help_panel="Output", show_default="one per core", help="Processes that read images."),
+        typer.Option(
+            min=1, max=1024, rich_help_panel="Output", show_default="one per core", help="Processes that read images."
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -71,7 +71,9 @@ def predict(
             help="Test-time augmentation: average over the plain and mirrored view.",
         ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, rich_help_panel="Prediction", help="Images per batch.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=65_536, rich_help_panel="Prediction", help="Images per batch.")
+    ] = 64,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -108,6 +110,8 @@ def predict(
     """
     with answering(as_json) as answer:
         settings, sources = given.alone(), run or ["latest"]
+        if images is not None and "data.root" in given.flags:
+            raise InputError("--images and --data both say what to predict.", hint="Name one of them.")
         check_early(sources, settings.runs, images, out)
         options: dict[str, Any] = {
             "runs_folder": settings.runs, "images": images, "data": given.flags.get("data.root"), "tta": tta,

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages, predicted_class, write_predictions
+from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.provenance import Provenance, SourceRun
 from ssl_mask.inference.predictor import Predictor
 from ssl_mask.runs import environment
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.text import csv_text
+
+PROVENANCE = "predictions.provenance.json"
 
 
 def write_submission(
@@ -38,9 +41,8 @@ def write_submission(
     write_predictions(
         path.with_name("probabilities.parquet"), manifest, predicted.probs, more={"unreadable": reasons}
     )  # fmt: skip
-    write_text(path, text)
     write_json(
-        path.with_name("predictions.provenance.json"),
+        path.with_name(PROVENANCE),
         {
             "predictions": {"file": path.name, "sha256": hashlib.sha256(text.encode()).hexdigest()},
             "pool": {
@@ -58,6 +60,15 @@ def write_submission(
             "leakage": leakage.to_json(),
         },
     )
+    write_text(path, text)  # last: a CSV that stands alone is not ours
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises DataError when a CSV is there that no prediction has written: it may be somebody's only copy."""
+    if path.exists() and not path.with_name(PROVENANCE).is_file():
+        raise DataError(
+            f"{path} is there and was not made by sslmask predict.", hint="Choose another folder: --out DIR"
+        )
 
 
 def source_record(source: SourceRun) -> dict[str, Any]:

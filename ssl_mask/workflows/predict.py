@@ -18,7 +18,7 @@ from ssl_mask.errors import ImageError, InputError, nothing_written
 from ssl_mask.guard.provenance import Provenance, provenance_of
 from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.predictor import Compute, Predictor, load_predictor
-from ssl_mask.inference.submission import unreadable_files, write_submission
+from ssl_mask.inference.submission import refuse_foreign, unreadable_files, write_submission
 from ssl_mask.runs.run import RunDir, find_run
 
 OnBad = Literal["fail", "skip", "fallback"]
@@ -95,6 +95,12 @@ def predict(
         compute = Compute(accelerator, console, batch_size, workers)
         predictor = load_predictor(found, compute, cache=cache, max_pixels=max_pixels)
         rows, pool = rows_to_predict(predictor, images, data, console)
+        folder = (
+            Path(out) if out is not None else _default_folder(found, Path(runs_folder), pool + ("-tta" if tta else ""))
+        )
+        path = folder / "predictions.csv"
+        if write:
+            refuse_foreign(path)
 
         told = ", ".join(run.name for run in found)
         console.say(f"Predict {len(rows)} images with {told}" + (", mirrored views averaged" if tta else ""))
@@ -103,8 +109,6 @@ def predict(
         if accelerator.is_main_process:
             leakage = provenance_of(predictor.sources, predicted.manifest, console, mode=guard, max_pixels=max_pixels)
 
-    folder = Path(out) if out is not None else _default_folder(found, Path(runs_folder), pool + ("-tta" if tta else ""))
-    path = folder / "predictions.csv"
     if leakage is not None:
         if write:
             write_submission(

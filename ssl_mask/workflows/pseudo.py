@@ -23,7 +23,7 @@ from ssl_mask.data.digests import digest_files
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import unlabeled_rows
-from ssl_mask.errors import DataError, Interrupted
+from ssl_mask.errors import DataError, Interrupted, nothing_written
 from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.pseudo_labeling.report import publish, report_round, run_of, stopped_early
@@ -95,7 +95,8 @@ def pseudo(
     found = resumed_study(resume, config.runs, "pseudo") if resume is not None else None
     config = RunDir(found.home).config() if found is not None else config
     pool = Pool(config, accelerator, console)
-    check_first(config, pool, audit_answers, new=found is None)
+    with nothing_written("this study" if found is None else "this round"):
+        check_first(config, pool, audit_answers, new=found is None)
     study = found or devices.broadcast(accelerator, partial(begin_study, config))
     whole = RunDir(study.home)
     members = rounds(config, study, pool, audit_answers)

@@ -158,6 +158,11 @@ def test_images_that_are_not_there_are_refused_at_once(cli: Cli, begun: Path) ->
         assert "Give --images a folder, one image, a quoted glob, or a CSV." in text
 
 
+def test_what_is_predicted_is_named_once(cli: Cli, begun: Path) -> None:
+    code, text = cli("predict", "--images", str(begun), "--data", str(begun))
+    assert code == 3 and "--images and --data both say what to predict." in text
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -166,6 +166,16 @@ def test_a_csv_of_images_keeps_its_order(run: Run, drawn: Path) -> None:
     assert [Path(r.id).name for r in done.manifest.rows] == names
 
 
+def test_a_table_that_somebody_else_made_is_not_replaced(run: Run, drawn: Path, tmp_path: Path) -> None:
+    photo = sorted((drawn / "extra").iterdir())[0]
+    (tmp_path / "predictions.csv").write_text("mine")
+    with pytest.raises(DataError, match=r"predictions\.csv is there and was not made by sslmask predict"):
+        predict([run.path], images=photo, out=str(tmp_path), guard="off", quiet=True)
+    assert (tmp_path / "predictions.csv").read_text() == "mine"
+    first, again = (predict([run.path], images=photo, out=tmp_path / "new", guard="off", quiet=True) for _ in range(2))
+    assert first.path == again.path
+
+
 def test_one_image_and_a_glob(run: Run, drawn: Path) -> None:
     folder, photos = run.path.parent, sorted((drawn / "extra").iterdir())
     one = predict(["one"], runs_folder=str(folder), images=str(photos[0]), write=False, guard="off", quiet=True)
