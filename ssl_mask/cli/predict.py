@@ -112,13 +112,13 @@ def predict(
         settings, sources = given.alone(), run or ["latest"]
         if images is not None and "data.root" in given.flags:
             raise InputError("--images and --data both say what to predict.", hint="Name one of them.")
-        check_early(sources, settings.runs, images, out)
         options: dict[str, Any] = {
             "runs_folder": settings.runs, "images": images, "data": given.flags.get("data.root"), "tta": tta,
             "out": out, "batch_size": batch_size, "max_pixels": given.flags.get("data.max_pixels"), "quiet": quiet,
         }  # fmt: skip
         if shard is not None:
             part = check_shard(shard, sources, on_bad, names=names, guard="guard.mode" in given.flags)
+        check_early(sources, settings.runs, images, out)
         with loading("torch, timm", quiet=quiet, as_json=as_json):
             from ssl_mask.workflows.predict import predict as run_prediction
             from ssl_mask.workflows.predict_shard import predict_shard
