@@ -141,8 +141,8 @@ def told_elsewhere(exit_code: int, *, lost: bool) -> int | None:
             store.set("sslmask/code", str(exit_code))
             return None
         return int(store.get("sslmask/code")) if _wait_for(store, "sslmask/code") else exit_code
-    except RuntimeError:  # the process that held the store has told and gone
-        return exit_code
+    except RuntimeError:  # the store is gone with the process that held it
+        return None if lost else exit_code
 
 
 def _wait_for(store: Any, key: str) -> bool:

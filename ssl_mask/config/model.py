@@ -43,7 +43,7 @@ class ModelConfig(Settings):
     freeze_norm: bool = False
     """Keep batch-norm statistics at their pretrained values."""
     sync_norm: bool = True
-    """Share batch-norm statistics between GPUs when there are several."""
+    """Several processes: batch-norm statistics are those of the whole batch, not of each process's part."""
 
 
 class LossConfig(Settings):

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
-from ssl_mask.errors import TrainingError
+from ssl_mask.errors import InputError, TrainingError
 from ssl_mask.training.ema import WarmEma
 from ssl_mask.training.optim import Schedule
 from ssl_mask.types import Algorithm, Batch, Losses
@@ -47,6 +47,7 @@ def train_steps(
 
     Raises:
         TrainingError: a loss that is not finite; the weights stay those of the step before.
+        InputError: too little memory on the GPU.
     """
     training.model.train()
     live = training.accelerator.unwrap_model(training.model)
@@ -69,6 +70,16 @@ def train_steps(
 
 
 def _backward(training: Training, batch: Batch, step: int) -> Losses:
+    try:
+        return _backward_in_parts(training, batch, step)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"{training.accelerator.device} has too little memory for a step ({str(error).split('. ')[0]}).",
+            hint="Raise train.accumulate (the same training in smaller parts), or lower model.image_size.",
+        ) from error
+
+
+def _backward_in_parts(training: Training, batch: Batch, step: int) -> Losses:
     parts = send_to_device(batch, training.accelerator.device, non_blocking=True).parts(training.accumulate)
     collected: list[Losses] = []
     for number, part in enumerate(parts):
