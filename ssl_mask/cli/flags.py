@@ -80,7 +80,7 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option(
         "--set", "-s", metavar="<key=value>", rich_help_panel="Settings",
-        help="Change any setting, such as --set optim.lr=3e-4. May be repeated.",
+        help="Change any setting, such as --set optim.lr=3e-4. May be repeated; the last one wins.",
     ),
 ]  # fmt: skip
 
