@@ -14,6 +14,9 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import DataError, ModelError
 from ssl_mask.inference.predictor import Predictor
 
+OWN_TEST = "test"
+"""Name of the data set's own test images."""
+
 
 def rows_to_predict(
     predictor: Predictor, images: str | Path | None, data: str | Path | None, console: Console
@@ -50,12 +53,16 @@ def rows_to_predict(
     console.say(f"Data   {manifest.message}, in {root.absolute()}")
     for note in manifest.notes:
         console.warn(note)
-    return manifest, "test"
+    return manifest, OWN_TEST
 
 
 def pool_name(images: str | Path) -> str:
-    """A short name for a folder, a file or a glob, to be the name of a folder: `new` of `faces/new/*.jpg`."""
+    """A short name for a folder, a file or a glob, to be the name of a folder: `new` of `faces/new/*.jpg`.
+
+    Never that of the data set's own test images, whose submission it would replace.
+    """
     place = Path(images)
     while glob.has_magic(place.name) and not place.exists():
         place = place.parent
-    return Path(os.path.normpath(place.absolute())).stem or "images"
+    name = Path(os.path.normpath(place.absolute())).stem or "images"
+    return f"{name}-images" if name == OWN_TEST else name
