@@ -97,7 +97,8 @@ def test_an_image_column_that_is_not_certain_is_refused() -> None:
 @pytest.mark.parametrize(
     ("images", "name"),
     [("new", "new"), ("new/*.jpg", "new"), ("new/1.jpg", "1"), ("new/list.csv", "list"), ("raw [x]", "raw [x]"),
-     (".", "photos [2023]"), ("..", None), ("new/..", "photos [2023]"), ("*.jpg", "photos [2023]"), ("new/test.csv", "test-images"), ("test", "test-images")],
+     (".", "photos [2023]"), ("..", None), ("new/..", "photos [2023]"), ("*.jpg", "photos [2023]"),
+     ("new/test.csv", "test-images"), ("test", "test-images")],
 )  # fmt: skip
 def test_predictions_lie_in_a_folder_that_is_called_as_the_images(here: Path, images: str, name: str | None) -> None:
     assert pool_name(images) == (name or here.parent.name)
