@@ -111,7 +111,9 @@ def _load(config: RunConfig, sources: Mapping[Role, Sequence[str]], console: Con
     alone = ("train" in sources or len(sources) > 1) and "root" not in config.data.model_fields_set
     if alone:
         console.say(f"Data   only what is named is compared ({', '.join(sources)}); --data DIR adds a data set")
-    dataset = None if alone else read_manifest(config.data, console)
+    # What is named here is read here: the notes on images that are not read must not mention it.
+    named = (*config.data.unlabeled, *(source for given in sources.values() for source in given))
+    dataset = None if alone else read_manifest(config.data.model_copy(update={"unlabeled": named}), console)
     return gather_pools(dataset, sources, base=config.data.root.absolute(), unlabeled=config.data.unlabeled)
 
 

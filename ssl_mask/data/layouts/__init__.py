@@ -17,7 +17,7 @@ from ssl_mask.config import explain
 from ssl_mask.data.layouts import folder, mask18, table
 from ssl_mask.data.layouts.paths import safe_root
 from ssl_mask.data.layouts.places import system_folder
-from ssl_mask.data.layouts.unread import unread
+from ssl_mask.data.layouts.unread import say_unread
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ConfigError, DataError, did_you_mean
 
@@ -48,8 +48,9 @@ def read_dataset(
     _refuse_one_class(manifest)
     message = manifest.message
     if layout == "auto" and name != "mask18" and not given:
-        message = message.replace(" layout:", " layout (recognised; data.layout chooses another):", 1)
-    return replace(manifest, message=message, notes=(*manifest.notes, *unread(manifest, unlabeled)))
+        other = "folder" if name == "table" else "table"
+        message = message.replace(" layout:", f" layout (recognised; another one: --set data.layout={other}):", 1)
+    return say_unread(replace(manifest, message=message), unlabeled)
 
 
 def _refuse_one_class(manifest: Manifest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from itertools import islice
 from pathlib import Path
@@ -118,7 +119,8 @@ class Finder:
 def is_written_by_us(folder: Path) -> bool:
     """Whether sslmask has written this folder: a run, a folder of runs or studies, an audit."""
     try:
-        inside = list(islice((p for p in folder.iterdir() if p.is_dir()), 20))
+        with os.scandir(folder) as present:
+            inside = [Path(entry.path) for entry in islice((e for e in present if e.is_dir()), 20)]
     except OSError:
         return False
     return any((place / name).is_file() for place in (folder, *inside) for name in _OUR_FILES)

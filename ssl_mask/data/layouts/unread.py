@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ssl_mask.data.images import files_not_read, find_images, is_image_name
 from ssl_mask.data.layouts.paths import entries, is_written_by_us
 from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.names import split_of_folder
 from ssl_mask.errors import DataError
 
 _MOST = 8  # folders in one note
 
 
-def unread(manifest: Manifest, elsewhere: Sequence[str] = ()) -> tuple[str, ...]:
-    """Notes on images below the root that are in no row, with counts, by the folders right in the root.
+def say_unread(manifest: Manifest, elsewhere: Sequence[str] = ()) -> Manifest:
+    """The manifest with notes on images below the root that are in no row, counted by the folders right in the root.
+
+    A folder that is called like a pool is mentioned in the message: it is there to be named.
 
     Args:
         elsewhere: sources that are read by somebody else; their folders are not mentioned.
     """
     root = manifest.root
+    above = f"{root.as_posix().rstrip('/')}/"
     read = {r.path for r in manifest.rows}
     used = {path.split("/")[0] for path in read if "/" in path}
     whole: dict[str, int] = {}
@@ -29,8 +34,8 @@ def unread(manifest: Manifest, elsewhere: Sequence[str] = ()) -> tuple[str, ...]
         if not place.is_dir() or is_written_by_us(place) or _is_named(place, root, elsewhere):
             continue
         try:
-            images = [p.relative_to(root).as_posix() for p in find_images(place)]
-            others = files_not_read(place) if place.name in used else {}
+            images = [p.as_posix().removeprefix(above) for p in find_images(place)]
+            kinds = files_not_read(place) if place.name in used else {}
         except DataError as error:
             notes.append(f"{error.problem} Its images are not read.")
             continue
@@ -41,12 +46,19 @@ def unread(manifest: Manifest, elsewhere: Sequence[str] = ()) -> tuple[str, ...]
             notes.append(
                 f"images in {place.name}/ that are not read: {len(left)} of {len(images)}, for example {left[0]}."
             )
-        if others:
-            kinds = ", ".join(f"{kind} {count}" for kind, count in others.items())
+        if kinds:
+            listed = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
             notes.append(
-                f"files in {place.name}/ that look like images and are not read: {sum(others.values())} ({kinds})."
+                f"files in {place.name}/ that look like images and are not read: {sum(kinds.values())} ({listed})."
             )
-    return (*_folders(whole), *_loose(manifest, read), *notes)
+    pools = {name: count for name, count in whole.items() if split_of_folder(name) == "unlabeled"}
+    others = {name: count for name, count in whole.items() if name not in pools}
+    aside = ", ".join(f"{name}/ {count}" for name, count in pools.items())
+    return replace(
+        manifest,
+        message=manifest.message + (f" (not read: {aside})" if aside else ""),
+        notes=(*manifest.notes, *_folders(others), *_loose(manifest, read), *notes),
+    )
 
 
 def _folders(counts: dict[str, int]) -> Iterator[str]:
