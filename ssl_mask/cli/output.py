@@ -34,7 +34,7 @@ def answering(as_json: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     try:
         with redirect_stdout(sys.stderr):
             yield answers.append
-    except (SslMaskError, KeyboardInterrupt, OSError) as error:
+    except (SslMaskError, KeyboardInterrupt, OSError, MemoryError) as error:
         if not answers:
             answers.append(_as_answer(as_problem(error)))
         raise
@@ -117,10 +117,13 @@ def study_answer(study: Comparison) -> dict[str, Any]:
     }
 
 
-def as_problem(error: SslMaskError | KeyboardInterrupt | OSError) -> SslMaskError:
+def as_problem(error: SslMaskError | KeyboardInterrupt | OSError | MemoryError) -> SslMaskError:
     """An error as it is told to the user: with a message, a hint and an exit code."""
     if isinstance(error, KeyboardInterrupt):
         return Interrupted.by(error, "nothing was left half-written.")
+    if isinstance(error, MemoryError):
+        hint = "Lower train.batch_size, train.workers or data.max_pixels, or run with more memory."
+        return InputError("There is too little memory.", hint=hint)
     if isinstance(error, BrokenPipeError):
         return ReaderGoneError("Nobody reads the output any more.")
     if isinstance(error, OSError):

@@ -41,10 +41,10 @@ class Verbs(TyperGroup):
         return name, load(name) if name else None, rest
 
     def invoke(self, ctx: Context) -> Any:
-        """Typer would end an interruption without a word."""
+        """Typer would end an interruption without a word, and too little memory with a traceback."""
         try:
             return super().invoke(ctx)
-        except (KeyboardInterrupt, OSError) as error:
+        except (KeyboardInterrupt, OSError, MemoryError) as error:
             raise as_problem(error) from error
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002

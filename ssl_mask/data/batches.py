@@ -218,7 +218,7 @@ def _closing(iterator: Iterator[Any]) -> Generator[Any, None, None]:
         yield from iterator
     except SslMaskError as error:
         # torch puts the worker's whole traceback into the message; the user needs its last line only.
-        raise type(error)(error.problem.rsplit(f"{type(error).__name__}: ", 1)[-1].strip()) from None
+        raise type(error)(error.problem.rsplit(f"{type(error).__name__}: ", 1)[-1].strip(), hint=error.hint) from None
     finally:
         del iterator
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -47,19 +48,25 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """Decodes the file at every read: for `data.cache: off`. Raises ImageError."""
+    """Decodes the file at every read: for `data.cache: off`. Raises ImageError, also for a file that has changed."""
 
     paths: Sequence[Path]
     size: int
     resize: Resize
     max_pixels: int
     depth: int = FULL
+    digests: Sequence[str] = ()
+    """Of each file; not given: nothing is compared."""
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, position: int) -> Pixels:
-        picture = decode(self.paths[position], max_pixels=self.max_pixels, depth=self.depth)
+        path = self.paths[position]
+        content, digest, _ = read_file(path)
+        if self.digests and digest != self.digests[position]:
+            raise ImageError(f"{path}: it has changed since this run began", hint="Restore it, or start a new run.")
+        picture = decode(path, content, max_pixels=self.max_pixels, depth=self.depth)
         return fit(picture, self.size, self.resize)
 
 
@@ -264,7 +271,19 @@ def _read_ahead(
 
 
 def default_cache_folder() -> Path:
-    """$SSLMASK_CACHE, else $XDG_CACHE_HOME/sslmask, else ~/.cache/sslmask."""
+    """$SSLMASK_CACHE, else $XDG_CACHE_HOME/sslmask, else ~/.cache/sslmask.
+
+    A user without a home (a container run with a number as its user) has one among the temporary files.
+
+    Raises:
+        StorageError: that one belongs to somebody else, who could put other pictures into it.
+    """
     if chosen := os.environ.get("SSLMASK_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sslmask"
+        return Path(os.path.expanduser(chosen))  # noqa: PTH111 - Path's raises where there is no home
+    home = os.path.expanduser("~")  # noqa: PTH111
+    if caches := os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home != "~" else ""):
+        return Path(caches) / "sslmask"
+    folder = Path(tempfile.gettempdir()) / f"sslmask-{os.getuid()}"
+    if folder.exists() and folder.stat().st_uid != os.getuid():
+        raise StorageError(f"{folder} belongs to another user.", hint="Set SSLMASK_CACHE to a folder of yours.")
+    return folder

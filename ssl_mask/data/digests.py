@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ssl_mask.data.images import open_regular
-from ssl_mask.errors import ImageError
+from ssl_mask.errors import ImageError, InputError
 
 # ctime stands beside mtime because tools such as rsync and unzip set mtime back, and nobody can set ctime.
 State = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
@@ -44,6 +44,7 @@ def read_file(path: Path) -> FileRead:
 
     Raises:
         ImageError: it is missing, unreadable, not a regular file, or larger than 1 GiB.
+        InputError: too little memory for it.
     """
     started = time.time_ns()
     with open_regular(path) as file:
@@ -55,6 +56,9 @@ def read_file(path: Path) -> FileRead:
             after = _state(os.fstat(file.fileno()))
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+        except MemoryError as error:
+            problem = f"{path}: too little memory to read its {before[0] / 2**20:.0f} MiB."
+            raise InputError(problem, hint="Shrink the image, or run with more memory.") from error
     is_safe = before == after and max(after[1], after[2]) < started - _RACY_NS
     return FileRead(content, hashlib.sha256(content).hexdigest(), after if is_safe else None)
 

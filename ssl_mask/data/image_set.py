@@ -83,8 +83,9 @@ def open_images(
     good = manifest.with_rows(row for i, row in enumerate(manifest.rows) if i not in bad)
     left_out = {manifest.rows[i].path: error.problem for i, error in sorted(bad.items())}
     if folder is None:
-        images = DecodedImages(good.files, size, config.resize, config.max_pixels, config.depth)
-        return ImageSet(good, images, left_out)
+        found = [row.digest for row in good.rows]
+        decoding = DecodedImages(good.files, size, config.resize, config.max_pixels, config.depth, found)
+        return ImageSet(good, decoding, left_out)
     return ImageSet(good, CachedImages(cache, [row.digest for row in good.rows]), left_out)
 
 

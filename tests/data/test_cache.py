@@ -448,3 +448,30 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_cache_folder() == Path("/x/sslmask")
     monkeypatch.setenv("SSLMASK_CACHE", "~/y")
     assert default_cache_folder() == Path("/home/someone/y")
+
+
+def test_a_user_without_a_home_has_a_cache_among_the_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`docker run --user 12345`: no HOME, and no entry in passwd."""
+
+    def unknown(uid: int) -> object:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("HOME", "SSLMASK_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = tmp_path / f"sslmask-{os.getuid()}"
+    assert default_cache_folder() == folder
+    folder.mkdir()
+    assert default_cache_folder() == folder
+    monkeypatch.setenv("SSLMASK_CACHE", "~/x")
+    assert default_cache_folder() == Path("~/x")
+    monkeypatch.delenv("SSLMASK_CACHE")
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    other = tmp_path / "sslmask-12345"
+    other.mkdir()
+    with pytest.raises(StorageError, match=r"sslmask-12345 belongs to another user") as stopped:
+        default_cache_folder()
+    assert "SSLMASK_CACHE" in stopped.value.hint

@@ -82,3 +82,16 @@ def test_a_class_is_never_skipped_as_a_whole(tmp_path: Path) -> None:
         (tmp_path / "Emu" / f"{i}.jpg").touch()
     with pytest.raises(DataError, match=r"None of the 4 training images of class 'Emu' can be read"):
         load(tmp_path, on_bad="skip")
+
+
+def test_a_file_that_changes_or_vanishes_during_a_run_is_named(tmp_path: Path) -> None:
+    data = load(draw(tmp_path), cache="off")
+    changed, gone = data.train.manifest.files[:2]
+    changed.write_bytes(data.train.manifest.files[2].read_bytes())
+    gone.unlink()
+    with pytest.raises(ImageError, match=rf"{changed.parent.name}/{changed.name}: it has changed since") as stopped:
+        data.train.images.read(0)
+    assert stopped.value.hint
+    with pytest.raises(ImageError, match=rf"{gone.parent.name}/{gone.name}: cannot be read"):
+        data.train.images.read(1)
+    assert data.train.images.read(2).shape == (8, 8, 3)
