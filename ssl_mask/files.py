@@ -28,16 +28,19 @@ def storage(path: Path) -> Iterator[None]:
     """Turn a failed write into one clear error that names the path.
 
     What is written inside goes through Python's own files: libraries that open files themselves (torch, safetensors)
-    raise errors of their own for a full disk, which do not say so.
+    raise errors of their own for a full disk, which do not say so. Given a file, torch raises one on top of Python's.
 
     Raises:
         StorageError: a full disk, no permission, not a folder.
     """
     try:
         yield
-    except OSError as error:
-        reason = _REASONS.get(error.errno) or error.strerror or str(error)
-        hint = "Free some space" if error.errno in {*_FULL, None} else "Choose another folder (--runs, --out)"
+    except (OSError, RuntimeError) as error:
+        refused = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refused, OSError):
+            raise
+        reason = _REASONS.get(refused.errno) or refused.strerror or str(refused)
+        hint = "Free some space" if refused.errno in {*_FULL, None} else "Choose another folder (--runs, --out)"
         raise StorageError(
             f"Cannot write {path}: {reason}.", hint=f"{hint}; what was written before is kept."
         ) from error

@@ -312,7 +312,7 @@ class Bench:
         draw_demo(cold / "faces", persons=12, seed=0)
         (cold / "sslmask.yaml").write_text(SETTINGS)
         take_some(cold)
-        self._begin(cold)
+        self.begin(cold)
         for command in (("pseudo", "--name", "p"), ("predict", "--images", "few")):
             self._run(command, learn=top / "modules")
             import_modules((top / "modules").read_text().split())
@@ -328,7 +328,7 @@ class Bench:
             if verb.needs:
                 self.undisturbed(verb.needs)
                 base = self.top / f"after-{verb.needs}"
-            self._begin(base)
+            self.begin(base)
             began = time.monotonic()
             code = self._run(verb.command)
             seconds = time.monotonic() - began
@@ -338,37 +338,41 @@ class Bench:
 
     def trial(self, name: str, draw: random.Random, kills: int) -> tuple[int, list[str]]:
         """Kill a verb up to `kills` times, continue it, compare; returns the kills that hit, and what is wrong."""
-        verb, whole = VERBS[name], self.undisturbed(name)
-        self._begin(whole.base)
-        hit = 0
-        for _ in range(kills):
-            at_operation = draw.random() < 0.5
-            if at_operation:
-                child = start(self._next(verb), self.now, self.operations, draw.randint(1, whole.operations))
-                code = wait(child, LONGEST)
-            else:
-                child = start(self._next(verb), self.now, self.operations)
-                code = wait(child, draw.uniform(0, whole.seconds))
+        whole, hit = self.undisturbed(name), 0
+        self.begin(whole.base)
+        while hit < kills:
+            operation = draw.randint(1, whole.operations) if draw.random() < 0.5 else 0
+            child = start(self.next(name), self.now, self.operations, operation)
+            code = wait(child, LONGEST if operation else draw.uniform(0, whole.seconds))
             if code is None:
                 kill(child)
-                code = -9
-            if code != -9:
-                wrong = [f"exit code {code}"] if code != whole.code else []
-                return hit, wrong + differences(whole.left, contents(self.now))
-            refuse_survivors(child)
+            elif code == -signal.SIGKILL:
+                refuse_survivors(child)
+            else:
+                return hit, self.wrong(name, code)
             hit += 1
-        child = start(self._next(verb), self.now, self.operations)
+        return hit, self.finish(name)
+
+    def finish(self, name: str) -> list[str]:
+        """Run or continue a verb to its end; returns what is wrong then."""
+        child = start(self.next(name), self.now, self.operations)
         code = wait(child, LONGEST)
         if code is None:
             kill(child)
-            return hit, ["hangs"]
-        wrong = [f"exit code {code}"] if code != whole.code else []
-        return hit, wrong + differences(whole.left, contents(self.now))
+            return ["hangs"]
+        return self.wrong(name, code)
 
-    def _next(self, verb: Verb) -> tuple[str, ...]:
+    def wrong(self, name: str, code: int) -> list[str]:
+        """In what a verb that has ended differs from the undisturbed one."""
+        whole = self.undisturbed(name)
+        return [f"exit code {code}"] * (code != whole.code) + differences(whole.left, contents(self.now))
+
+    def next(self, name: str) -> tuple[str, ...]:
+        """What a user would type now."""
+        verb = VERBS[name]
         return verb.resume if verb.run and (self.now / verb.run).exists() else verb.command
 
-    def _begin(self, base: Path) -> None:
+    def begin(self, base: Path) -> None:
         if self.now.exists():
             shutil.rmtree(self.now)
         shutil.copytree(base, self.now)
@@ -385,6 +389,16 @@ class Bench:
 
 
 # ---- the whole ----
+
+
+def prepare(*, plots: bool) -> None:
+    """Make this process one that can be forked into verbs."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{library}_NUM_THREADS"] = "1"
+    import_modules(["ssl_mask.cli.app", "cv2", "torch"])
+    adopt_orphans()
+    if not plots:
+        leave_plots_empty()
 
 
 def leave_plots_empty() -> None:
@@ -426,12 +440,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="an empty folder to work in; what went wrong stays there")
     asked = parser.parse_args()
     began = time.monotonic()
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{library}_NUM_THREADS"] = "1"
-    import_modules(["ssl_mask.cli.app", "cv2", "torch"])
-    adopt_orphans()
-    if not asked.plots:
-        leave_plots_empty()
+    prepare(plots=asked.plots)
     with tempfile.TemporaryDirectory() as scratch:
         counts = disturb(Bench((asked.work or Path(scratch)).absolute()), asked.verbs, asked.kills, asked.seed)
     table = Table("verb", "kills", "continued", "equal")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from ssl_mask.algorithms.supervised import Supervised
 from ssl_mask.config import RunConfig
-from ssl_mask.errors import DataError, Interrupted, TrainingError
+from ssl_mask.errors import DataError, Interrupted, ModelError, TrainingError
 from ssl_mask.runs.run import find_run, list_runs
 from ssl_mask.training import fit as workflow
 from ssl_mask.types import Losses
@@ -105,6 +105,37 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert losses_of(whole.path) == losses_of(parts.path)
     best = [load_file(r.path / "checkpoints/best.safetensors") for r in (whole, parts)]
     assert_bitwise_equal(*best)
+
+
+def test_a_run_killed_before_its_first_save_is_resumed_from_the_first_step(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing of it to continue but its name, which must not be lost."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    whole = train(tiny(name="whole"), quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(workflow, "save", kill)
+        with pytest.raises(Killed):
+            train(tiny(name="parts"), quiet=True)
+    parts = train(tiny(), resume="parts", quiet=True)
+    assert whole is not None
+    assert parts is not None
+    assert_bitwise_equal(weights_of(whole.path), weights_of(parts.path))
+    assert losses_of(whole.path) == losses_of(parts.path)
+
+
+def test_a_run_that_was_saved_is_not_begun_anew_where_its_state_is_gone(tiny: Tiny) -> None:
+    run = train(tiny(name="first"), quiet=True)
+    assert run is not None
+    run.dir.last.unlink()
+    with pytest.raises(ModelError, match="There is no saved state"):
+        train(tiny(), resume="first", length={"steps": 9}, quiet=True)
 
 
 def test_workers_do_not_change_the_result(tiny: Tiny) -> None:
