@@ -80,7 +80,7 @@ VERBS = {
     "study": Verb(("uda", "--baseline", "--name", "s"), ("uda", "--resume", "s"), "runs/s"),
     "pseudo": Verb(("pseudo", "--name", "p"), ("pseudo", "--resume", "p"), "runs/p"),
     "audit": Verb(
-        ("audit", "--data", ".", "--train", "some", "--test", "few", "--drop-list", "drop.csv", "--processes", "2"),
+        ("audit", "--train", "some", "--val", "pool", "--test", "few", "--drop-list", "drop.csv", "--processes", "2"),
         cold=True,
     ),
     "predict": Verb(("predict", "--images", "few", "--out", "out"), needs="uda"),
@@ -333,7 +333,10 @@ class Bench:
             code = self._run(verb.command)
             seconds = time.monotonic() - began
             shutil.copytree(self.now, self.top / f"after-{name}")
-            self.known[name] = Undisturbed(base, contents(self.now), code, seconds, self._count())
+            left = contents(self.now)
+            if left == contents(base):
+                raise RuntimeError(f"{name} has done nothing\n{(self.now / 'log.txt').read_text()}")
+            self.known[name] = Undisturbed(base, left, code, seconds, self._count())
         return self.known[name]
 
     def trial(self, name: str, draw: random.Random, kills: int) -> tuple[int, list[str]]:
