@@ -30,6 +30,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -400,6 +401,10 @@ def prepare(*, plots: bool) -> None:
         os.environ[f"{library}_NUM_THREADS"] = "1"
     import_modules(["ssl_mask.cli.app", "cv2", "torch"])
     adopt_orphans()
+    from ssl_mask.runs import environment
+
+    vars(environment)["_git"] = cache(environment._git)  # a commit meanwhile would be a difference in every file
+    environment.code_version()
     if not plots:
         leave_plots_empty()
 
