@@ -67,6 +67,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 partial.unlink(missing_ok=True)
 
 
+UNFINISHED = f".*.{'[0-9a-f]' * 8}.tmp"
+"""Pattern of the names that `hidden_beside` gives, and no others: what is removed must be ours."""
+
+
 def hidden_beside(path: Path) -> Path:
     """A fresh name beside `path` for what is not finished yet."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -74,7 +78,7 @@ def hidden_beside(path: Path) -> Path:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove files that a writer was killed at. A living one holds a lock on its file."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(UNFINISHED):
         with suppress(OSError), path.open("rb") as file:  # a folder, or gone meanwhile
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

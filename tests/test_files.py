@@ -48,6 +48,15 @@ def test_a_file_being_written_survives_writes_beside_it(tmp_path: Path) -> None:
     assert ((tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == ("outer", "inner")
 
 
+def test_hidden_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    for name in (".notes.tmp", ".a.b.tmp", "a.12345678.tmp", ".a.1234567g.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / ".a.json.0123abcd.tmp").touch()
+    write_text(tmp_path / "a.json", "whole")
+    assert len(list(tmp_path.iterdir())) == 5
+    assert not (tmp_path / ".a.json.0123abcd.tmp").exists()
+
+
 def test_an_error_leaves_what_was_there_before(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "before")
     with pytest.raises(RuntimeError), atomic_path(tmp_path / "a") as partial:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ssl_mask.config import RunConfig, to_yaml
 from ssl_mask.errors import InputError
-from ssl_mask.files import hidden_beside, one_at_a_time, storage, write_text
+from ssl_mask.files import UNFINISHED, hidden_beside, one_at_a_time, storage, write_text
 from ssl_mask.runs.run import RunDir
 
 Fields = dict[str, Any]
@@ -64,7 +64,7 @@ def create_folder(config: RunConfig, prefix: str, build: Callable[[Path, str], N
     with storage(config.runs):
         config.runs.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(config.runs / ".new.lock"):
-            for unfinished in config.runs.glob(".*.tmp"):  # of processes that were killed here: nobody else is
+            for unfinished in config.runs.glob(UNFINISHED):  # of processes that were killed here: nobody else is
                 shutil.rmtree(unfinished, ignore_errors=True)
             path = config.runs / (config.name or _next_free(config.runs, prefix))
             if is_prepared(path):
