@@ -15,7 +15,6 @@ from ssl_mask.errors import StorageError
 from ssl_mask.workflows.train import train
 
 Tiny = Callable[..., RunConfig]
-STEPS = {"steps": 4, "eval_every": 2, "save_every": 1}
 
 
 @contextmanager
@@ -29,12 +28,16 @@ def no_file_beyond(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("stopped_by", ["checkpoints/last.state", "checkpoints/best.safetensors", "manifest.csv"])
-def test_a_full_disk_is_one_error_and_the_run_is_resumed(tiny: Tiny, stopped_by: str) -> None:
-    whole = train(tiny(name="whole", train=STEPS), quiet=True)
+@pytest.mark.parametrize(
+    ("stopped_by", "save_every"),
+    [("checkpoints/last.state", 1), ("checkpoints/best.safetensors", 4), ("manifest.csv", 1)],
+)
+def test_a_full_disk_is_one_error_and_the_run_is_resumed(tiny: Tiny, stopped_by: str, save_every: int) -> None:
+    steps = {"steps": 4, "eval_every": 2, "save_every": save_every}
+    whole = train(tiny(name="whole", train=steps), quiet=True)
     assert whole is not None
     limit = (whole.path / stopped_by).stat().st_size - 100
-    config = tiny(name="parts", train=STEPS)
+    config = tiny(name="parts", train=steps)
     with no_file_beyond(limit), pytest.raises(StorageError) as full:
         train(config, quiet=True)
     assert stopped_by.rpartition("/")[2] in full.value.problem

@@ -111,7 +111,7 @@ def test_what_is_left_of_a_round_before_its_first_save_is_made_anew(whole: RunDi
         shutil.rmtree(run.path / "checkpoints")
         run.update(status="running")
         run.card.unlink()
-        (run.path / ".pool.parquet.1234.tmp").write_bytes(b"half")
+        (run.path / ".pool.parquet.0123abcd.tmp").write_bytes(b"half")
     kept = contents(series.round(1))[series.round(1).pseudo_labels]
     series.round(2).pseudo_labels.unlink()  # and round 2 in the middle of its selection
     done = pseudo(series_config(drawn, tmp_path), resume="copy", quiet=True)
