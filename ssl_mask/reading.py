@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_mask.errors import InputError, SslMaskError
+from ssl_mask.text import shown
 
 DEEPEST = 64
 """Levels of lists and mappings in a text file; ours have at most 10."""
@@ -59,8 +60,7 @@ def reading(path: Path, error: type[InputError], *, hint: str = "") -> Iterator[
 
 def one_line(said: BaseException | str) -> str:
     """The first line of a message without its full stop, shortened: parsers quote what they read."""
-    text = next((line.strip() for line in str(said).splitlines() if line.strip()), type(said).__name__)
-    text = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    text = shown(next((line.strip() for line in str(said).splitlines() if line.strip()), type(said).__name__))
     return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…").rstrip(".")
 
 

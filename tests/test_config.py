@@ -219,3 +219,11 @@ def test_a_length_replaces_that_of_every_preset_below(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("preset: laptop\ntrain: {epochs: 3}\n")
     found = settle({"preset": str(tmp_path / "mine.yaml")})
     assert (found.train.steps, found.train.epochs) == (None, 3.0)
+
+
+def test_settings_that_do_not_go_together_are_a_sentence_without_a_key() -> None:
+    with pytest.raises(ConfigError) as refused:
+        resolve([{"preset": "none", "train": {"batch_size": 8, "accumulate": 8}}], has_gpu=lambda: False)
+    assert refused.value.problem.splitlines()[1] == (
+        "  train.batch_size 8 / accumulate 8 leaves 1 image a part; batch norm (model.neck linear-bn) needs 2"
+    )

@@ -12,6 +12,7 @@ from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import Json, command
 from ssl_mask.cli.output import answering
 from ssl_mask.errors import InputError
+from ssl_mask.text import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def runs(given: Given, as_json: Json = False) -> None:
             width = shutil.get_terminal_size().columns
             print(table([row(name, status) for name, status in statuses.items()], width))
         for why in damaged.values():
-            print(one_line(f"damaged: {why}"))
+            print(shown(f"damaged: {why}"))
 
 
 def read_runs(folder: Path) -> tuple[dict[str, RunStatus], dict[str, str]]:
@@ -56,11 +57,6 @@ def read_runs(folder: Path) -> tuple[dict[str, RunStatus], dict[str, str]]:
         except InputError as error:
             damaged[name] = error.problem
     return statuses, damaged
-
-
-def one_line(text: str) -> str:
-    """Text without line breaks and whatever else moves a terminal's cursor: records may be damaged, or not ours."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 COLUMNS = ("run", "val macro-F1", "leakage", "status", "val accuracy", "steps", "weights", "started", "data")
@@ -92,4 +88,4 @@ def row(name: str, run: RunStatus) -> tuple[str, ...]:
     weights = f"{best.weights}@{best.step}" if best else ""
     data = run.data.content_hash[:8] if run.data else ""
     cells = name, f1, run.leakage, run.status, accuracy, steps, weights, run.started[:16].replace("T", " "), data
-    return tuple(map(one_line, cells))
+    return tuple(map(shown, cells))
