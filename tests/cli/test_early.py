@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ssl_mask.cli.app import main
 from ssl_mask.cli.output import report
 from ssl_mask.errors import DataError
 
@@ -73,3 +74,15 @@ def test_errors_break_between_words_on_a_terminal_only(
     assert " ".join(" ".join(lines).split()) == " ".join(hint.split())
     assert all(len(line) <= 30 or path in line for line in lines)
     assert any(path in line for line in lines) and any("--drop-overlap," in line for line in lines)
+
+
+def test_too_little_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ssl_mask.runs.run.list_runs", full)
+    monkeypatch.setattr(sys, "argv", ["sslmask", "runs"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 3
+    assert "too little memory" in (told := capsys.readouterr().err) and "train.batch_size" in told

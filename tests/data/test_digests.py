@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from ssl_mask.data import digests
 from ssl_mask.data.digests import digest_file, digest_files
-from ssl_mask.errors import ImageError
+from ssl_mask.errors import ImageError, InputError
 
 
 def files(folder: Path, count: int = 20) -> list[Path]:
@@ -153,3 +154,23 @@ def test_a_file_larger_than_any_image_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(ImageError, match=r"sparse\.jpg: 1024\.0 GiB"):
         digest_file(tmp_path / "sparse.jpg")
+
+
+def test_too_little_memory_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--on-bad skip` would leave a good image out: it catches ImageError."""
+
+    class Full(BytesIO):
+        def read(self, _: int | None = -1, /) -> bytes:
+            raise MemoryError
+
+        def fileno(self) -> int:
+            return opened
+
+    path = tmp_path / "a.jpg"
+    path.write_bytes(bytes(3 * 2**20))
+    with path.open("rb") as file:
+        opened = file.fileno()
+        monkeypatch.setattr(digests, "open_regular", lambda _: Full())
+        with pytest.raises(InputError, match=r"a\.jpg: too little memory to read its 3 MiB") as stopped:
+            digest_file(path)
+    assert not isinstance(stopped.value, ImageError)

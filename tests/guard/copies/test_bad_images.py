@@ -197,3 +197,15 @@ def test_no_files_at_all() -> None:
     found = fingerprint([], cache=None)
     assert len(found) == 0
     assert match(found, found, cache=None) == []
+
+
+def test_the_bits_in_use_of_16_bit_images_are_those_that_training_sees(tmp_path: Path) -> None:
+    """At 16 bits both are black, so one would be a copy of the other; what is stored for one depth is not taken."""
+    for seed in (0, 1):
+        values = np.random.default_rng(seed).integers(0, 250, (40, 50), dtype=np.uint16)
+        Image.fromarray(values).save(tmp_path / f"{seed}.png")
+    files = [tmp_path / "0.png", tmp_path / "1.png"]
+    for _ in range(2):
+        black = fingerprint(files, cache=tmp_path / "c")
+        assert len(set(black.pixels)) == 1 and not black.thumbs.any()
+        assert len(set(fingerprint(files, cache=tmp_path / "c", depth=8).pixels)) == 2
