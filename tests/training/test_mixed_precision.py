@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from ssl_mask.errors import InputError
 from ssl_mask.models.classifier import build_classifier
 from ssl_mask.training.ema import make_ema
 from ssl_mask.training.loop import Training, train_steps
+from ssl_mask.training.optim import clipper
 from ssl_mask.types import Batch, Labeled, Losses, Unlabeled
 
 
@@ -52,6 +54,13 @@ def test_all_but_the_network_is_computed_in_fp32(rule: Rule, head: str) -> None:
     assert all(v.isfinite().all() for v in made.values())
 
 
+class Squares:
+    """A loss that can be made as large as one likes."""
+
+    def losses(self, model: nn.Module, batch: Any, progress: float) -> Losses:  # noqa: ARG002
+        return Losses({"a": 100.0 * model(torch.ones(2, 3)).square().sum()}, {})
+
+
 class TooLarge:
     def losses(self, *_: Any) -> Losses:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total …")
@@ -66,3 +75,43 @@ def test_too_little_memory_on_a_gpu_says_what_to_do() -> None:
     with pytest.raises(InputError, match=r"^cpu has too little memory for a step \(CUDA out of memory\)") as told:
         next(train_steps(training, batches, start=0))
     assert "train.accumulate" in told.value.hint
+
+
+def trained(scaler: torch.amp.GradScaler | None, steps: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights and averaged weights after clipped steps."""
+    torch.manual_seed(0)
+    accelerator = make_accelerator("fp32")
+    if scaler is not None:  # as with fp16, but the network computes in fp32
+        accelerator.scaler, accelerator.native_amp = scaler, True
+        accelerator.state._mixed_precision = "fp16"
+        accelerator.autocast = nullcontext
+    model = nn.Linear(3, 2)
+    ema = make_ema(model, 0.5)
+    assert ema is not None
+    optimizer = torch.optim.SGD([{"params": model.parameters(), "peak_lr": 0.1}], lr=0.1)
+    optimizer = accelerator.prepare(optimizer)
+    training = Training(
+        accelerator, model, optimizer, SimpleNamespace(set=lambda *_: 1.0), ema, Squares(),
+        clipper(clip_norm=0.01, agc=None), steps, 1, 0,
+    )  # type: ignore[arg-type] # fmt: skip
+    part: Any = SimpleNamespace(parts=lambda _: [None])
+    batches: Any = [Batch(part)] * steps
+    assert [step for step, _ in train_steps(training, batches, start=0)] == list(range(1, steps + 1))
+    return {k: v.clone() for k, v in model.state_dict().items()}, ema.module.state_dict()
+
+
+def test_gradients_are_clipped_as_they_are_without_the_scaler() -> None:
+    plain, scaled = trained(None, 3), trained(torch.amp.GradScaler("cpu", init_scale=2.0**10), 3)
+    torch.testing.assert_close(scaled, plain, rtol=0, atol=0)
+    start, _ = trained(None, 0)
+    assert all(not torch.equal(plain[0][k], v) for k, v in start.items())
+
+
+def test_a_step_that_overflows_is_skipped_and_the_next_ones_count() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126)
+    weights, average = trained(scaler, 1)
+    start, _ = trained(None, 0)
+    torch.testing.assert_close((weights, average), (start, start), rtol=0, atol=0)
+    assert scaler.get_scale() == 2.0**125
+    one_less, _ = trained(torch.amp.GradScaler("cpu", init_scale=2.0**126, backoff_factor=2.0**-120), 4)
+    torch.testing.assert_close(one_less, trained(None, 3)[0], rtol=0, atol=0)
