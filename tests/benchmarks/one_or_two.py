@@ -6,30 +6,38 @@
 Two processes on a CPU (gloo) share each batch as two GPUs do. Each job trains a tiny network on drawn images: once
 alone, once on two processes that are forked from this one, so that nothing is imported twice. Sums are taken in another
 order, so the figures are rounding, which grows from step to step. `predict` has the same weights on both sides.
+
+Then what goes wrong on both, or on one of two, through the command line: both must end with the same exit code, and one
+of them tells why.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
-import socket
+import shutil
 import sys
 import tempfile
-import traceback
+import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 
+from ssl_mask.cli.app import main as main_of_cli
 from ssl_mask.config import load_config, merge
 from ssl_mask.demo_data.draw import draw_demo
+from ssl_mask.errors import StorageError
 from ssl_mask.runs.run import Run, find_run
+from ssl_mask.training import loop
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
@@ -97,39 +105,106 @@ def run_job(job: str, faces: Path, runs: Path) -> None:
     VERBS[verb](config, quiet=True)
 
 
+def run_jobs(jobs: Iterable[str], faces: Path, runs: Path, rank: int) -> None:
+    """What each process does."""
+    for job in jobs:
+        began = time.monotonic()
+        run_job(job, faces, runs)
+        if rank == 0:
+            print(f"{runs.name}: {job} {time.monotonic() - began:.1f} s", file=sys.stderr)
+
+
 def folder_of(job: str) -> str:
     return job.replace(", ", "-").replace(" ", "-")
 
 
-def one_rank(rank: int, ranks: int, port: int, jobs: Iterable[str], faces: Path, runs: Path) -> None:
-    """A forked process: rank `rank` of `ranks` runs all jobs. It ends at the first error."""
-    os.environ |= {"ACCELERATE_USE_CPU": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    if ranks > 1:
-        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
-    try:
-        for job in jobs:
-            run_job(job, faces, runs)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
+def run_on(ranks: int, work: Callable[[int], object], *, limit: float = 600.0) -> list[int | None]:
+    """Call `work(rank)` in that many forked processes, as `torchrun` starts them; returns their exit codes.
 
+    Args:
+        limit: seconds after the first one has ended, or for all.
+    """
+    meeting = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
 
-def run_on(ranks: int, jobs: Iterable[str], faces: Path, runs: Path, *, limit: float = 600.0) -> None:
-    """Run all jobs on `ranks` processes; ends them all when one fails, or after `limit` seconds."""
+    def child(rank: int) -> None:
+        os.environ |= {"ACCELERATE_USE_CPU": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(meeting.port)}
+        os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+        if ranks > 1:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+        work(rank)
+
     fork = multiprocessing.get_context("fork")
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [fork.Process(target=one_rank, args=(r, ranks, port, list(jobs), faces, runs)) for r in range(ranks)]
+    processes = [fork.Process(target=child, args=(rank,)) for rank in range(ranks)]
     for process in processes:
         process.start()
     multiprocessing.connection.wait([p.sentinel for p in processes], timeout=limit)
     for process in processes:
-        process.join(30)
+        process.join(60)
         if process.is_alive():
             process.kill()
-    if any(p.exitcode for p in processes):
-        sys.exit(f"{ranks} processes failed: exit codes {[p.exitcode for p in processes]}")
+            process.join()
+    return [p.exitcode for p in processes]
+
+
+# ---- what goes wrong ----
+
+
+def break_an_image(faces: Path) -> None:
+    next((faces / "train/images").rglob("normal.jpg")).write_bytes(b"no picture")
+
+
+def fail_at_step_two(failing: int) -> None:
+    """One process cannot write, read or compute any more."""
+    real = loop.seed_step
+
+    def seed_step(seed: int, step: int, rank: int) -> None:
+        if step == 1 and rank == failing:
+            raise StorageError(f"No space left for process {rank}.")
+        real(seed, step, rank)
+
+    loop.seed_step = seed_step
+
+
+FAULTS: dict[str, tuple[list[str], Callable[[Path], object] | None, int | None]] = {
+    "no such setting": (["--set", "optim.lrr=1"], None, None),
+    "no data": (["--set", "data.root=nowhere"], None, None),
+    "an unreadable image": ([], break_an_image, None),
+    "a name that is taken": (["--name", "taken"], None, None),
+    "the first process fails": ([], None, 0),
+    "the second process fails": ([], None, 1),
+}
+"""What goes wrong -> flags of `sslmask train`, what is done to the data before, and which process fails later."""
+
+
+def end_of(fault: str, faces: Path, folder: Path) -> dict[str, Any]:
+    """How two processes end: exit codes, seconds, and what they print."""
+    flags, damage, failing = FAULTS[fault]
+    folder.mkdir()
+    own = Path(shutil.copytree(faces, folder / "faces"))
+    (folder / "runs/taken").mkdir(parents=True)
+    (folder / "runs/taken/run_card.md").write_text("mine")
+    if damage is not None:
+        damage(own)
+    (folder / "config.yaml").write_text(yaml.safe_dump(BASE))
+
+    def command(rank: int) -> None:
+        os.chdir(folder)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(folder / f"told-{rank}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
+        sys.argv = ["sslmask", "train", "--config", "config.yaml", "--data", str(own), *flags]
+        if failing is not None:
+            fail_at_step_two(failing)
+        main_of_cli()
+
+    began = time.monotonic()
+    codes = run_on(2, command)
+    told = "".join((folder / f"told-{rank}").read_text() for rank in (0, 1))
+    print(f"{fault} {time.monotonic() - began:.1f} s", file=sys.stderr)
+    return {"exit codes": codes, "seconds": time.monotonic() - began, "errors": told.count("Error: "),
+            "tracebacks": told.count("Traceback"), "told": told}  # fmt: skip
+
+
+# ---- how far apart ----
 
 
 def apart(first: Mapping[str, torch.Tensor] | None, second: Mapping[str, torch.Tensor] | None) -> float | None:
@@ -167,6 +242,7 @@ def differences(job: str, one: Path, two: Path) -> dict[str, float | None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(JOBS), choices=JOBS, metavar="JOB", help=", ".join(JOBS))
+    parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=FAULTS, metavar="FAULT")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -175,13 +251,19 @@ def main() -> None:
         os.environ["SSLMASK_CACHE"] = str(work / "cache")
         faces = draw_demo(work / "faces", persons=12, seed=0).root
         for ranks in (1, 2):
-            run_on(ranks, asked.only, faces, work / str(ranks))
+            codes = run_on(ranks, partial(run_jobs, asked.only, faces, work / str(ranks)))
+            if any(codes):
+                sys.exit(f"{ranks} processes failed: exit codes {codes}")
         rows = {job: differences(job, *(work / str(n) / folder_of(job) for n in (1, 2))) for job in asked.only}
+        ends = {fault: end_of(fault, faces, work / folder_of(fault)) for fault in asked.faults}
     print(f"| {'job':28} | weights | averaged | validation | losses |\n| --- | --- | --- | --- | --- |")
     for job, row in rows.items():
         print(f"| {job:28} | " + " | ".join("" if v is None else f"{v:.1e}" for v in row.values()) + " |")
+    print(f"\n| {'fault':26} | exit codes | errors told | tracebacks | seconds |\n| --- | --- | --- | --- | --- |")
+    for fault, end in ends.items():
+        print(f"| {fault:26} | {end['exit codes']} | {end['errors']} | {end['tracebacks']} | {end['seconds']:.1f} |")
     if asked.json is not None:
-        asked.json.write_text(json.dumps(rows, indent=1))
+        asked.json.write_text(json.dumps({"differences": rows, "faults": ends}, indent=1))
 
 
 if __name__ == "__main__":

@@ -106,3 +106,24 @@ def test_two_processes_score_a_pool_in_shards_without_loss_or_duplicates(drawn: 
         for run in (one, two)
     ]
     np.testing.assert_allclose(*losses, atol=1e-3)
+
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "one_or_two.py"
+BOUNDS = {"weights": 3e-4, "ema": 3e-4, "validation": 3e-5, "loss": 3e-3}
+
+
+@pytest.mark.slow
+def test_batch_norm_averages_and_resumed_runs_are_those_of_one_process_and_errors_end_both(tmp_path: Path) -> None:
+    """What `one_or_two.py` measures, as bounds: targets with fitted temperatures of the averaged weights."""
+    figures = tmp_path / "figures.json"
+    jobs, fault = ["train", "uda resumed, teacher ema", "predict"], "the second process fails"
+    words = [sys.executable, str(SCRIPT), "--only", *jobs, "--faults", fault, "--json", str(figures)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(figures.read_text())
+    for job, apart in found["differences"].items():
+        assert all(v is None or v < BOUNDS[name] for name, v in apart.items()), (job, apart)
+    end = found["faults"][fault]
+    assert end["exit codes"] == [3, 3]
+    assert (end["errors"], end["tracebacks"]) == (1, 0), end["told"]
