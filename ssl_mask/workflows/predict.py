@@ -137,7 +137,7 @@ def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> 
         predicted = predictor.probs(rows, tta=tta, on_bad="fail" if on_bad == "fail" else "skip")
     except ImageError as error:
         go_on = "Or go on without it: --on-bad skip (empty answer) or --on-bad fallback (majority class)."
-        raise ImageError(error.problem, hint=f"{error.hint or 'Fix it.'} {go_on}") from error
+        raise ImageError(error.problem, hint=f"{(error.hint or 'Fix it').rstrip('.')}. {go_on}") from error
     if on_bad == "fallback":
         prior = np.asarray(predictor.sources[0].metadata.prior, dtype=np.float32)
         predicted.probs[list(predicted.unreadable)] = prior / prior.sum()
