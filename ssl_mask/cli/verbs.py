@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +42,13 @@ class Verbs(TyperGroup):
         name, _, rest = super().resolve_command(ctx, args)
         return name, load(name) if name else None, rest
 
+    def make_context(self, *args: Any, **settings: Any) -> Context:
+        with _told():
+            return super().make_context(*args, **settings)
+
     def invoke(self, ctx: Context) -> Any:
-        """Typer would end an interruption without a word, and too little memory with a traceback."""
-        try:
+        with _told():
             return super().invoke(ctx)
-        except (KeyboardInterrupt, OSError, MemoryError) as error:
-            raise as_problem(error) from error
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Verbs"):
@@ -57,6 +60,15 @@ class Verbs(TyperGroup):
         self.format_help_text(ctx, formatter)
         self.format_options(ctx, formatter)
         self.format_epilog(ctx, formatter)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Typer would end an interruption without a word, and too little memory with a traceback."""
+    try:
+        yield
+    except (KeyboardInterrupt, OSError, MemoryError) as error:
+        raise as_problem(error) from error
 
 
 def load(verb: str) -> Command:

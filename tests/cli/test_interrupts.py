@@ -70,6 +70,15 @@ def test_a_verb_that_is_interrupted_says_what_was_written(
 
 
 @KINDS
+def test_while_the_command_line_is_read_it_is_told_too(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
+) -> None:
+    monkeypatch.setattr("typer.core.TyperGroup.make_context", stopping(stop))
+    left, _, err = cli("runs")
+    assert left == code and f"Stopped: {word}; nothing was left half-written." in err
+
+
+@KINDS
 def test_the_object_of_json_says_it_too(
     cli: Cli, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
 ) -> None:
