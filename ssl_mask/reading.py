@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import stat
 import zipfile
@@ -52,8 +51,10 @@ def reading(path: Path, error: type[InputError], *, hint: str = "") -> Iterator[
     except RecursionError as found:
         raise error(f"{path} is damaged: it is nested too deeply.", hint=hint) from found
     except OSError as found:
-        reason = _REASONS.get(found.errno or 0) or found.strerror or one_line(found)
+        reason = _REASONS.get(found.errno or 0) or one_line(found.strerror or found)
         raise error(f"Cannot read {path}: {reason}.", hint=hint) from found
+    except KeyError as found:
+        raise error(f"{path} is damaged: it has no {one_line(found)}.", hint=hint) from found
     except Exception as found:  # parsers of foreign formats raise many kinds
         raise error(f"{path} is damaged: {one_line(found)}.", hint=hint) from found
 
@@ -73,7 +74,7 @@ def regular(path: Path) -> Path:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(number, os.strerror(number), str(path))
+        raise OSError(number, _REASONS[number], str(path))
     return path
 
 

@@ -46,7 +46,7 @@ def test_whatever_stands_in_the_place_of_a_file_is_one_sentence(tmp_path: Path, 
     [
         (MemoryError(), "^Cannot read a: it needs more memory than there is.$"),
         (RecursionError(), "^a is damaged: it is nested too deeply.$"),
-        (KeyError("size"), "^a is damaged: 'size'.$"),
+        (KeyError("size"), "^a is damaged: it has no 'size'.$"),
         (RuntimeError("first line.\nadvice of a library"), "^a is damaged: first line.$"),
         (RuntimeError("x" * 900), "^a is damaged: x{300}….$"),
         (RuntimeError("\x1b[31m"), "^a is damaged: \ufffd\\[31m.$"),

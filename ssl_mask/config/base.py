@@ -12,7 +12,7 @@ LARGEST_IMAGE = 4096
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What every library takes."""
 MOST = 10**9
-"""Steps, images or processes: what is larger is a slip of the hand."""
+"""Steps of a training; more is a slip of the hand."""
 
 
 class Settings(BaseModel):

@@ -169,8 +169,6 @@ def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     given = problem.get("input")
     shown = "" if isinstance(given, dict | list | tuple | BaseModel) else f" (got {one_line(repr(given))})"
-    if problem["type"] == "string_type" and isinstance(given, int | float):
-        shown += '; put it in quotes to make it a text, such as key: "1"'
     return f"{one_line(key)}: {message}{shown}" if key else message  # without a key: settings that do not go together
 
 

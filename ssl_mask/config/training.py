@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from ssl_mask.config.base import Settings
+from ssl_mask.config.base import MOST, Settings
 
 
 class AlgorithmConfig(Settings):
@@ -92,11 +92,11 @@ class OptimConfig(Settings):
 class TrainConfig(Settings):
     """Length, batches, evaluations and saving."""
 
-    steps: PositiveInt | None = None
+    steps: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """Length of the training in optimizer steps. Set steps or epochs."""
     epochs: PositiveFloat | None = None
     """Length of the training in passes over the training images. Set epochs or steps."""
-    batch_size: PositiveInt = 32
+    batch_size: int = Field(default=32, ge=1, le=2**20)
     """Images per step, over all processes: the same training on one GPU or on eight."""
     accumulate: PositiveInt = 1
     """Split each step's batch into this many parts to save memory."""
@@ -114,7 +114,7 @@ class TrainConfig(Settings):
     """Steps between saved states. Not set: at every evaluation."""
     log_every: PositiveInt = 10
     """Steps between lines in metrics.jsonl."""
-    workers: NonNegativeInt | Literal["auto"] = "auto"
+    workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
     """Processes that read and augment images. Results do not depend on it."""
 
     @model_validator(mode="after")

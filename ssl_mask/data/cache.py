@@ -13,7 +13,6 @@ So there are no locks. Two processes may decode the same picture at once; that w
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -33,6 +32,7 @@ from ssl_mask.data.digests import DigestMemo, State, read_file
 from ssl_mask.data.images import Resize, decode, fit, refuse_large
 from ssl_mask.data.segments import Pixels, Segment, is_whole, npy_header
 from ssl_mask.errors import ImageError, StorageError
+from ssl_mask.reading import parse_json, regular
 
 _IMAGES_PER_SEGMENT = 4096  # what a killed fill can lose
 _STALE_SECONDS = 24 * 3600
@@ -225,8 +225,8 @@ class ImageCache:
             if path in self._segments:
                 continue
             self._segments.add(path)
-            with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-                rows = json.loads(index.read_bytes()).items()
+            with suppress(OSError, ValueError, TypeError, AttributeError, OverflowError):
+                rows = parse_json(regular(index).read_bytes()).items()
                 found = [(bytes.fromhex(digest), (int(width), int(height))) for digest, (width, height) in rows]
                 if is_whole(path, len(found), self.size):
                     self._places.update((digest, (path, row, size)) for row, (digest, size) in enumerate(found))

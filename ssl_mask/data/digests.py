@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from ssl_mask.data.images import open_regular
 from ssl_mask.errors import ImageError, InputError
+from ssl_mask.reading import regular
 
 # ctime stands beside mtime because tools such as rsync and unzip set mtime back, and nobody can set ctime.
 State = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
@@ -145,7 +146,7 @@ def _line(name: str, state: State, digest: str) -> str:
 
 def _load(path: Path) -> dict[str, tuple[State, str]]:
     known: dict[str, tuple[State, str]] = {}
-    with contextlib.suppress(OSError), path.open(encoding="ascii", errors="replace") as lines:
+    with contextlib.suppress(OSError), regular(path).open(encoding="ascii", errors="replace") as lines:
         for line in lines:
             checksum, _, body = line.rstrip("\n").partition(" ")
             if checksum == f"{zlib.crc32(body.encode()):08x}" and body:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.errors import StorageError
+from ssl_mask.reading import regular
 
 Pixels = NDArray[np.uint8]
 
@@ -80,6 +81,6 @@ def npy_header(count: int, size: int) -> bytes:
 def is_whole(path: Path, count: int, size: int) -> bool:
     """Whether a file is a complete segment of `count` images, `size` pixels wide and high."""
     header = npy_header(count, size)
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         length = os.fstat(file.fileno()).st_size
         return length == len(header) + count * size * size * 3 and file.read(len(header)) == header

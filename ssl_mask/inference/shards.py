@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.predictions import PredictedImages, write_predictions
+from ssl_mask.data.predictions import TOLERANCE, PredictedImages, write_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.inference.predictor import Predictor
+from ssl_mask.reading import reading, regular
 from ssl_mask.runs.seal import file_digest
 
 MADE_BY = b"sslmask.checkpoint_sha256"
@@ -33,6 +34,7 @@ ROWS_OF = b"sslmask.rows"
 MIRRORED = b"sslmask.mirrored"
 """Key in a shard's metadata: whether the mirrored view is averaged in; `yes` or `no`."""
 
+AGAIN = "Predict that shard again."
 BLOCK = 65_536
 """Rows that are written as one row group, and read at once."""
 _READ_BYTES = 1 << 20  # a row group of any size is read through a buffer of this size for each column
@@ -75,10 +77,8 @@ def is_done(path: Path, metadata: Mapping[bytes, bytes]) -> bool:
     """
     if not path.is_file():
         return False
-    try:
+    with reading(path, DataError, hint="Delete it; it is then predicted again."):
         found: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"Cannot read {path}: {error}", hint="Delete it; it is then predicted again.") from error
     if any(found.get(k) != v for k, v in metadata.items()):
         what = "by another run" if found.get(MADE_BY) != metadata[MADE_BY] else "of other images or views"
         raise DataError(f"{path} was made {what}.", hint="Choose another --out, or delete it.")
@@ -159,16 +159,18 @@ def read_blocks(folder: Path, classes: Sequence[str]) -> Iterator[tuple[NDArray[
     """
     names = _columns(classes)
     for shard in read_shards(folder, classes):
-        try:
-            with pq.ParquetFile(shard, buffer_size=_READ_BYTES, pre_buffer=False) as file:
-                for batch in file.iter_batches(BLOCK, columns=["path", "sha256", *names]):
-                    columns = [batch.column(n).to_numpy(zero_copy_only=False) for n in names]
-                    probs = np.stack(columns, axis=1, dtype=np.float32)
-                    path, digest = (_text(batch.column(n)) for n in ("path", "sha256"))
-                    keys = digest.cast(pa.large_binary()).to_numpy(zero_copy_only=False).astype(np.bytes_)
-                    yield probs, keys, path
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(shard, error) from error
+        with (
+            reading(shard, DataError, hint=AGAIN),
+            pq.ParquetFile(regular(shard), buffer_size=_READ_BYTES, pre_buffer=False) as file,
+        ):
+            for batch in file.iter_batches(BLOCK, columns=["path", "sha256", *names]):
+                columns = [batch.column(n).to_numpy(zero_copy_only=False) for n in names]
+                probs = np.stack(columns, axis=1, dtype=np.float32)
+                if ((probs < 0) | (probs > 1 + TOLERANCE)).any():
+                    raise DataError(f"{shard} holds probabilities that are not from 0 to 1.", hint=AGAIN)
+                path, digest = (_text(batch.column(n)) for n in ("path", "sha256"))
+                keys = digest.cast(pa.large_binary()).to_numpy(zero_copy_only=False).astype(np.bytes_)
+                yield probs, keys, path
 
 
 def sample_rows(folder: Path, classes: Sequence[str], count: int) -> tuple[list[str], NDArray[np.float32]]:
@@ -181,12 +183,12 @@ def sample_rows(folder: Path, classes: Sequence[str], count: int) -> tuple[list[
     paths: list[str] = []
     probs: list[NDArray[np.float32]] = []
     for shard in rng.permutation(np.array(found, dtype=object))[:count]:
-        try:
-            with pq.ParquetFile(shard, buffer_size=_READ_BYTES, pre_buffer=False) as file:
-                group = int(rng.integers(max(1, file.metadata.num_row_groups)))
-                table = file.read_row_group(group, columns=["path", *_columns(classes)])
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(shard, error) from error
+        with (
+            reading(shard, DataError, hint=AGAIN),
+            pq.ParquetFile(regular(shard), buffer_size=_READ_BYTES, pre_buffer=False) as file,
+        ):
+            group = int(rng.integers(max(1, file.metadata.num_row_groups)))
+            table = file.read_row_group(group, columns=["path", *_columns(classes)])
         for row in rng.permutation(len(table))[: -(-count // len(found))]:
             cells = table.slice(int(row), 1).to_pylist()[0]
             values = np.array([cells[n] for n in _columns(classes)], np.float32)
@@ -197,23 +199,17 @@ def sample_rows(folder: Path, classes: Sequence[str], count: int) -> tuple[list[
 
 
 def _check_schema(path: Path, classes: Sequence[str]) -> None:
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from error
+    with reading(path, DataError, hint=AGAIN):
+        schema = pq.read_schema(regular(path))
     for name in ("path", "sha256"):
         if name not in schema.names or schema.field(name).type not in _TEXT:
-            raise DataError(f"{path} has no text column '{name}'.", hint="Predict that shard again.")
+            raise DataError(f"{path} has no text column '{name}'.", hint=AGAIN)
     columns = [c for c in schema.names if c.startswith("p/")]
     if columns != _columns(classes):
         raise DataError(f"{path} was made for other classes.", hint="Select with the run that made the predictions.")
     for name in columns:
         if not pa.types.is_floating(schema.field(name).type):
-            raise DataError(f"{path}: column '{name}' holds no probabilities.", hint="Predict that shard again.")
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(f"Cannot read {path}: {error}", hint="Predict that shard again.")
+            raise DataError(f"{path}: column '{name}' holds no probabilities.", hint=AGAIN)
 
 
 def _columns(classes: Sequence[str]) -> list[str]:

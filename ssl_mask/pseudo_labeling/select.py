@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ssl_mask.config import PseudoConfig
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.predictions import PredictedImages, PredictionTable, read_predictions
+from ssl_mask.data.predictions import ANEW, PredictedImages, PredictionTable, read_predictions
 from ssl_mask.data.pseudo_labels import PseudoLabels
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import DataError
 from ssl_mask.selection.groups import constant_factors, lend, pool_groups
 from ssl_mask.selection.rules import top_prediction
 from ssl_mask.selection.select import HeadSelection, Rule, ValidationPredictions, select_head
@@ -136,10 +137,18 @@ def read_pool(path: Path, schema: LabelSchema) -> PredictionTable:
     """A round's `pool.parquet`: the pool with its probabilities, what was selected of it, and its history.
 
     Raises:
-        DataError: as `read_predictions`.
+        DataError: as `read_predictions`, or a column of the selection holds something else.
     """
     own = [f"{kind}/{name}" for kind in ("label", "selected") for name in schema.sizes]
-    return read_predictions(path, schema, more=["first_round", "flips", *own])
+    table = read_predictions(path, schema, more=["first_round", "flips", *own])
+    limits = {"first_round": 2**31, "flips": 2**31}
+    limits |= {f"label/{name}": size for name, size in schema.sizes.items()}
+    limits |= {f"selected/{name}": 2 for name in schema.sizes}
+    for name, limit in limits.items():
+        column = table.more[name]
+        if len(column) and (column.dtype.kind not in "iub" or (column < 0).any() or (column >= limit).any()):
+            raise DataError(f"{path}: column '{name}' holds what no round writes there.", hint=ANEW)
+    return table
 
 
 def pseudo_labels_of(selection: Selection, history: History, *, soft: bool) -> PseudoLabels:

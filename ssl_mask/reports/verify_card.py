@@ -14,7 +14,7 @@ from ssl_mask.data.digests import digest_file
 from ssl_mask.data.images import decode
 from ssl_mask.errors import DataError, ImageError
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.reading import one_line, parse_json, read_text, reading
+from ssl_mask.reading import one_line, parse_json, read_text, reading, regular
 from ssl_mask.reports.card_record import PREDICATE, STATEMENT, CardRecord
 from ssl_mask.reports.data_card import card_digest, surroundings
 from ssl_mask.reports.data_page import pool_page
@@ -79,7 +79,7 @@ def _edits(path: Path, card: dict[str, Any]) -> Iterator[str]:
     if predicate["n"] != len(predicate["files"]):
         yield f"{path.name}: edited, it says {predicate['n']} images and lists {len(predicate['files'])}"
     page = path.with_suffix(".md")
-    if page.exists() and page.read_bytes() != pool_page(card).encode():
+    if page.exists() and regular(page).read_bytes() != pool_page(card).encode():
         yield f"{page.name}: edited, it is not what the JSON says"
 
 

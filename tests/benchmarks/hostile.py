@@ -125,11 +125,11 @@ FILES = (
     ),
     File("weights .pth", "w.pth", binary.torch_file, f"{DRY} --set model.weights=w.pth"),
     File("weights .safetensors", "w.safetensors", binary.safetensors_file, f"{DRY} --set model.weights=w.safetensors"),
-    File("image cache", "cache/32-crop-v1/*.npy", binary.npy_file, PREDICT),
-    File("image cache index", "cache/32-crop-v1/*.json", damage.json_file, PREDICT, 1),
+    File("image cache", "cache/32-crop-*/*.npy", binary.npy_file, PREDICT),
+    File("image cache index", "cache/32-crop-*/*.json", damage.json_file, PREDICT, 1),
     File("digest memo", "cache/digests-v1.txt", damage.lines_file, PREDICT),
-    File("fingerprints", "cache/guard-v1/images/*.npy", binary.npy_file, PREDICT),
-    File("fingerprints index", "cache/guard-v1/images/*.json", damage.json_file, PREDICT, 1),
+    File("fingerprints", "cache/guard-*/images/*.npy", binary.npy_file, PREDICT),
+    File("fingerprints index", "cache/guard-*/images/*.json", damage.json_file, PREDICT, 1),
 )
 
 

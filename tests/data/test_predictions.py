@@ -97,6 +97,16 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         "'p/round/big' is not a number",
     ),
     "words for classes": (lambda p: change(p, replaced("true", ["x", "y", "z"])), "'true' is not a number"),
+    "bytes for paths": (lambda p: change(p, replaced("path", [b"\xff", b"", b"x"])), "'path' is not text in every row"),
+    "no digest": (lambda p: change(p, replaced("sha256", ["a", None, "b"])), "'sha256' is not text in every row"),
+    "no number": (lambda p: change(p, replaced("fold", [1, None, 2])), "'fold' is not a number in every row"),
+    "half a fold": (lambda p: change(p, replaced("fold", [1.5, 1.0, 2.0])), "is damaged"),
+    "above 1": (lambda p: change(p, replaced("p/round/big", [0.2, 2.0, float("nan")])), "probabilities of row 1"),
+    "below 0": (lambda p: change(p, replaced("p/round/big", [-0.2, 0.1, float("nan")])), "probabilities of row 0"),
+    "a sum of 1.3": (lambda p: change(p, replaced("p/round/big", [0.5, 0.1, float("nan")])), "probabilities of row 0"),
+    "NaN in part": (lambda p: change(p, replaced("p/round/big", [float("nan"), 0.1, 0.1])), "probabilities of row 0"),
+    "a folder": (lambda p: (p.unlink(), p.mkdir()), "it is a folder"),
+    "a device": (lambda p: (p.unlink(), p.symlink_to("/dev/zero")), "it is a pipe or a device"),
     "no such class": (lambda p: change(p, replaced("predicted", [0, 4, 1])), "'predicted' holds a number"),
 }
 

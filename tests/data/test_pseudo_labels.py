@@ -108,6 +108,13 @@ def change(line: int, column: str, text: str) -> Edit:
         (change(5, "confidence/kind", "nan"), r"\.csv:5: confidence/kind 'nan'"),
         (change(5, "flips", "-1"), r"\.csv:5: flips '-1'"),
         (change(5, "confidence", ""), r"\.csv:5: confidence ''"),
+        (change(3, "sha256", "abc"), r"\.csv:3: .*pool/1\.png has the sha256 'abc', which is none"),
+        (change(3, "sha256", "G" * 64), r"\.csv:3: .* which is none"),
+        (change(3, "image", ""), r"\.csv:3: no image"),
+        (
+            lambda lines: [*lines, lines[1].replace(lines[1].split(",")[1], "f" * 64)],
+            r"\.csv:6: .* is also at .*\.csv:2",
+        ),
         (lambda lines: lines[:1], "has no rows"),
         (lambda lines: [lines[0].replace("kind", "sort"), *lines[1:]], "no column 'kind'"),
         (lambda lines: [lines[0].replace("sha256", "hash"), *lines[1:]], "no column 'sha256'"),
@@ -116,6 +123,24 @@ def change(line: int, column: str, text: str) -> Edit:
 def test_a_table_that_cannot_be_is_refused_by_its_row(labeled: Manifest, edit: Edit, message: str) -> None:
     table = labeled.root / "edited.csv"
     table.write_text("\n".join(edit(to_csv(pseudo(labeled)).splitlines())) + "\n")
+    with pytest.raises(DataError, match=message):
+        read_pseudo_labels(table, labeled)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda lines: [lines[0].replace("p/none/dog", "q"), *lines[1:]], r"\.csv:2: there is no column 'p/none/dog'"),
+        (lambda lines: [lines[0].replace("p/worn/cat", "q"), *lines[1:]], r"\.csv:2: there is no column 'p/worn/cat'"),
+        (lambda lines: [f"{lines[0]},p/x/y", *(f"{x},0" for x in lines[1:])], r"no class has the column 'p/x/y'"),
+        (change(3, "p/none/cat", "1.2"), r"\.csv:3: p/none/cat '1\.2' is not a number from 0 to 1"),
+        (change(3, "p/none/cat", "nan"), r"\.csv:3: p/none/cat 'nan'"),
+        (change(3, "p/none/cat", "0.999"), r"\.csv:3: the probabilities p/… sum to 1\.\d+, not to 1"),
+    ],
+)
+def test_soft_labels_are_a_distribution_over_all_classes(labeled: Manifest, edit: Edit, message: str) -> None:
+    table = labeled.root / "edited.csv"
+    table.write_text("\n".join(edit(to_csv(pseudo(labeled, soft=True)).splitlines())) + "\n")
     with pytest.raises(DataError, match=message):
         read_pseudo_labels(table, labeled)
 

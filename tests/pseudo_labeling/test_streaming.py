@@ -41,7 +41,7 @@ class Pool(NamedTuple):
 def draw(n: int = 300, seed: int = 0) -> Pool:
     """Predictions with many ties, some unreadable photos (no digest) and some without a prediction."""
     rng = np.random.default_rng(seed)
-    probs = rng.dirichlet(np.full(len(CLASSES), 0.3), n).round(1).astype(np.float32)
+    probs = (rng.multinomial(10, rng.dirichlet(np.full(len(CLASSES), 0.3), n)) / 10).astype(np.float32)
     probs[rng.random(n) < 0.05] = np.nan
     digests = np.asarray([hashlib.sha256(f"{seed}/{i}".encode()).hexdigest() for i in range(n)])
     digests = np.where(rng.random(n) < 0.05, "", digests)
@@ -254,7 +254,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: other_schema(f, lambda t: t.set_column(3, "p/a", pa.array(["x"] * len(t)))),
         "'p/a' holds no probabilities",
     ),
-    "cut off": (cut, r"Cannot read .*shard-00001-of-00003\.parquet"),
+    "cut off": (cut, r"shard-00001-of-00003\.parquet"),
 }
 
 
@@ -273,7 +273,7 @@ def test_damage_inside_a_shard_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[4:200] = bytes(196)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"Cannot read .*shard-00001-of-00003\.parquet"):
+    with pytest.raises(DataError, match=r"shard-00001-of-00003\.parquet"):
         select_rows(tmp_path, CLASSES)
 
 

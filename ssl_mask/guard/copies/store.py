@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import uuid
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.files import atomic_path, write_text
+from ssl_mask.reading import parse_json, regular
 
 RECORD = np.dtype(
     [
@@ -52,7 +52,9 @@ def recall(folder: Path, digests: Sequence[str]) -> Iterator[tuple[NDArray[np.in
         wanted.setdefault(digest, []).append(position)
     for index in segments(folder):
         with suppress(OSError, ValueError, TypeError, IndexError):  # deleted or damaged is as good as absent
-            held = [(row, digest) for row, digest in enumerate(json.loads(index.read_bytes())) if digest in wanted]
+            held = [
+                (row, digest) for row, digest in enumerate(parse_json(regular(index).read_bytes())) if digest in wanted
+            ]
             records = _rows(index.with_suffix(".npy"), [row for row, _ in held])
             if [bytes(digest).hex() for digest in records["digest"]] != [digest for _, digest in held]:
                 continue
@@ -72,7 +74,7 @@ def held(indices: tuple[Path, ...]) -> frozenset[str]:
     found: set[str] = set()
     for index in indices:
         with suppress(OSError, ValueError, TypeError):
-            found.update(json.loads(index.read_bytes()))
+            found.update(parse_json(regular(index).read_bytes()))
     return frozenset(found)
 
 
@@ -85,12 +87,15 @@ def save_table(path: Path, table: NDArray[np.void]) -> None:
 def load_table(path: Path, dtype: np.dtype[np.void], *, mapped: bool = False) -> NDArray[np.void]:
     """An array of this type, in memory or mapped. Raises OSError or ValueError when the file holds no such thing."""
     try:
-        table: NDArray[np.void] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (EOFError, zipfile.BadZipFile) as error:
-        raise ValueError("empty, or an archive") from error
-    if getattr(table, "dtype", None) != dtype:
+        # Mapped in any case: a header that says more than the file holds is noticed before memory is taken.
+        table: NDArray[np.void] = np.load(regular(path), mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # numpy raises many kinds for a damaged header
+        raise ValueError("no table") from error
+    if getattr(table, "dtype", None) != dtype or table.ndim != 1:
         raise ValueError("another kind of table")
-    return table
+    return table if mapped else np.array(table)
 
 
 def _rows(path: Path, rows: list[int]) -> Records:
