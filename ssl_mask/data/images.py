@@ -12,6 +12,7 @@ import stat
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -97,6 +98,15 @@ def find_images(folder: Path) -> list[Path]:
         DataError: a folder cannot be listed.
     """
     return [Path(path) for path in _files_below(folder) if is_image_name(os.path.basename(path))]  # noqa: PTH119 - text
+
+
+def images_beside(folder: Path) -> list[Path]:
+    """The image files in a folder and in its subfolders that can be listed, but not in those below."""
+    found: list[Path] = []
+    for place in (folder, *(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))):
+        with suppress(OSError):  # somebody else's
+            found += [p for p in place.iterdir() if is_image_name(p.name) and p.is_file()]
+    return found
 
 
 def holds_images(folder: Path) -> bool:

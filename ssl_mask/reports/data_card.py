@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ssl_mask.data.images import find_images
+from ssl_mask.data.images import find_images, images_beside
 from ssl_mask.errors import DataError
 from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.findings import KINDS, Findings, Pair, PoolRecord, canonical
@@ -96,17 +96,27 @@ def card_digest(card: dict[str, Any]) -> str:
 
 
 def surroundings(root: Path, paths: Iterable[str], *, cards: Path) -> tuple[str, list[str]]:
-    """The pool's topmost folder, and the images below it that are not of the pool. Images beside the cards are ours.
+    """The pool's topmost folder, and the images around the pool's that are not of it. Images beside the cards are ours.
+
+    All that lies below a folder with images of the pool is looked at, and the folders beside these but not what lies
+    below them: sources on two disks have no folder in common but `/`.
 
     Raises:
         DataError: a folder cannot be listed.
     """
     mine = set(paths)
-    top = os.path.commonpath([os.path.dirname(p) for p in mine]) if mine else ""  # noqa: PTH120 - no Path needed
+    names = {os.path.dirname(p) for p in mine}  # noqa: PTH120 - a Path for each image costs most
+    top = os.path.commonpath(names) if names else ""
     if not (root / top).is_dir():
         return top, []
-    found = (p for p in find_images(root / top) if not p.absolute().is_relative_to(cards.absolute()))
-    return top, sorted({p.relative_to(root).as_posix() for p in found} - mine)
+    holding = {Path(name) for name in names}
+    above = {p for folder in holding for p in folder.parents if p.is_relative_to(top)} - holding
+    found = {path for folder in above for path in images_beside(root / folder)}
+    for folder in holding:
+        if holding.isdisjoint(folder.parents):
+            found.update(find_images(root / folder))
+    others = (p for p in found if not p.absolute().is_relative_to(cards.absolute()))
+    return top, sorted({p.relative_to(root).as_posix() for p in others} - mine)
 
 
 def write_card(folder: Path, card: dict[str, Any]) -> Path:

@@ -15,11 +15,12 @@ from PIL import Image
 
 from ssl_mask.demo_data.plan import make_plan
 from ssl_mask.errors import DataError
+from ssl_mask.files import write_text
 from ssl_mask.guard.allow import Allowed
 from ssl_mask.guard.findings import File, Findings, Pair, PoolRecord, Role, Unchecked, content_digest
 from ssl_mask.guard.policy import Declaration, judge
 from ssl_mask.reports import data_card as module
-from ssl_mask.reports.data_card import card_digest, pool_card, write_card
+from ssl_mask.reports.data_card import card_digest, pool_card, surroundings, write_card
 from ssl_mask.reports.data_page import pool_page
 from ssl_mask.reports.verify_card import read_card, verify_card
 
@@ -246,3 +247,11 @@ def test_the_shipped_card_of_the_demo_fits_itself_and_the_drawing(tmp_path: Path
     assert predicate["status"] == "refused"
     found = {c["with"]: sum(c["pairs"][k] for k in ("bytes", "pixels", "near")) for c in predicate["comparisons"]}
     assert found == {"val": 0, "train": 0, "unlabeled": len(plan.truth["leaked_extra"])}
+
+
+def test_what_is_around_a_pool_is_listed_without_walking_what_two_sources_have_in_common(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "a/s/2.jpg", "b/c/3.jpg", "b/4.jpg", "b/n/5.jpg", "b/n/deep/6.jpg", "7.jpg", "cards/8.jpg"):
+        write_text(tmp_path / name, "")
+    around = surroundings(tmp_path, ["a/1.jpg", "b/c/3.jpg"], cards=tmp_path / "cards")
+    assert around == ("", ["7.jpg", "a/s/2.jpg", "b/4.jpg", "b/n/5.jpg"])
+    assert surroundings(tmp_path, ["a/1.jpg"], cards=tmp_path / "cards") == ("a", ["a/s/2.jpg"])
