@@ -16,14 +16,18 @@ from ssl_mask.evaluation.calibration import FEW, expected_calibration_error, rel
 from ssl_mask.pseudo_labeling.select import History, Selection, shared_rows
 from ssl_mask.runs.records import ClassSelection, HeadSelectionRecord, ReliabilityRecord, SelectionRecord
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.seal import file_digest
 
 
 def selection_record(
     asked: PseudoConfig, number: int, teacher: RunDir, selection: Selection, history: History,
-    validation: PredictedImages, before: PredictionTable | None, *, labels_sha256: str,
+    validation: PredictedImages, before: PredictionTable | None, *, teacher_sha256: str, labels_sha256: str,
 ) -> SelectionRecord:  # fmt: skip
-    """The content of `selection.json`: thresholds, counts and what the thresholds are worth on validation."""
+    """The content of `selection.json`: thresholds, counts and what the thresholds are worth on validation.
+
+    Args:
+        teacher_sha256: of the checkpoint that predicted.
+        labels_sha256: of the table of pseudo-labels.
+    """
     val, schema = validation.manifest, selection.pool.manifest.schema
     # Of shards, images are selected as a whole, whatever `pseudo.masks` says.
     masks: Literal["joint", "factors"] = "joint" if "joint" in selection.heads else "factors"
@@ -31,7 +35,7 @@ def selection_record(
     return SelectionRecord(
         round=number,
         teacher=teacher.path.as_posix(),
-        teacher_sha256=file_digest(teacher.best),
+        teacher_sha256=teacher_sha256,
         labels_sha256=labels_sha256,
         rule=asked.rule,
         masks=masks,

@@ -36,7 +36,7 @@ from ssl_mask.pseudo_labeling.select import (
 )
 from ssl_mask.pseudo_labeling.streaming import select_from_shards
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.seal import sealed
+from ssl_mask.runs.seal import file_digest, sealed
 
 
 def select_round(
@@ -130,8 +130,10 @@ def write_round(
     history = history_of(selection, last, number)
     write_pool(into.pool, selection, history)
     table = to_csv(pseudo_labels_of(selection, history, soft=asked.labels == "soft"))
-    digest = hashlib.sha256(table.encode("utf-8", "surrogateescape")).hexdigest()
-    record = selection_record(asked, number, teacher, selection, history, validation, last, labels_sha256=digest)
+    record = selection_record(
+        asked, number, teacher, selection, history, validation, last, teacher_sha256=file_digest(teacher.best),
+        labels_sha256=hashlib.sha256(table.encode("utf-8", "surrogateescape")).hexdigest(),
+    )  # fmt: skip
     write_json(into.selection, sealed(record.to_json()))
     tell_selection(record, console)
     refuse_nothing(asked, record)

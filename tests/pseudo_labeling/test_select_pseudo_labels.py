@@ -24,6 +24,8 @@ from ssl_mask.runs.run import RunDir
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half", "none")), Factor("kind", ("cat", "dog"))))
 JOINT = [c.split("/") for c in SCHEMA.joint_classes]
 
+DIGESTS = {"teacher_sha256": "0" * 64, "labels_sha256": "1" * 64}
+
 
 def config(**settings: Any) -> PseudoConfig:
     return PseudoConfig.model_validate({"rule": "threshold", "threshold": 0.6, **settings})
@@ -177,7 +179,7 @@ def test_first_round_flips_and_agreement_over_three_rounds(tmp_path: Path) -> No
         assert history.first_round.tolist() == [first[d] for d in digests]
         assert history.flips.tolist() == [flips[d] for d in digests]
         assert history.flipped.tolist() == flipped
-        record = selection_record(asked, number, teacher, selection, history, validation, last)
+        record = selection_record(asked, number, teacher, selection, history, validation, last, **DIGESTS)
         assert record.agreement == (same / both if both else None)
         assert record.flipped == sum(flipped)
         run = RunDir(tmp_path / str(number))
@@ -223,7 +225,7 @@ def slow_history(
 def test_the_record_counts_each_class() -> None:
     selection = select_pseudo_labels(config(masks="factors"), 1, pool_of(60, 0), validation_of(), labeled_of())
     record = selection_record(
-        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None
+        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None, **DIGESTS
     )
     assert record.selected == len(selection.rows)
     assert record.whole == sum(k.all() for k in selection.selected)
@@ -238,7 +240,7 @@ def test_the_record_counts_each_class() -> None:
             assert row.support == sum(max(m) >= 0.6 and m.index(max(m)) == k for m in seen)
     joint = select_pseudo_labels(config(masks="joint"), 1, pool_of(60, 0), validation_of(), labeled_of())
     whole = selection_record(
-        config(masks="joint"), 1, RunDir(Path("t")), joint, history_of(joint, None, 1), validation_of(), None
+        config(masks="joint"), 1, RunDir(Path("t")), joint, history_of(joint, None, 1), validation_of(), None, **DIGESTS
     )
     classes = whole.heads["joint"].classes
     assert sum(r.selected for r in classes.values()) == whole.selected == whole.whole
@@ -250,7 +252,7 @@ def test_what_is_odd_about_a_selection_is_told(capsys: pytest.CaptureFixture[str
     pool = pool_of(60, 0)
     selection = select_pseudo_labels(config(masks="factors"), 1, pool, validation_of(), labeled_of())
     record = selection_record(
-        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None
+        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None, **DIGESTS
     )
 
     def told(**heads: dict[str, Any]) -> str:
