@@ -25,6 +25,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ from hostile_input import build, call  # noqa: E402
 
 DOCUMENTED = {0, 3, 4, 5, 6}
 """Of errors.py; 2 is a wrong command line, which none of these is."""
+COLUMNS = ("variants", *(f"exit {code}" for code in sorted(DOCUMENTED)), "faults", "seconds")
 SECONDS = 30
 GIGABYTES = 6
 LONGEST = 2500
@@ -316,35 +318,30 @@ def run_all(asked: argparse.Namespace, base: Path, work: Path, flag: Path) -> in
     plan = [(file, variant) for file in chosen for variant in spread(variants_of(file, base, flag), asked.most)]
     if asked.sample:
         plan = sorted(random.Random(0).sample(plan, min(asked.sample, len(plan))), key=lambda p: FILES.index(p[0]))
-    codes: dict[str, Counter[str]] = {file.kind: Counter() for file in chosen}
-    seconds = dict.fromkeys(codes, 0.0)
-    for file, variant in plan:
-        renew(base, work)
-        put(found(work, file), variant)
-        outcome = in_child(work, partial(call, file.verb))
-        fault = fault_of(outcome, flag)
-        flag.unlink(missing_ok=True)
-        codes[file.kind][fault or f"exit {outcome.code}"] += 1
-        seconds[file.kind] += outcome.seconds
-        if fault or asked.details:
-            last = " | ".join(line for line in outcome.said.strip().splitlines()[-3:])[-300:]
-            print(f"{file.kind}: {variant.name}: {fault or outcome.code}: {last}", flush=True)
-    return table(codes, seconds)
-
-
-def table(codes: dict[str, Counter[str]], seconds: dict[str, float]) -> int:
-    """Print a row a kind; returns the number of faults."""
-    documented = [f"exit {code}" for code in sorted(DOCUMENTED)]
-    faults = sorted({name for counts in codes.values() for name in counts} - set(documented))
-    columns = ["variants", *documented, *(faults or ["faults"]), "seconds"]
     total: Counter[str] = Counter()
-    print(f"{'':24}" + "".join(f"{c:>11}" for c in columns))
-    for kind, counts in codes.items():
-        row = counts + Counter(variants=counts.total(), seconds=round(seconds[kind]))
-        total.update(row)
-        print(f"{kind:24}" + "".join(f"{row[c]:>11}" for c in columns))
-    print(f"{'all':24}" + "".join(f"{total[c]:>11}" for c in columns))
-    return sum(total[name] for name in faults)
+    print(f"{'':24}" + "".join(f"{c:>11}" for c in COLUMNS))
+    for file, pairs in groupby(plan, key=lambda p: p[0]):
+        counts: Counter[str] = Counter()
+        for _, variant in pairs:
+            renew(base, work)
+            put(found(work, file), variant)
+            outcome = in_child(work, partial(call, file.verb))
+            fault = fault_of(outcome, flag)
+            flag.unlink(missing_ok=True)
+            counts.update(["variants", "faults" if fault else f"exit {outcome.code}"])
+            counts["ms"] += round(1000 * outcome.seconds)
+            if fault or asked.details:
+                last = " | ".join(line for line in outcome.said.strip().splitlines()[-3:])[-300:]
+                print(f"{file.kind}: {variant.name}: {fault or outcome.code}: {last}", flush=True)
+        total += counts
+        show_row(file.kind, counts)
+    show_row("all", total)
+    return total["faults"]
+
+
+def show_row(kind: str, counts: Counter[str]) -> None:
+    row = {**counts, "seconds": round(counts["ms"] / 1000)}
+    print(f"{kind:24}" + "".join(f"{row.get(c, 0):>11}" for c in COLUMNS), flush=True)
 
 
 if __name__ == "__main__":
