@@ -146,6 +146,18 @@ def read_predictions(path: Path, schema: LabelSchema | None = None, *, more: Seq
     )  # fmt: skip
 
 
+def read_validation(path: Path, schema: LabelSchema | None = None) -> PredictionTable:
+    """The predictions of a run's validation images: at least one, and each with a class.
+
+    Raises:
+        DataError: as `read_predictions`, or no such images.
+    """
+    table = read_predictions(path, schema)
+    if table.true.min(initial=0) < 0 or not len(table):
+        raise DataError(f"{path} holds {'an image without a class' if len(table) else 'no images'}.", hint=ANEW)
+    return table
+
+
 def _refuse_inflated(metadata: Any, size: int) -> None:
     """A table of ours is at most some hundred times larger in memory than its file, however alike its rows are."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import read_validation
 from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.evaluation.metrics import bootstrap, paired_bootstrap
 from ssl_mask.files import atomic_path, write_json, write_text
@@ -54,7 +54,7 @@ def summaries(config: RunConfig, whole: RunDir, last: int) -> list[RoundSummary]
     rows: list[RoundSummary] = []
     for number in range(last + 1):
         run = run_of(config, whole, number)
-        val = read_predictions(run.validation)
+        val = read_validation(run.validation)
         scores = bootstrap(val.true, val.predicted, val.group, len(val.classes))
         row: dict[str, Any] = {"round": number, "run": run.path.as_posix()}
         row |= {key: interval._asdict() for key, interval in scores.items()}
@@ -107,7 +107,7 @@ def stopped_early(config: RunConfig, whole: RunDir, number: int) -> bool:
     if number == 0:
         return False
     before = best_round(summaries(config, whole, number - 1))
-    best, own = (read_predictions(run_of(config, whole, n).validation) for n in (before, number))
+    best, own = (read_validation(run_of(config, whole, n).validation) for n in (before, number))
     difference = paired_bootstrap(
         own.true, best.predicted[None], own.predicted[None], own.group, len(own.classes)
     )  # fmt: skip

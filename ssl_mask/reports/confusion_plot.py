@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import read_validation
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.metrics import confusion
 from ssl_mask.reports.figures import COLOURS, MANY_CLASSES, SMALL, name_ticks, new_figure, save_figure, short
@@ -31,7 +31,7 @@ def write_confusion(path: Path, validation: Path, schema: LabelSchema) -> None:
     Raises:
         DataError: the file is missing, damaged, or of other classes.
     """
-    table = read_predictions(validation, schema)
+    table = read_validation(validation, schema)
     known = (table.true >= 0) & (table.predicted >= 0)
     save_figure(path, draw_confusion(table.true[known], table.predicted[known], schema))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ssl_mask.data.predictions import PredictionTable, read_predictions
+from ssl_mask.data.predictions import PredictionTable, read_validation
 from ssl_mask.evaluation.metrics import Interval, bootstrap, class_f1_intervals, confusion, f1_per_class
 from ssl_mask.guard.report import read_report
 from ssl_mask.reports.comparison import comparison_text, verdict_of
@@ -45,7 +45,7 @@ def run_card(run: RunDir) -> str:
     """
     status, best, data = run.status(), run.scores(), run.data()
     environment = run.environment_record()
-    table = read_predictions(run.validation)
+    table = read_validation(run.validation)
     intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
     parts = [
         f"# Run {md(run.name)}",

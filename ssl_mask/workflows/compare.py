@@ -15,7 +15,7 @@ import numpy as np
 from ssl_mask import devices
 from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
-from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.predictions import read_validation
 from ssl_mask.errors import InputError
 from ssl_mask.evaluation.metrics import paired_bootstrap
 from ssl_mask.files import write_json, write_text
@@ -164,8 +164,8 @@ def _scores(run: RunDir) -> ScoreRecord:
 
 def _difference(study: Study, seeds: Sequence[int]) -> DifferenceRecord:
     """Ours less the supervised baseline on validation, averaged over seeds, with a 95 % interval by group."""
-    ours = [read_predictions(study.run(run_name(s)).validation) for s in seeds]
-    baselines = [read_predictions(study.run(baseline_name(s)).validation) for s in seeds]
+    ours = [read_validation(study.run(run_name(s)).validation) for s in seeds]
+    baselines = [read_validation(study.run(baseline_name(s)).validation) for s in seeds]
     first = ours[0]
     intervals = paired_bootstrap(
         first.true,

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssl_mask.data.manifest import Manifest, Row, Submission
-from ssl_mask.data.predictions import read_predictions, write_predictions
+from ssl_mask.data.predictions import read_predictions, read_validation, write_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 
@@ -119,3 +119,16 @@ def test_a_damaged_file_is_named(written: Path, name: str) -> None:
         read_predictions(written, SCHEMA, more=["flips"])
     assert str(written) in caught.value.problem
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("rows", "problem"), [(0, "holds no images"), (2, "an image without a class")])
+def test_validation_images_are_there_and_have_a_class(written: Path, rows: int, problem: str) -> None:
+    pq.write_table(pq.read_table(written).slice(0, rows), written)
+    with pytest.raises(DataError, match=problem) as told:
+        read_validation(written, SCHEMA)
+    assert str(written) in str(told.value)
+
+
+def test_validation_images_with_a_class_are_read(written: Path) -> None:
+    pq.write_table(pq.read_table(written).slice(0, 1), written)
+    assert read_validation(written, SCHEMA).true.tolist() == [2]
