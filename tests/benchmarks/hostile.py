@@ -51,6 +51,7 @@ ADVICE = ("Traceback", "weights_only", "allow_pickle", "pydantic")
 
 EVALUATE = "evaluate --answers faces/eval_answers.csv --run r"
 RESUME = "train --resume r --quiet"
+FURTHER = "train --resume r --steps 6 --quiet"
 DRY = "train --config tiny.yaml --dry-run --quiet --set train.steps=1"
 PREDICT = "predict --run r --images two --quiet"
 PSEUDO = "pseudo --resume p --quiet"
@@ -99,9 +100,9 @@ FILES = (
     File("run.json", "runs/r/run.json", damage.json_file, "runs"),
     File("run.json, resume", "runs/r/run.json", damage.json_file, RESUME, 1),
     File("last.state", "runs/r/checkpoints/last.state", binary.torch_file, RESUME),
-    File("metrics.jsonl", "runs/r/metrics.jsonl", damage.lines_file, RESUME),
-    File("findings.json", "runs/r/data_cards/findings.json", damage.json_file, RESUME, 1),
-    File("environment.json", "runs/r/environment.json", damage.json_file, RESUME, 1),
+    File("metrics.jsonl", "runs/r/metrics.jsonl", damage.lines_file, FURTHER),
+    File("findings.json", "runs/r/data_cards/findings.json", damage.json_file, FURTHER, 1),
+    File("environment.json", "runs/p/rounds/00/environment.json", damage.json_file, PSEUDO, 1),
     File("data card", "cards/train.json", damage.json_file, "card show cards/train.json", 2),
     File("data card, verify", "cards/test.json", damage.json_file, "card verify cards/test.json", 1),
     File("data card page", "cards/test.md", binary.image_file, "card verify cards/test.md"),
