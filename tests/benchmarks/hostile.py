@@ -42,6 +42,8 @@ from hostile_input import build, call  # noqa: E402
 DOCUMENTED = {0, 3, 4, 5, 6}
 """Of errors.py; 2 is a wrong command line, which none of these is."""
 COLUMNS = ("variants", *(f"exit {code}" for code in sorted(DOCUMENTED)), "faults", "seconds")
+GOOD = "unchanged"
+"""The first variant of each kind: without it, all could be refused for another reason."""
 SECONDS = 30
 GIGABYTES = 6
 LONGEST = 2500
@@ -255,7 +257,7 @@ def put(path: Path, variant: Variant) -> None:
         path.symlink_to({"device": "/dev/zero", "loop": path.name, "dangling": "nowhere"}[variant.place])
 
 
-def fault_of(outcome: Outcome, flag: Path) -> str:
+def fault_of(variant: Variant, outcome: Outcome, flag: Path) -> str:
     """What is wrong with an outcome; "" nothing."""
     code, said = outcome.code, outcome.said
     faults = {
@@ -264,6 +266,7 @@ def fault_of(outcome: Outcome, flag: Path) -> str:
         "traceback": code == 70 or "Traceback" in said,
         "crash": code < 0,
         "exit code": code not in DOCUMENTED,
+        "good file refused": variant.name == GOOD and code not in {0, 4},  # 4: overlaps are found in the input
         "no message": code != 0 and said.count("Error: ") != 1,
         "long message": len(said) > LONGEST,
         "bad advice": any(word in said for word in ADVICE),
@@ -275,7 +278,7 @@ def variants_of(file: File, base: Path, flag: Path) -> list[Variant]:
     path = found(base, file)
     rng = random.Random(zlib.crc32(file.kind.encode()))
     how = {} if file.each is None else {"each": file.each}
-    return list(file.damaged(path.read_bytes(), rng, flag, **how))
+    return [Variant(GOOD, path.read_bytes()), *file.damaged(path.read_bytes(), rng, flag, **how)]
 
 
 def spread(variants: list[Variant], most: int) -> list[Variant]:
@@ -327,7 +330,7 @@ def run_all(asked: argparse.Namespace, base: Path, work: Path, flag: Path) -> in
             renew(base, work)
             put(found(work, file), variant)
             outcome = in_child(work, partial(call, file.verb))
-            fault = fault_of(outcome, flag)
+            fault = fault_of(variant, outcome, flag)
             flag.unlink(missing_ok=True)
             counts.update(["variants", "faults" if fault else f"exit {outcome.code}"])
             counts["ms"] += round(1000 * outcome.seconds)
