@@ -201,14 +201,17 @@ def sample_rows(folder: Path, classes: Sequence[str], count: int) -> tuple[list[
 def _check_schema(path: Path, classes: Sequence[str]) -> None:
     with reading(path, DataError, hint=AGAIN):
         schema = pq.read_schema(regular(path))
+    types = dict(zip(schema.names, schema.types, strict=True))
+    if len(types) < len(schema):
+        raise DataError(f"{path} has two columns of the same name.", hint=AGAIN)
     for name in ("path", "sha256"):
-        if name not in schema.names or schema.field(name).type not in _TEXT:
+        if types.get(name) not in _TEXT:
             raise DataError(f"{path} has no text column '{name}'.", hint=AGAIN)
-    columns = [c for c in schema.names if c.startswith("p/")]
+    columns = [c for c in types if c.startswith("p/")]
     if columns != _columns(classes):
         raise DataError(f"{path} was made for other classes.", hint="Select with the run that made the predictions.")
     for name in columns:
-        if not pa.types.is_floating(schema.field(name).type):
+        if not pa.types.is_floating(types[name]):
             raise DataError(f"{path}: column '{name}' holds no probabilities.", hint=AGAIN)
 
 

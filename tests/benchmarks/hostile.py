@@ -126,7 +126,7 @@ FILES = (
         "shard",
         "shards/shard-00000-of-00001.parquet",
         binary.parquet_file,
-        "pseudo --config tiny.yaml --from-predictions shards --start-from r --quiet --name new",
+        "pseudo --config tiny.yaml --from-predictions shards --start-from p --quiet --name new",
     ),
     File("weights .pth", "w.pth", binary.torch_file, f"{DRY} --set model.weights=w.pth"),
     File("weights .safetensors", "w.safetensors", binary.safetensors_file, f"{DRY} --set model.weights=w.safetensors"),

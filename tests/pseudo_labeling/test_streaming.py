@@ -244,6 +244,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: other_schema(f, lambda t: t.rename_columns([*t.column_names[:-1], "p/e"])),
         r"shard-00001-of-00003\.parquet was made for other classes",
     ),
+    "a column twice": (
+        lambda f: other_schema(f, lambda t: t.append_column("path", t.column("path"))),
+        "two columns of the same name",
+    ),
     "fewer classes": (lambda f: other_schema(f, lambda t: t.drop_columns(["p/d"])), "made for other classes"),
     "no digests": (lambda f: other_schema(f, lambda t: t.drop_columns(["sha256"])), "no text column 'sha256'"),
     "numbers for paths": (
