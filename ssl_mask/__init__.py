@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.comparison import IntervalRecord as IntervalRecord
     from ssl_mask.runs.comparison import ScoreRecord as ScoreRecord
     from ssl_mask.runs.comparison import SeedRecord as SeedRecord
+    from ssl_mask.runs.environment import EnvironmentRecord as EnvironmentRecord
     from ssl_mask.runs.records import AuditRecord as AuditRecord
     from ssl_mask.runs.records import AuditShares as AuditShares
     from ssl_mask.runs.records import BestScore as BestScore
@@ -120,6 +121,7 @@ _HOME = {
     "load_run": "ssl_mask.runs.run",
     "Run": "ssl_mask.runs.run",
     "RunDir": "ssl_mask.runs.run",
+    "EnvironmentRecord": "ssl_mask.runs.environment",
     "RunStatus": "ssl_mask.runs.records",
     "BestScore": "ssl_mask.runs.records",
     "DataRecord": "ssl_mask.runs.records",
@@ -175,15 +177,15 @@ _HOME = {
 __all__ = [
     "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ClassScore",
     "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "DataConfig", "DataError", "DataRecord",
-    "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "Evaluation", "Factor", "File",
-    "Findings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError", "IncompleteError",
-    "InputError", "Interrupted", "Interval", "IntervalRecord", "LabelSchema", "LossConfig", "Manifest", "Mark",
-    "MismatchError", "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError", "Pair", "PoolRecord",
-    "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary",
-    "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord", "SelectionRecord",
-    "SslMaskError", "StorageError", "Submission", "TrainConfig", "TrainingError", "Unchecked", "UndeclaredError",
-    "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict",
-    "pseudo", "train", "uda",
+    "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "EnvironmentRecord", "Evaluation",
+    "Factor", "File", "Findings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError",
+    "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "LabelSchema", "LossConfig",
+    "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError",
+    "Pair", "PoolRecord", "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord",
+    "RoundSummary", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord",
+    "SelectionRecord", "SslMaskError", "StorageError", "Submission", "TrainConfig", "TrainingError", "Unchecked",
+    "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config",
+    "load_run", "predict", "pseudo", "train", "uda",
 ]  # fmt: skip
 
 

@@ -57,11 +57,11 @@ def test_words_stay_words_and_merging_works(text: str, content: dict[str, Any]) 
     ],
 )
 def test_each_is_one_line_and_names_its_place(text: str, message: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ValueError, match=message) as caught:
         parse_yaml(text)
     assert "\n" not in str(caught.value)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5  # of the CPU, whatever else the machine does
 
 
 def test_a_file_names_itself(tmp_path: Path) -> None:

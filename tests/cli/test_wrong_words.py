@@ -100,7 +100,7 @@ def test_of_two_values_none_is_dropped_in_silence(cli: Cli, words: list[str], na
         (["pseudo", "-u", "x", "--threshold", "nan"], "pseudo.threshold: Input should be"),
         (["pseudo", "-u", "x", "--threshold", "1e999"], "pseudo.threshold: Input should be"),
         (["pseudo", "-u", "x", "--target-precision", "nan"], "pseudo.target_precision: Input should be"),
-        (["train", "--steps", "-1"], "train.steps: Input should be greater than 0 (got -1)"),
+        (["train", "--steps", "-1"], "train.steps: Input should be greater than or equal to 1 (got -1)"),
         (["train", "--epochs", "nan"], "train.epochs: Input should be"),
         (["train", "--epochs", "inf"], "train.epochs: Input should be"),
         (["train", "--seed", "1" + 30 * "0"], "seed: Input should be less than"),
