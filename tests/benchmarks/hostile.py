@@ -41,6 +41,7 @@ from hostile_input import build, call  # noqa: E402
 
 DOCUMENTED = {0, 3, 4, 5, 6}
 """Of errors.py; 2 is a wrong command line, which none of these is."""
+LINKED = {".jpg", ".safetensors", ".state", ".npz", ".npy", ".parquet", ".pth"}
 COLUMNS = ("variants", *(f"exit {code}" for code in sorted(DOCUMENTED)), "faults", "seconds")
 GOOD = "unchanged"
 """The first variant of each kind: without it, all could be refused for another reason."""
@@ -230,18 +231,27 @@ def preload() -> None:
 
 
 def renew(base: Path, work: Path) -> None:
-    """The whole input anew; large files that nobody writes to in place are linked."""
-    shutil.rmtree(work, ignore_errors=True)
-    linked = {".jpg", ".safetensors", ".state", ".npz", ".npy", ".parquet", ".pth"}
+    """The whole input anew: what a verb has changed. Large files that nobody writes to in place are linked."""
+    work.mkdir(exist_ok=True)
+    good = {entry.name: entry for entry in os.scandir(base)}
+    for entry in list(os.scandir(work)):
+        if entry.name not in good or not unchanged(good[entry.name], entry):
+            shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else Path(entry).unlink()
+    for name, entry in good.items():
+        target = work / name
+        if entry.is_dir():
+            renew(Path(entry.path), target)
+        elif not os.path.lexists(target):
+            (os.link if target.suffix in LINKED else shutil.copy2)(entry.path, target)
 
-    def copy(source: str, target: str) -> str:
-        if Path(source).suffix in linked:
-            os.link(source, target)
-        else:
-            shutil.copyfile(source, target)
-        return target
 
-    shutil.copytree(base, work, copy_function=copy)
+def unchanged(good: os.DirEntry[str], entry: os.DirEntry[str]) -> bool:
+    if good.is_dir() or entry.is_dir(follow_symlinks=False):
+        return good.is_dir() and entry.is_dir(follow_symlinks=False)
+    old, new = good.stat(), entry.stat(follow_symlinks=False)
+    if Path(good.name).suffix in LINKED:
+        return old.st_ino == new.st_ino
+    return (old.st_mode, old.st_size, old.st_mtime_ns) == (new.st_mode, new.st_size, new.st_mtime_ns)
 
 
 def put(path: Path, variant: Variant) -> None:
