@@ -102,7 +102,7 @@ FILES = (
     File("seen", "runs/r/checkpoints/seen-train.npz", binary.npz_file, PREDICT),
     File("run.json", "runs/r/run.json", damage.json_file, "runs"),
     File("run.json, resume", "runs/r/run.json", damage.json_file, RESUME, 1),
-    File("last.state", "runs/r/checkpoints/last.state", binary.torch_file, RESUME),
+    File("last.state", "runs/r/checkpoints/last.state", binary.torch_file, FURTHER),
     File("metrics.jsonl", "runs/r/metrics.jsonl", damage.lines_file, FURTHER),
     File("findings.json", "runs/r/data_cards/findings.json", damage.json_file, FURTHER, 1),
     File("environment.json", "runs/p/rounds/00/environment.json", damage.json_file, PSEUDO, 1),
