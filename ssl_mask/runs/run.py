@@ -210,7 +210,13 @@ class RunDir:
         return read_metrics(self.metrics) if self.metrics.exists() else []
 
     def cpu_seconds(self) -> float:
-        """CPU time up to the last evaluation. Raises DataError when none is logged, or a line is damaged."""
+        """CPU time up to the last evaluation; a study of rounds has that of all its rounds.
+
+        Raises:
+            DataError: none is logged, or a line is damaged.
+        """
+        if not self.metrics.exists() and (rounds := self.status().rounds):
+            return sum(r.cpu_seconds for r in rounds)
         return cpu_seconds(self.metrics)
 
     def forget_after(self, step: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from made_records import best_score
 
 from ssl_mask.errors import DataError
+from ssl_mask.reports import samples
 from ssl_mask.runs.run import RunDir
 
 TRAIN: dict[str, Any] = {
@@ -59,6 +60,13 @@ def test_damage_elsewhere_names_the_line(run: RunDir, line: str, message: str) -
     with pytest.raises(DataError, match=message) as caught:
         run.records()
     assert "remove the line" in caught.value.hint
+
+
+def test_a_study_has_the_time_of_its_rounds(tmp_path: Path) -> None:
+    """It has no metrics of its own, and may be what another study starts from."""
+    study = samples.run(tmp_path / "run", rounds=samples.rounds(1), best_round=0)
+    study.metrics.unlink(missing_ok=True)
+    assert study.cpu_seconds() == 12345 + 12346
 
 
 def test_without_an_evaluation_there_is_no_time(run: RunDir) -> None:
