@@ -279,7 +279,7 @@ def fault_of(variant: Variant, outcome: Outcome, flag: Path) -> str:
         "exit code": code not in DOCUMENTED,
         "good file refused": variant.name == GOOD and code not in {0, 4},  # 4: overlaps are found in the input
         "no message": code != 0 and said.count("Error: ") != 1,
-        "long message": len(said) > LONGEST,
+        "long message": code != 0 and len(said) > LONGEST,
         "bad advice": any(word in said for word in ADVICE),
     }
     return next((name for name, there in faults.items() if there), "")
