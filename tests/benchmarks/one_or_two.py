@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -246,6 +247,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here too")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    cv2.setNumThreads(0)  # a process forked from one with OpenCV's threads waits for them for ever
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.environ["SSLMASK_CACHE"] = str(work / "cache")
