@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Sequence
+from os.path import realpath  # Path.resolve raises RuntimeError for a link to itself
 from pathlib import Path
 
 from ssl_mask.data.images import find_images, is_image_name
@@ -67,7 +68,7 @@ def find_source(source: str | Path, bases: Sequence[Path], *, flag: str) -> list
             hint=f"Give {flag} a folder, one image, a quoted glob, or a CSV.",
         )
     first, last = found[0], found[-1]
-    if not str(source).startswith(".") and {p.resolve() for p in first} != {p.resolve() for p in last}:
+    if not str(source).startswith(".") and {*map(realpath, first)} != {*map(realpath, last)}:
         raise DataError(
             f"{str(source)!r} can be {first[0]} or {last[0]}: it is in the working folder and in the data set's.",
             hint=f"Write the whole path of the one you mean, such as {first[0]}.",

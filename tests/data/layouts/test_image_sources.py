@@ -8,7 +8,7 @@ import pytest
 
 from ssl_mask.data.layouts.images import image_column, read_images
 from ssl_mask.data.manifest import Manifest, Submission
-from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.inference.inputs import pool_name
 
@@ -102,3 +102,11 @@ def test_an_image_column_that_is_not_certain_is_refused() -> None:
 )  # fmt: skip
 def test_predictions_lie_in_a_folder_that_is_called_as_the_images(here: Path, images: str, name: str | None) -> None:
     assert pool_name(images) == (name or here.parent.name)
+
+
+def test_a_link_to_itself_is_one_clear_error(tmp_path: Path) -> None:
+    loop = tmp_path / "pool.csv"
+    loop.symlink_to(loop.name)
+    schema = LabelSchema((Factor("kind", ("a", "b")),))
+    with pytest.raises(DataError, match=r"pool\.csv"):
+        read_images(loop, schema, Submission("image", ("kind",), "names"), bases=(tmp_path, Path()))
