@@ -96,7 +96,7 @@ def run_job(job: str, faces: Path, runs: Path) -> None:
     if verb == "predict":
         predict([runs.parent / "1" / "train"], data=faces, out=runs / name, tta=True, guard="off", quiet=True)
         return
-    here = {"data": {"root": str(faces)}, "runs": str(runs), "name": name}
+    here = {"data": {"root": str(faces)}, "runs": str(runs), "name": name, "guard": {"cards": str(runs / "cards")}}
     config = load_config(merge(merge(BASE, settings), here))
     if verb == "resumed":
         half = config.model_copy(update={"train": config.train.model_copy(update={"steps": 2})})
