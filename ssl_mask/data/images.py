@@ -121,7 +121,7 @@ def holds_images(folder: Path) -> bool:
 def files_not_read(folder: Path) -> dict[str, int]:
     """How many files below `folder` look like pictures and are not read, by suffix: {".heic": 1, "no suffix": 2}.
 
-    A name with a suffix is believed; of a file without one the first bytes are read.
+    A suffix is trusted; of a file without one the first bytes are read.
 
     Raises:
         DataError: a folder cannot be listed.
