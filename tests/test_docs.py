@@ -76,6 +76,7 @@ def test_readme_commands_run_in_their_order(folder: Path, monkeypatch: pytest.Mo
     assert (folder / "drop.csv").read_text().count("test") >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_commands_of_the_methods_run_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_blocks(METHODS, monkeypatch)
@@ -84,6 +85,7 @@ def test_commands_of_the_methods_run_in_their_order(folder: Path, monkeypatch: p
     assert len(list((folder / "parts").iterdir())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_commands_of_the_guard_run_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_blocks(GUARD, monkeypatch)

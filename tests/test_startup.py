@@ -36,6 +36,7 @@ def test_a_workflow_loads_only_what_it_needs(workflow: str, unwanted: set[str]) 
     assert sorted(unwanted & modules) == []
 
 
+@pytest.mark.slow
 def test_the_compiler_works_after_timm_was_imported_without_it() -> None:
     """torchvision's operator asks the real compiler; timm's decorated methods run; all stand-ins are gone."""
     loaded(
@@ -57,6 +58,7 @@ assert torch.compiler.disable is before and before.__module__ == "torch.compiler
     )
 
 
+@pytest.mark.slow
 def test_what_the_user_imports_first_is_left_alone() -> None:
     loaded(
         """
@@ -70,6 +72,7 @@ create_backbone("resnet18", weights="none")
     )
 
 
+@pytest.mark.slow
 def test_anything_else_of_the_compiler_may_be_asked_for_meanwhile() -> None:
     """Such as another version of torchvision would: it gets the real thing, and nothing is left behind."""
     loaded(
