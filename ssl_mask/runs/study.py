@@ -1,7 +1,7 @@
 """A study: a folder of named runs with one configuration each, resumed as a whole.
 
 runs/study-001/          sslmask uda --baseline --seeds 0,1
-├── study.json           the verb that made it, its settings, the configuration
+├── study.json           the verb and the kind, its settings, the configuration
 ├── seed-0/, seed-0-labels-only/, …
 └── comparison.json, comparison.md
 
@@ -33,6 +33,8 @@ from ssl_mask.runs.base import Record, read_record
 from ssl_mask.runs.run import RunDir
 
 State = Literal["new", "begun", "finished"]
+Kind = Literal["seeds", "folds", "factors", "rounds", "trials"]
+"""What the runs of a study differ in."""
 Train = Callable[[RunConfig, Path | None], object]
 """Trains a run of this configuration; with a folder, continues the run in it."""
 
@@ -42,6 +44,7 @@ class StudyRecord(Record):
 
     verb: str
     """`sslmask <verb> --resume` continues it."""
+    kind: Kind
     settings: dict[str, Any]
     """Of the verb, such as the seeds."""
     config: dict[str, Any]
@@ -106,10 +109,10 @@ class Study:
             yield
 
 
-def create_study(path: Path, verb: str, config: RunConfig, settings: Mapping[str, Any]) -> Study:
+def create_study(path: Path, verb: str, kind: Kind, config: RunConfig, settings: Mapping[str, Any]) -> Study:
     """A fresh study in a folder."""
     study = Study(path)
-    record = StudyRecord(verb=verb, settings=dict(settings), config=config.model_dump(mode="json"))
+    record = StudyRecord(verb=verb, kind=kind, settings=dict(settings), config=config.model_dump(mode="json"))
     write_json(study.record_file, record.to_json())
     return study
 

@@ -95,7 +95,7 @@ def _open(config: RunConfig, plan: Seeds, resume: str | Path | None) -> Study:
         return resumed_study(resume, config.runs, "uda")
 
     def build(folder: Path, _: str) -> None:
-        create_study(folder, "uda", config, plan.to_json())
+        create_study(folder, "uda", "seeds", config, plan.to_json())
 
     return Study(create_folder(config, "study", build))
 

@@ -129,7 +129,7 @@ def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: boo
 
 def begin_study(config: RunConfig) -> Study:
     def fill(whole: RunDir) -> dict[str, Any]:
-        create_study(whole.rounds, "pseudo", config, {"rounds": config.pseudo.rounds})
+        create_study(whole.rounds, "pseudo", "rounds", config, {"rounds": config.pseudo.rounds})
         return {"rounds": ()}
 
     return Study(create_run(config, "pseudo", fill).rounds)

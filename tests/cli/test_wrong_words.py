@@ -45,8 +45,8 @@ def begun(tmp_path: Path) -> Path:
         write_json(tmp_path / "runs" / name / "run.json", run_status().to_json())
         write_text(tmp_path / "runs" / name / "config.yaml", to_yaml(CONFIG))
         write_text(tmp_path / "runs" / name / "checkpoints" / "best.safetensors", "")
-    create_study(tmp_path / "runs/study-001", "uda", CONFIG, {"seeds": [0, 1], "baseline": False})
-    create_study(tmp_path / "runs/pseudo-001/rounds", "pseudo", CONFIG, {"rounds": 3})
+    create_study(tmp_path / "runs/study-001", "uda", "seeds", CONFIG, {"seeds": [0, 1], "baseline": False})
+    create_study(tmp_path / "runs/pseudo-001/rounds", "pseudo", "rounds", CONFIG, {"rounds": 3})
     return tmp_path / "runs"
 
 

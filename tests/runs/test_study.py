@@ -21,7 +21,7 @@ NAMES = ("a", "b", "c")
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    return create_study(tmp_path / "runs/s", "uda", RunConfig(runs=tmp_path / "runs"), {"seeds": [0]})
+    return create_study(tmp_path / "runs/s", "uda", "seeds", RunConfig(runs=tmp_path / "runs"), {"seeds": [0]})
 
 
 def members(study: Study) -> list[RunConfig]:
@@ -126,7 +126,7 @@ def test_a_study_is_found_by_name_by_path_and_inside_its_run(study: Study, tmp_p
     assert find_study("s", runs) == find_study(study.path, Path("nowhere")) == study
     assert find_study("nothing", runs) is None
     inside = RunDir(runs / "p")
-    rounds = create_study(inside.rounds, "pseudo", RunConfig(), {})
+    rounds = create_study(inside.rounds, "pseudo", "rounds", RunConfig(), {})
     assert find_study("p", runs) is None  # killed before it was a run: it cannot be resumed
     begin_run(inside, RunConfig(), "pseudo")
     assert find_study("p", runs) == rounds
