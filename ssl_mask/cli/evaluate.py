@@ -66,9 +66,9 @@ def evaluate(
     whether the images were seen in training. Writes evaluation.json beside the predictions.
     """
     with answering(as_json) as answer:
-        from ssl_mask.runs.run import find_run
+        from ssl_mask.runs.sources import find_source
 
-        made_by = find_run(run, given.alone().runs)
+        made_by = find_source(run, given.alone().runs)
         with loading("torch, scikit-learn", as_json=as_json):
             from rich.console import Console
 

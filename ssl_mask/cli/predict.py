@@ -146,12 +146,12 @@ def check_early(runs: list[str], folder: Path, images: str | None, out: Path | N
     Raises:
         DataError: no such run, no such images. StorageError: nothing can be written there.
     """
-    from ssl_mask.data.layouts.images import find_source
-    from ssl_mask.runs.run import find_run
+    from ssl_mask.data.layouts import images as layout
+    from ssl_mask.runs.sources import find_source
 
-    found = [find_run(run, folder) for run in runs]
+    found = [find_source(run, folder) for run in runs]
     if images is not None:
-        find_source(images, [Path.cwd()], flag="--images")
+        layout.find_source(images, [Path.cwd()], flag="--images")
     check_folder_to_write(out or (found[0].path if len(found) == 1 else folder), "--out")
 
 

@@ -31,9 +31,9 @@ def rows_to_predict(
         DataError: no such images.
         ModelError: the data set has other classes.
     """
-    run, metadata = predictor.sources[0]
+    run = predictor.sources[0].run
     if images is not None:
-        named = read_images(images, predictor.schema, metadata.submission)
+        named = read_images(images, predictor.schema, predictor.submission)
         check_names(named, console)
         return named, pool_name(images)
     config = run.config().data

@@ -23,7 +23,8 @@ from ssl_mask.devices import broadcast
 from ssl_mask.errors import MismatchError, ModelError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.predictions import SAMPLE, agree
-from ssl_mask.inference.predictor import Compute, Predictor, load_run_predictor
+from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.inference.shards import sample_rows, shards_are_mirrored
 from ssl_mask.pseudo_labeling.record import refuse_nothing, selection_record, tell_selection
 from ssl_mask.pseudo_labeling.select import (

@@ -297,7 +297,12 @@ def find_run(reference: str | Path, runs: Path) -> RunDir:
     inside = [n for n in names if n.startswith(f"{reference}/")]
     if inside:
         raise DataError(f"{reference} is a study of several runs.", hint=f"Name one of them: {', '.join(inside)}.")
-    hint = did_you_mean(str(reference), names) if names else f"There are no runs in {runs.absolute()}."
+    studies = {name.split("/")[0] for name in names if "/" in name}
+    hint = (
+        did_you_mean(str(reference), sorted({*names, *studies}))
+        if names
+        else f"There are no runs in {runs.absolute()}."
+    )
     raise DataError(f"No run {str(reference)!r}.", hint=hint)
 
 

@@ -1,47 +1,134 @@
-"""What can predict: a run, or a study whose runs predict together. Whatever takes `--run` looks it up here."""
+"""What can predict: a run, or a study whose runs predict together. Whatever takes `--run` looks it up here.
+
+| kind | what it is | together they are |
+| --- | --- | --- |
+| run | a run; also `sslmask pseudo`, which has the weights of its best round | |
+| folds | a study of folds | the mean of its folds; `refit/` is a run of its own |
+| seeds | a study of seeds | the mean of its runs, without the baselines |
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.folds import FoldStudy
-from ssl_mask.runs.run import RunDir, find_run
-from ssl_mask.runs.study import find_study
+from ssl_mask.runs.records import CheckpointMetadata
+from ssl_mask.runs.run import RunDir, find_run, list_runs
+from ssl_mask.runs.seeds import seed_runs
+from ssl_mask.runs.study import Study, find_study, list_studies
+
+SourceKind = Literal["run", "folds", "seeds"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A run, or a finished study of folds."""
+    """A run, or a finished study."""
 
     path: Path
     """Of the run or the study; predictions go below it."""
-    members: tuple[RunDir, ...]
-    """The runs whose weights predict; the mean of their calibrated probabilities counts."""
-    table: Path
-    """Predictions of labeled images by models that have not seen their groups: validation of a run, or out-of-fold."""
+    kind: SourceKind
+    parts: tuple[Source, ...] = ()
+    """What predicts together, all alike; nothing of a run."""
 
     @property
     def name(self) -> str:
         return self.path.name
 
+    @property
+    def members(self) -> tuple[RunDir, ...]:
+        """The runs whose weights predict."""
+        return tuple(m for part in self.parts for m in part.members) if self.parts else (RunDir(self.path),)
+
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """Predictions of labeled images by models that have not seen their groups: validation of a run, out-of-fold
+        predictions of a study of folds; of several tables of the same images, their mean counts."""
+        if self.kind == "folds":
+            return (FoldStudy(Study(self.path)).oof,)
+        return tuple(t for part in self.parts for t in part.tables) or (RunDir(self.path).validation,)
+
+    @property
+    def schema(self) -> LabelSchema:
+        """The classes that it predicts. Raises ModelError when a checkpoint is missing or damaged."""
+        return self.metadata.label_schema
+
+    @property
+    def metadata(self) -> CheckpointMetadata:
+        """What the checkpoint of its first member says of itself. Raises ModelError when it is missing or damaged."""
+        return read_metadata(self.members[0].best)
+
+    @property
+    def updated(self) -> float:
+        """When a member was last changed, in seconds since 1970."""
+        return max(member.status().updated for member in self.members)
+
+    def predictions(self, pool: str) -> Path:
+        """The folder for predictions of a pool of images."""
+        return self.path / "predictions" / pool
+
+
+def run_source(run: RunDir) -> Source:
+    """A run as a source."""
+    return Source(run.path, "run")
+
 
 def find_source(reference: str | Path, runs: Path) -> Source:
-    """A run or a study by path, by name in `runs`, or `latest`.
+    """A run or a study by path, by name in `runs`, or `latest`: the run or the finished study that was changed last.
+
+    The runs of a study do not count as `latest` alone.
 
     Raises:
-        DataError: no such run, or a study that is not finished.
+        DataError: no such run, a study that is not finished, or one that does not predict.
     """
-    found = None if str(reference) == "latest" else find_study(reference, runs)
-    if found is not None and found.record().kind == "folds":
-        folds = FoldStudy(found)
-        if not folds.finished:
-            verb = found.record().verb
-            raise DataError(
-                f"{folds.path} is not finished: not all of its folds are trained.",
-                hint=f"Finish it: sslmask {verb} --resume {folds.path}",
-            )
-        return Source(folds.path, folds.members(), folds.oof)
-    run = find_run(reference, runs)
-    return Source(run.path, (run,), run.validation)
+    if str(reference) == "latest":
+        found = [*list_sources(runs)]
+        if not found:
+            raise DataError(f"No run with a checkpoint in {runs.absolute()}.", hint="Train one first: sslmask train")
+        return max(found, key=lambda source: source.updated)
+    study = find_study(reference, runs)
+    if study is None or study.record().kind == "rounds":
+        return run_source(find_run(reference, runs))
+    return study_source(study)
+
+
+def study_source(study: Study) -> Source:
+    """The runs of a study that predict together.
+
+    Raises:
+        DataError: not all of them are trained, or the runs of such a study do not predict together.
+    """
+    record = study.record()
+    if record.kind == "folds":
+        folds = FoldStudy(study)
+        finished, members = folds.finished, folds.members()
+    elif record.kind == "seeds":
+        finished, members = study.comparison.is_file(), seed_runs(study)
+    else:
+        names = [run.path.relative_to(study.path).as_posix() for run in list_runs(study.path)]
+        raise DataError(
+            f"{study.path} is a study of {record.kind}: its runs do not predict together.",
+            hint=f"Name one of them: {', '.join(names)}." if names else "Name another one: sslmask runs",
+        )
+    if not finished:
+        raise DataError(
+            f"{study.path} is not finished: not all of its runs are trained.",
+            hint=f"Finish it: sslmask {record.verb} --resume {study.path}",
+        )
+    return Source(study.path, record.kind, tuple(map(run_source, members)))
+
+
+def list_sources(runs: Path) -> Iterator[Source]:
+    """Every run with a checkpoint in a folder that is part of no study, and every finished study that predicts."""
+    alone = (run for run in list_runs(runs) if not Study(run.path.parent).record_file.is_file())
+    yield from (run_source(run) for run in alone if run.best.is_file())
+    for study in list_studies(runs):
+        try:
+            yield study_source(study)
+        except DataError:
+            continue

@@ -127,6 +127,11 @@ def find_study(reference: str | Path, runs: Path) -> Study | None:
     return None
 
 
+def list_studies(runs: Path) -> list[Study]:
+    """The studies in a folder, by name. That of the rounds of a run is not among them: the run stands for it."""
+    return [Study(record.parent) for record in sorted(runs.glob("[!.]*/study.json"))]
+
+
 def resumed_study(reference: str | Path, runs: Path, verb: str) -> Study:
     """The study that a verb is to continue.
 

@@ -16,25 +16,16 @@ from ssl_mask import devices
 from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
 from ssl_mask.data.predictions import read_validation
-from ssl_mask.errors import InputError
 from ssl_mask.evaluation.metrics import paired_bootstrap
 from ssl_mask.files import write_json, write_text
 from ssl_mask.reports.comparison import comparison_card, comparison_table, verdict_of
 from ssl_mask.reports.run_card import run_card
-from ssl_mask.runs.base import Record, parse_record
 from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, ScoreRecord, SeedRecord
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.seeds import Seeds, baseline_name, run_name, seeds_of
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.train import train
-
-
-class Seeds(Record):
-    """What a study of seeds is made of, as study.json keeps it."""
-
-    seeds: tuple[int, ...]
-    baseline: bool
-    """Whether each seed has a run on labels only, too."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +93,7 @@ def _open(config: RunConfig, plan: Seeds, resume: str | Path | None) -> Study:
 
 def _plan(study: Study) -> tuple[RunConfig, Seeds]:
     """The configuration that the runs have in common, and their seeds."""
-    record, where = study.record(), f"{study.record_file}: settings"
-    hint = "Restore it from a copy, or begin a new study."
-    return validate(record.config), parse_record(Seeds, record.settings, where, error=InputError, hint=hint)
+    return validate(study.record().config), seeds_of(study)
 
 
 def _members(study: Study, config: RunConfig, plan: Seeds) -> Iterator[RunConfig]:
@@ -114,14 +103,6 @@ def _members(study: Study, config: RunConfig, plan: Seeds) -> Iterator[RunConfig
         if plan.baseline:
             yield study.member(config, baseline_name(seed), seed=seed, algorithm=labels_only)
         yield study.member(config, run_name(seed), seed=seed)
-
-
-def run_name(seed: int) -> str:
-    return f"seed-{seed}"
-
-
-def baseline_name(seed: int) -> str:
-    return f"seed-{seed}-labels-only"
 
 
 def _report(study: Study, plan: Seeds, console: Console) -> ComparisonRecord:
@@ -139,7 +120,7 @@ def _report(study: Study, plan: Seeds, console: Console) -> ComparisonRecord:
     console.rich.print(comparison_table(result))
     if result.difference is not None:
         console.say(" ".join(verdict_of(result.difference)))
-    console.say(f"Saved  {study.path}  (read {study.card.name}; next: sslmask predict --run {study.path}/seed-…)")
+    console.say(f"Saved  {study.path}  (read {study.card.name}; next: sslmask predict --run {study.path})")
     return result
 
 

@@ -20,8 +20,7 @@ from ssl_mask.evaluation.metrics import Interval, accuracy, bootstrap, class_f1_
 from ssl_mask.files import write_json
 from ssl_mask.guard.predictions import provenance_of_predictions, refuse_changed
 from ssl_mask.guard.provenance import Provenance, SourceRun
-from ssl_mask.runs.checkpoint import read_metadata
-from ssl_mask.runs.run import find_run
+from ssl_mask.runs.sources import find_source, run_source
 
 Labels = NDArray[np.int64]
 
@@ -125,8 +124,8 @@ def evaluate(
     """
     submission = None
     if schema is None or predictions is None:
-        made_by = find_run(run, Path(runs_folder))
-        metadata = read_metadata(made_by.best)
+        made_by = find_source(run, Path(runs_folder))
+        metadata = made_by.metadata
         predictions = predictions or made_by.predictions("test") / "predictions.csv"
         schema, submission = schema or metadata.label_schema, metadata.submission
     answers, predictions = Path(answers), Path(predictions)
@@ -168,10 +167,11 @@ def evaluate(
 def _predict_again(runs: Sequence[SourceRun], rows: Manifest, tta: bool, max_pixels: int | None) -> NDArray[np.float32]:
     """(n, classes) what some runs say of images now. Only here are networks loaded."""
     from ssl_mask import devices
-    from ssl_mask.inference.predictor import Compute, load_predictor
+    from ssl_mask.inference.load import load_predictor
+    from ssl_mask.inference.predictor import Compute
 
     compute = Compute(devices.make_accelerator("auto"), Console(quiet=True), workers=0)
-    predictor = load_predictor([run for run, _ in runs], compute, cache="off", max_pixels=max_pixels)
+    predictor = load_predictor([run_source(run) for run, _ in runs], compute, cache="off", max_pixels=max_pixels)
     return predictor.probs(rows, tta=tta).probs
 
 

@@ -17,9 +17,10 @@ from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.errors import ImageError, InputError, nothing_written
 from ssl_mask.guard.provenance import Provenance, provenance_of
 from ssl_mask.inference.inputs import rows_to_predict
-from ssl_mask.inference.predictor import Compute, Predictor, load_predictor
+from ssl_mask.inference.load import load_predictor
+from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.inference.submission import refuse_foreign, unreadable_files, write_submission
-from ssl_mask.runs.run import RunDir, find_run
+from ssl_mask.runs.sources import Source, find_source
 
 OnBad = Literal["fail", "skip", "fallback"]
 
@@ -91,7 +92,7 @@ def predict(
     console = Console(quiet=quiet or not accelerator.is_main_process)
 
     with nothing_written():
-        found = [find_run(r, Path(runs_folder)) for r in runs]
+        found = [find_source(r, Path(runs_folder)) for r in runs]
         compute = Compute(accelerator, console, batch_size, workers)
         predictor = load_predictor(found, compute, cache=cache, max_pixels=max_pixels)
         rows, pool = rows_to_predict(predictor, images, data, console)
@@ -139,12 +140,11 @@ def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> 
         go_on = "Or go on without it: --on-bad skip (empty answer) or --on-bad fallback (majority class)."
         raise ImageError(error.problem, hint=f"{(error.hint or 'Fix it').rstrip('.')}. {go_on}") from error
     if on_bad == "fallback":
-        prior = np.asarray(predictor.sources[0].metadata.prior, dtype=np.float32)
-        predicted.probs[list(predicted.unreadable)] = prior / prior.sum()
+        predicted.probs[list(predicted.unreadable)] = predictor.prior
     return predicted
 
 
-def _default_folder(runs: Sequence[RunDir], runs_folder: Path, pool: str) -> Path:
+def _default_folder(runs: Sequence[Source], runs_folder: Path, pool: str) -> Path:
     if len(runs) == 1:
         return runs[0].predictions(pool)
     return runs_folder / "ensembles" / "+".join(run.name for run in runs) / pool

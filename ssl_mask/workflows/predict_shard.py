@@ -8,9 +8,10 @@ from ssl_mask import devices
 from ssl_mask.console import Console
 from ssl_mask.errors import DataError, nothing_written
 from ssl_mask.inference.inputs import rows_to_predict
-from ssl_mask.inference.predictor import Compute, OnBad, load_run_predictor
+from ssl_mask.inference.load import load_predictor
+from ssl_mask.inference.predictor import Compute, OnBad
 from ssl_mask.inference.shards import is_done, shard_metadata, shard_name, write_shard
-from ssl_mask.runs.run import find_run
+from ssl_mask.runs.sources import find_source
 
 
 def predict_shard(
@@ -38,9 +39,9 @@ def predict_shard(
     """
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    source = find_run(run, Path(runs_folder))
+    source = find_source(run, Path(runs_folder))
     compute = Compute(accelerator, console, batch_size)
-    predictor = load_run_predictor(source, compute, cache=cache, max_pixels=max_pixels)
+    predictor = load_predictor([source], compute, cache=cache, max_pixels=max_pixels)
     pool, name = rows_to_predict(predictor, images, data, console)
     number, count = shard
     rows = pool.with_rows(pool.rows[number::count])

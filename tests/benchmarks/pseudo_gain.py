@@ -123,7 +123,8 @@ def raw_selection(run: Any, options: argparse.Namespace) -> Entry:
     from ssl_mask.evaluation.scores import mean_probs
     from ssl_mask.inference.inputs import rows_to_predict
     from ssl_mask.inference.logits import predict_logits
-    from ssl_mask.inference.predictor import Compute, load_run_predictor
+    from ssl_mask.inference.predictor import Compute
+    from ssl_mask.inference.run_predictor import load_run_predictor
 
     accelerator, quiet = make_accelerator("auto"), Quiet(quiet=True)
     predictor = load_run_predictor(ssl_mask.load_run(run.path).dir, Compute(accelerator, quiet))

@@ -15,6 +15,7 @@ import pytest
 from ssl_mask.cli.app import main
 from ssl_mask.errors import Interrupted, Terminated, nothing_written
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import run_source
 from ssl_mask.workflows.predict import predict
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -104,7 +105,7 @@ def test_a_second_one_in_training_says_how_to_continue(
 
 
 def test_a_prediction_that_is_interrupted_writes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ssl_mask.workflows.predict.find_run", lambda name, _: RunDir(tmp_path / name))
+    monkeypatch.setattr("ssl_mask.workflows.predict.find_source", lambda name, _: run_source(RunDir(tmp_path / name)))
     monkeypatch.setattr("ssl_mask.workflows.predict.load_predictor", stopping(KeyboardInterrupt))
     with pytest.raises(Interrupted, match="Interrupted; nothing was written"):
         predict(["one"], quiet=True)

@@ -18,8 +18,12 @@ from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import ImageError, ModelError
-from ssl_mask.inference.predictor import Compute, MeanPredictor, RunPredictor, load_predictor, load_run_predictor
+from ssl_mask.inference.load import load_predictor
+from ssl_mask.inference.mean_predictor import MeanPredictor
+from ssl_mask.inference.predictor import Compute
+from ssl_mask.inference.run_predictor import RunPredictor, load_run_predictor
 from ssl_mask.runs.run import Run
+from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.workflows.train import train
 
 
@@ -84,7 +88,7 @@ def test_a_run_predicts_what_a_slow_loop_does(runs: tuple[Run, Run], drawn: Path
 
 def test_several_runs_are_their_mean(runs: tuple[Run, Run], drawn: Path) -> None:
     """A dot product of embeddings is the mean of the cosines that each run sees."""
-    mean = load_predictor([r.dir for r in runs], compute())
+    mean = load_predictor([run_source(r.dir) for r in runs], compute())
     own = [load_run_predictor(r.dir, compute()) for r in runs]
     rows = photos_of(drawn / "extra", own[0])
     probs, embeddings = mean.probs(rows).probs, mean.embed(rows)
@@ -103,7 +107,7 @@ def test_several_runs_are_their_mean(runs: tuple[Run, Run], drawn: Path) -> None
 @pytest.mark.parametrize("cache", ["auto", "off"])
 def test_unreadable_photos_are_named_and_nan(runs: tuple[Run, Run], drawn: Path, tmp_path: Path, cache: str) -> None:
     folder = Path(shutil.copytree(drawn / "extra", tmp_path / "photos"))
-    mean = load_predictor([r.dir for r in runs], compute(), cache=cache)
+    mean = load_predictor([run_source(r.dir) for r in runs], compute(), cache=cache)
     rows = photos_of(folder, load_run_predictor(runs[0].dir, compute()))
     whole = mean.probs(rows).probs
     rows.files[2].write_bytes(b"no picture")
@@ -139,4 +143,24 @@ def test_runs_of_other_classes_have_no_mean(runs: tuple[Run, Run], drawn: Path, 
             shutil.copy(photo, root / name / f"{name}{i}.jpg")
     other = trained(root, tmp_path / "runs", "other", 32, 16)
     with pytest.raises(ModelError, match="other was trained for other classes than small"):
-        MeanPredictor(tuple(load_run_predictor(r.dir, compute()) for r in (runs[0], other)))
+        MeanPredictor("both", tuple(load_run_predictor(r.dir, compute()) for r in (runs[0], other)))
+
+
+def test_each_source_counts_by_its_weight_however_many_members_it_has(runs: tuple[Run, Run], drawn: Path) -> None:
+    """A study of three runs and a run: by default half and half, within the study a third of the half each."""
+    small, large = (run_source(r.dir) for r in runs)
+    study = Source(runs[0].path.parent / "s", "folds", (small, large, large))
+    own = [load_run_predictor(r.dir, compute()) for r in runs]
+    rows = photos_of(drawn / "extra", own[0])
+    first, second = (p.probs(rows).probs.astype(np.float64) for p in own)
+    inside = (first + 2 * second) / 3
+    for weights, share in ((None, 0.5), ((3.0, 1.0), 0.75), ((1.0, 0.0), 1.0)):
+        mean = load_predictor([study, small], compute(), weights=weights)
+        np.testing.assert_allclose(mean.probs(rows).probs, share * inside + (1 - share) * first, atol=1e-6)
+        assert len(mean.sources) == (3 if share == 1 else 4)
+        cosine = mean.embed(rows) @ mean.embed(rows).T
+        each = [p.embed(rows) @ p.embed(rows).T for p in own]
+        np.testing.assert_allclose(
+            cosine, share * (each[0] + 2 * each[1]) / 3 + (1 - share) * each[0], atol=1e-5
+        )  # fmt: skip
+    assert mean.name == "s" and mean.prior.sum() == pytest.approx(1)

@@ -18,7 +18,7 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import DataError, ImageError
 from ssl_mask.inference import shards as files
-from ssl_mask.inference.predictor import RunPredictor
+from ssl_mask.inference.run_predictor import RunPredictor
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.run import RunDir
 from ssl_mask.workflows.predict import predict

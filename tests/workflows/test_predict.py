@@ -20,7 +20,8 @@ from ssl_mask.console import Console
 from ssl_mask.data.images import decode, fit
 from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import DataError, ImageError, InputError, ModelError
-from ssl_mask.inference.predictor import Compute, load_run_predictor
+from ssl_mask.inference.predictor import Compute
+from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.models.joint import joint_log_probs
 from ssl_mask.runs.checkpoint import load_checkpoint
 from ssl_mask.runs.run import Run

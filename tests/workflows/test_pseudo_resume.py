@@ -12,7 +12,7 @@ import pytest
 from small_rounds import same_weights, series_config
 
 from ssl_mask.errors import DataError, Interrupted
-from ssl_mask.inference.predictor import RunPredictor
+from ssl_mask.inference.run_predictor import RunPredictor
 from ssl_mask.runs.run import Run, RunDir
 from ssl_mask.training import fit
 from ssl_mask.workflows import pseudo as workflow

@@ -1,0 +1,43 @@
+"""The predictor of what a user names with `--run`: a run, a study, or several of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ssl_mask.config import DataConfig
+from ssl_mask.inference.mean_predictor import MeanPredictor
+from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.inference.run_predictor import load_run_predictor
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import Source
+
+
+def load_predictor(
+    sources: Sequence[Source], compute: Compute, *, weights: Sequence[float] | None = None, cache: str = "auto",
+    max_pixels: int | None = None, reading: DataConfig | None = None,
+) -> Predictor:  # fmt: skip
+    """The best weights of a run, the mean of the runs of a study, or the mean of several of them.
+
+    Args:
+        weights: of each source; one of 0 is not loaded. None: each source counts equally, however many members it has,
+            and its members equally within it.
+        cache: of decoded images: `off`, a folder, or `auto`: as each run was configured.
+        max_pixels: an image with more pixels is refused; None: as each run was configured.
+        reading: how images are read, as `load_run_predictor`.
+
+    Raises:
+        ModelError: no checkpoint, a damaged one, or sources of different classes.
+    """
+
+    def of(source: Source) -> Predictor:
+        if source.kind == "run":
+            return load_run_predictor(
+                RunDir(source.path), compute, cache=cache, max_pixels=max_pixels, reading=reading
+            )  # fmt: skip
+        return MeanPredictor(source.name, tuple(map(of, source.parts)))
+
+    counted = [(s, w) for s, w in zip(sources, weights or [1.0] * len(sources), strict=True) if w > 0]
+    if len(counted) == 1:
+        return of(counted[0][0])
+    name = "+".join(source.name for source, _ in counted)
+    return MeanPredictor(name, tuple(of(s) for s, _ in counted), tuple(w for _, w in counted) if weights else None)

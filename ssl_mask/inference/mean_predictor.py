@@ -1,0 +1,73 @@
+"""The mean of several predictors: of the runs of a study, or of studies and runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.data.manifest import Manifest, Submission
+from ssl_mask.data.predictions import PredictedImages
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import ModelError
+from ssl_mask.guard.provenance import SourceRun
+from ssl_mask.inference.predictor import OnBad, Predictor
+
+
+@dataclass(frozen=True)
+class MeanPredictor:
+    """The weighted mean of the calibrated probabilities of several predictors of one schema.
+
+    They may have different image sizes and backbones, and be means themselves.
+
+    Raises:
+        ModelError: predictors of different classes.
+    """
+
+    name: str
+    predictors: tuple[Predictor, ...]
+    weights: tuple[float, ...] | None = None
+    """Of each, above 0; None: all count equally."""
+
+    def __post_init__(self) -> None:
+        for other in self.predictors[1:]:
+            if other.schema != self.schema:
+                raise ModelError(
+                    f"{other.name} was trained for other classes than {self.predictors[0].name}.",
+                    hint="Averaging needs runs of one label schema.",
+                )
+
+    @property
+    def schema(self) -> LabelSchema:
+        return self.predictors[0].schema
+
+    @property
+    def submission(self) -> Submission:
+        return self.predictors[0].submission
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """(predictors,) what each one counts; they sum to 1."""
+        weights = np.ones(len(self.predictors)) if self.weights is None else np.asarray(self.weights, np.float64)
+        shares: NDArray[np.float64] = weights / weights.sum()
+        return shares
+
+    @property
+    def prior(self) -> NDArray[np.float64]:
+        return np.average([p.prior for p in self.predictors], axis=0, weights=self.shares)
+
+    @property
+    def sources(self) -> tuple[SourceRun, ...]:
+        return tuple(source for p in self.predictors for source in p.sources)
+
+    def probs(self, rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail") -> PredictedImages:
+        each = [p.probs(rows, tta=tta, on_bad=on_bad) for p in self.predictors]
+        mean = sum(share * p.probs.astype(np.float64) for share, p in zip(self.shares, each, strict=True))
+        unreadable = {position: why for p in each for position, why in p.unreadable.items()}
+        return PredictedImages(each[0].manifest, np.asarray(mean, dtype=np.float32), unreadable)
+
+    def embed(self, rows: Manifest, *, on_bad: OnBad = "fail") -> NDArray[np.float32]:
+        """The embeddings side by side: a dot product is then the weighted mean of the cosines of the predictors."""
+        each = [p.embed(rows, on_bad=on_bad) for p in self.predictors]
+        return np.concatenate([e * np.float32(np.sqrt(s)) for e, s in zip(each, self.shares, strict=True)], axis=1)

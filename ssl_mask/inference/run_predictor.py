@@ -1,0 +1,130 @@
+"""The best weights of one trained run as a predictor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.config import DataConfig
+from ssl_mask.data.image_set import ImageSet, open_images
+from ssl_mask.data.manifest import Manifest, Submission
+from ssl_mask.data.predictions import PredictedImages
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.value_range import warn_of_depth
+from ssl_mask.errors import ModelError
+from ssl_mask.evaluation.scores import mean_probs
+from ssl_mask.guard.provenance import SourceRun
+from ssl_mask.inference.logits import embed_images, predict_logits, reading_workers
+from ssl_mask.inference.predictor import Compute, OnBad
+from ssl_mask.models.classifier import Classifier, build_classifier
+from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint
+from ssl_mask.runs.run import RunDir
+
+
+@dataclass(frozen=True)
+class RunPredictor:
+    """The best weights of one trained run."""
+
+    source: SourceRun
+    model: Classifier
+    size: int
+    """Side of the images in pixels."""
+    schema: LabelSchema
+    reading: DataConfig
+    """How images are read: cache, max_pixels, resize, depth."""
+    compute: Compute
+
+    @property
+    def name(self) -> str:
+        return self.source.run.name
+
+    @property
+    def submission(self) -> Submission:
+        return self.source.metadata.submission
+
+    @property
+    def prior(self) -> NDArray[np.float64]:
+        images = np.asarray(self.source.metadata.prior, np.float64)
+        shares: NDArray[np.float64] = images / images.sum()
+        return shares
+
+    @property
+    def sources(self) -> tuple[SourceRun, ...]:
+        return (self.source,)
+
+    def probs(self, rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail") -> PredictedImages:
+        opened, readable = self._open(rows, on_bad)
+        probs = np.full((len(rows), len(self.schema.joint_classes)), np.nan, dtype=np.float32)
+        if readable:
+            with self.compute.console.counting(f"Predicting with {self.name}") as tell:
+                views = predict_logits(
+                    self.model, opened.images, accelerator=self.compute.accelerator, flip=tta, on_progress=tell,
+                    batch_size=self.compute.batch_size, workers=self._workers(opened),
+                )  # fmt: skip
+            probs[readable] = mean_probs(views, self.source.metadata.temperatures)
+        digests = dict(zip(readable, (r.digest for r in opened.manifest.rows), strict=True))
+        why = {i: opened.left_out[r.path] for i, r in enumerate(rows.rows) if i not in digests}
+        return PredictedImages(rows.with_digests(digests.get(i, "") for i in range(len(rows))), probs, why)
+
+    def embed(self, rows: Manifest, *, on_bad: OnBad = "fail") -> NDArray[np.float32]:
+        opened, readable = self._open(rows, on_bad)
+        embeddings = np.full((len(rows), self.model.embedding_size), np.nan, dtype=np.float32)
+        if readable:
+            with self.compute.console.counting(f"Embedding with {self.name}") as tell:
+                embeddings[readable] = embed_images(
+                    self.model, opened.images, accelerator=self.compute.accelerator, on_progress=tell,
+                    batch_size=self.compute.batch_size, workers=self._workers(opened),
+                )  # fmt: skip
+        return embeddings
+
+    def _open(self, rows: Manifest, on_bad: OnBad) -> tuple[ImageSet, list[int]]:
+        """The readable images, and their positions in `rows`."""
+        console = self.compute.console
+        warn_of_depth(rows.files, self.reading, console)
+        # The first process fills the cache; the others come after it and find it full.
+        with self.compute.accelerator.main_process_first(), console.counting("Reading images") as tell:
+            opened = open_images(rows, self.reading, self.size, tolerant=on_bad == "skip", on_progress=tell)
+        return opened, [i for i, r in enumerate(rows.rows) if r.path not in opened.left_out]
+
+    def _workers(self, opened: ImageSet) -> int:
+        return reading_workers(opened.images, self.compute.workers, self.compute.accelerator)
+
+
+def load_run_predictor(
+    run: RunDir, compute: Compute, *, cache: str = "auto", max_pixels: int | None = None,
+    reading: DataConfig | None = None,
+) -> RunPredictor:  # fmt: skip
+    """The best weights of one run, on the right device.
+
+    Args:
+        cache: of decoded images: `off`, a folder, or `auto`: as the run was configured.
+        max_pixels: an image with more pixels is refused; None: as the run was configured.
+        reading: how images are read, but for `resize` and `depth`, which belong to the weights. None: as the run was
+            configured.
+
+    Raises:
+        ModelError: no checkpoint, or a damaged one.
+    """
+    checkpoint = load_checkpoint(run.best)
+    metadata, schema = checkpoint.metadata, checkpoint.metadata.label_schema
+    settings = metadata.model.model_dump(exclude={"sync_norm"})
+    settings |= {"weights": "none", "image_size": metadata.image_size}
+    model, size = build_classifier(schema.heads(metadata.target), **settings)
+    _load_weights(model, checkpoint, run.best)
+    given = reading or run.config().data
+    own = DataConfig.model_validate({
+        "cache": given.cache if cache == "auto" else cache, "max_pixels": max_pixels or given.max_pixels,
+        "resize": metadata.resize, "depth": metadata.depth,
+    })  # fmt: skip
+    model = model.to(compute.accelerator.device).eval()
+    return RunPredictor(SourceRun(run, metadata), model, size, schema, own, compute)
+
+
+def _load_weights(model: Classifier, checkpoint: Checkpoint, where: Path) -> None:
+    try:
+        model.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise ModelError(f"{where} does not fit its own description: {str(error).splitlines()[0]}") from error
