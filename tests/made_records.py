@@ -51,7 +51,7 @@ def metadata(**fields: Any) -> CheckpointMetadata:
 def selection_record(**fields: Any) -> SelectionRecord:
     head = {"selected": 1, "val_share": 0.5, "val_precision": 1.0, "classes": {}}
     made = {
-        "round": 1, "teacher": "runs/t", "teacher_sha256": "aa", "labels_sha256": "bb",
+        "round": 1, "teachers": [{"run": "runs/t", "checkpoint_sha256": "aa"}], "labels_sha256": "bb",
         "rule": "top_k", "masks": "joint", "pool": 1, "selected": 1, "whole": 1,
         "highest_confidence": 0.9, "heads": {"joint": head}, "flipped": 0, "agreement": None, "validation": 2,
         "validation_groups": 1, "calibration_error": 0.1, "pool_hash": "ef",

@@ -41,6 +41,9 @@ class PseudoConfig(Settings):
     """Start each round from the weights of the round before, not from the pretrained backbone."""
     start_from: str | None = None
     """Use this finished run as round 0."""
+    agreement: float = Field(default=0.0, ge=0, le=1)
+    """Share of the teachers that must predict the class of their mean; otherwise an image (or a factor of it) is not
+    selected, and does not count where thresholds are set. 0: off."""
     group_consistency: bool = False
     """Unlabeled images of a labeled group (person) take over the factors that never vary within a group."""
     from_predictions: Path | None = None
@@ -52,6 +55,8 @@ class PseudoConfig(Settings):
             raise ValueError("stored predictions are of one model and serve one round: set rounds to 1")
         if self.from_predictions is not None and self.start_from is None:
             raise ValueError("stored predictions are of a finished run: name it (--start-from RUN)")
+        if self.from_predictions is not None and self.agreement > 0:
+            raise ValueError("stored predictions are of one model, which has nobody to agree with: set agreement to 0")
         if self.from_predictions is not None and self.group_consistency:
             raise ValueError("stored predictions know no groups: turn group_consistency off")
         return self

@@ -12,7 +12,7 @@ from pathlib import Path
 from ssl_mask.errors import MismatchError
 from ssl_mask.reading import parse_json, read_text
 from ssl_mask.runs.checkpoint import is_checkpoint, read_metadata
-from ssl_mask.runs.records import CheckpointMetadata
+from ssl_mask.runs.records import CheckpointMetadata, TeacherRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest, is_whole
 
@@ -61,16 +61,16 @@ def weights_ancestor(path: Path) -> Ancestor:
     return Ancestor(UNKNOWN, metadata, None, why)
 
 
-def labels_ancestor(table: Path) -> Ancestor:
-    """The run that made a table of pseudo-labels, which the selection.json beside it names.
+def labels_ancestors(table: Path) -> tuple[Ancestor, ...]:
+    """The runs that made a table of pseudo-labels, which the selection.json beside it names.
 
     Raises:
         DataError: selection.json is damaged.
-        MismatchError: it was changed, or the run has other weights now.
+        MismatchError: it was changed, or a run has other weights now.
     """
     beside = RunDir(table.parent)
     if not beside.selection.is_file():
-        return _unknown(f"nobody knows which run made the pseudo-labels in {table}, so nor what that run has seen")
+        return (_unknown(f"nobody knows which run made the pseudo-labels in {table}, so nor what that run has seen"),)
     record = beside.selection_record()
     if not is_whole(parse_json(read_text(beside.selection))):
         raise MismatchError(
@@ -78,11 +78,17 @@ def labels_ancestor(table: Path) -> Ancestor:
             hint="Restore it, or select pseudo-labels again: sslmask pseudo",
         )
     if record.labels_sha256 != file_digest(table):
-        return _unknown(f"{table} was changed since it was selected, so nobody knows where its pseudo-labels come from")
-    teacher = RunDir(Path(record.teacher))
+        why = f"{table} was changed since it was selected, so nobody knows where its pseudo-labels come from"
+        return (_unknown(why),)
+    return tuple(_teacher(teacher, table) for teacher in record.teachers)
+
+
+def _teacher(record: TeacherRecord, table: Path) -> Ancestor:
+    """A run that made a table of pseudo-labels, where it is still there. Raises MismatchError: it has other weights."""
+    teacher = RunDir(Path(record.run))
     if not teacher.best.is_file():
         return _unknown(f"{teacher.path}, which made its pseudo-labels, is not there any more")
-    if record.teacher_sha256 != file_digest(teacher.best):
+    if record.checkpoint_sha256 != file_digest(teacher.best):
         raise MismatchError(
             f"The weights of {teacher.path} are not those that made {table}.",
             hint=f"Restore {teacher.best}, or select pseudo-labels again: sslmask pseudo",

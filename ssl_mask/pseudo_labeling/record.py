@@ -14,18 +14,23 @@ from ssl_mask.data.predictions import PredictedImages, PredictionTable
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.calibration import FEW, expected_calibration_error, reliability_curve
 from ssl_mask.pseudo_labeling.select import History, Selection, shared_rows
-from ssl_mask.runs.records import ClassSelection, HeadSelectionRecord, ReliabilityRecord, SelectionRecord
-from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.records import (
+    ClassSelection,
+    HeadSelectionRecord,
+    ReliabilityRecord,
+    SelectionRecord,
+    TeacherRecord,
+)
 
 
 def selection_record(
-    asked: PseudoConfig, number: int, teacher: RunDir, selection: Selection, history: History,
-    validation: PredictedImages, before: PredictionTable | None, *, teacher_sha256: str, labels_sha256: str,
+    asked: PseudoConfig, number: int, teachers: Sequence[TeacherRecord], selection: Selection, history: History,
+    validation: PredictedImages, before: PredictionTable | None, *, labels_sha256: str,
 ) -> SelectionRecord:  # fmt: skip
     """The content of `selection.json`: thresholds, counts and what the thresholds are worth on validation.
 
     Args:
-        teacher_sha256: of the checkpoint that predicted.
+        teachers: the runs that predicted.
         labels_sha256: of the table of pseudo-labels.
     """
     val, schema = validation.manifest, selection.pool.manifest.schema
@@ -34,8 +39,7 @@ def selection_record(
     names = schema.head_classes(masks)
     return SelectionRecord(
         round=number,
-        teacher=teacher.path.as_posix(),
-        teacher_sha256=teacher_sha256,
+        teachers=tuple(teachers),
         labels_sha256=labels_sha256,
         rule=asked.rule,
         masks=masks,
@@ -154,4 +158,7 @@ def refuse_nothing(asked: PseudoConfig, record: SelectionRecord) -> None:
         "precision": "Lower --target-precision, or take a rule that always selects some: --rule percentile.",
         "threshold": "Lower --threshold, or take --rule percentile.",
     }.get(asked.rule, "Raise pseudo.top_k or pseudo.percentile_step.")
+    if asked.agreement > 0:
+        why += f", counting only what {asked.agreement:.0%} of {len(record.teachers)} teachers agree on"
+        hint += " Or lower --agreement."
     raise DataError(f"Round {record.round} selects none of {record.pool} images: {why}.", hint=hint)

@@ -6,6 +6,7 @@ Reads no answers: what is selected depends on the teacher, the pool's pixels and
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from ssl_mask.data.load import load_training_data, load_unlabeled
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.predictions import PredictedImages, write_predictions
 from ssl_mask.data.pseudo_labels import to_csv
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.devices import broadcast
 from ssl_mask.errors import MismatchError, ModelError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.predictions import SAMPLE, agree
 from ssl_mask.inference.predictor import Compute, Predictor
-from ssl_mask.inference.run_predictor import load_run_predictor
+from ssl_mask.inference.run_predictor import RunPredictor, load_run_predictor
 from ssl_mask.inference.shards import sample_rows, shards_are_mirrored
 from ssl_mask.pseudo_labeling.record import refuse_nothing, selection_record, tell_selection
 from ssl_mask.pseudo_labeling.select import (
@@ -36,45 +38,61 @@ from ssl_mask.pseudo_labeling.select import (
     select_pseudo_labels,
 )
 from ssl_mask.pseudo_labeling.streaming import select_from_shards
+from ssl_mask.pseudo_labeling.teachers import teach
+from ssl_mask.runs.records import TeacherRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest, sealed
 
 
 def select_round(
-    config: RunConfig, number: int, teacher: RunDir, before: RunDir | None, into: RunDir, manifest: Manifest,
-    overlapping: frozenset[str], accelerator: Accelerator, console: Console,
+    config: RunConfig, number: int, teachers: Sequence[RunDir], before: RunDir | None, into: RunDir,
+    manifest: Manifest, overlapping: frozenset[str], accelerator: Accelerator, console: Console,
 ) -> None:  # fmt: skip
     """Write `pool.parquet`, `selection.json` and, last, `pseudo_labels.csv` of round `number` (from 1).
 
     Args:
-        teacher: the run whose best weights predict.
+        teachers: the runs whose best weights predict; the mean of their probabilities counts.
         before: the round before, where it has pseudo-labels too.
         manifest: the data set, split.
         overlapping: digests of the pool's images that overlap validation or test images; they are left out.
 
     Raises:
         DataError: nothing is selected; says what to lower.
-        ModelError: the teacher knows other classes.
+        ModelError: a teacher knows other classes.
     """
     asked = config.pseudo
     compute = Compute(accelerator, console, max(64, config.train.batch_size))
-    predictor = load_run_predictor(teacher, compute, reading=config.data)
-    if manifest.schema != predictor.schema:
-        raise ModelError(f"{teacher.path} was trained for other classes.", hint="Start from a run on these labels.")
-    data = load_training_data(manifest, config.data, predictor.size, accelerator, console, unlabeled=False)
+    predictors = [load_teacher(teacher, manifest.schema, config, compute) for teacher in teachers]
+    size = predictors[0].size
+    data = load_training_data(manifest, config.data, size, accelerator, console, unlabeled=False)
     if asked.from_predictions is not None:
         selection, validation = from_shards(
-            asked, asked.from_predictions, predictor, manifest, data.labeled, accelerator
+            asked, asked.from_predictions, predictors[0], manifest, data.labeled, accelerator
         )
     else:
-        pool = load_unlabeled(manifest, data.labeled, config.data, predictor.size, accelerator, console)
+        pool = load_unlabeled(manifest, data.labeled, config.data, size, accelerator, console)
         pool = pool.without(overlapping, "overlaps validation or test images")
-        validation = predictor.probs(data.val.manifest, tta=config.augment.flip)
-        predicted = predictor.probs(pool.manifest, tta=config.augment.flip)
-        selection = select_pseudo_labels(asked, number, predicted, validation, data.labeled)
+        seen = teach(predictors, data.val.manifest, tta=config.augment.flip)
+        taught = teach(predictors, pool.manifest, tta=config.augment.flip)
+        validation = seen.mean
+        selection = select_pseudo_labels(
+            asked, number, taught.mean, validation, data.labeled, (taught.votes, seen.votes)
+        )
     if accelerator.is_main_process:
-        write_round(asked, number, teacher, before, into, selection, validation, console)
+        write_round(asked, number, teachers, before, into, selection, validation, console)
     accelerator.wait_for_everyone()
+
+
+def load_teacher(teacher: RunDir, schema: LabelSchema, config: RunConfig, compute: Compute) -> RunPredictor:
+    """The best weights of a teacher.
+
+    Raises:
+        ModelError: no checkpoint, or it knows other classes.
+    """
+    predictor = load_run_predictor(teacher, compute, reading=config.data)
+    if schema != predictor.schema:
+        raise ModelError(f"{teacher.path} was trained for other classes.", hint="Name teachers for these labels.")
+    return predictor
 
 
 def from_shards(
@@ -123,8 +141,8 @@ def of_validation_groups(manifest: Manifest) -> tuple[Row, ...]:
 
 
 def write_round(
-    asked: PseudoConfig, number: int, teacher: RunDir, before: RunDir | None, into: RunDir, selection: Selection,
-    validation: PredictedImages, console: Console,
+    asked: PseudoConfig, number: int, teachers: Sequence[RunDir], before: RunDir | None, into: RunDir,
+    selection: Selection, validation: PredictedImages, console: Console,
 ) -> None:  # fmt: skip
     """The pool, the record and, last, the pseudo-labels: where they are, the selection is complete."""
     last = read_pool(before.pool, selection.pool.manifest.schema) if before is not None else None
@@ -132,13 +150,18 @@ def write_round(
     write_pool(into.pool, selection, history)
     table = to_csv(pseudo_labels_of(selection, history, soft=asked.labels == "soft"))
     record = selection_record(
-        asked, number, teacher, selection, history, validation, last, teacher_sha256=file_digest(teacher.best),
+        asked, number, teacher_records(teachers), selection, history, validation, last,
         labels_sha256=hashlib.sha256(table.encode("utf-8", "surrogateescape")).hexdigest(),
     )  # fmt: skip
     write_json(into.selection, sealed(record.to_json()))
     tell_selection(record, console)
     refuse_nothing(asked, record)
     write_text(into.pseudo_labels, table)
+
+
+def teacher_records(teachers: Sequence[RunDir]) -> tuple[TeacherRecord, ...]:
+    """Which runs teach, and with which weights."""
+    return tuple(TeacherRecord(run=t.path.as_posix(), checkpoint_sha256=file_digest(t.best)) for t in teachers)
 
 
 def write_pool(path: Path, selection: Selection, history: History) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +15,14 @@ from ssl_mask.data.predictions import ANEW, PredictedImages, PredictionTable, re
 from ssl_mask.data.pseudo_labels import PseudoLabels
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
+from ssl_mask.selection.agreement import agreed_only
 from ssl_mask.selection.groups import constant_factors, lend, pool_groups
 from ssl_mask.selection.rules import top_prediction
 from ssl_mask.selection.select import HeadSelection, Rule, ValidationPredictions, select_head
 
 Probs = NDArray[np.float32]
+Votes = Mapping[str, NDArray[np.int64]]
+"""Of `joint` and of each factor: (teachers, n) class that each teacher predicts."""
 
 
 class Selection(NamedTuple):
@@ -58,13 +62,15 @@ def make_rule(asked: PseudoConfig) -> Rule:
 
 
 def select_pseudo_labels(
-    asked: PseudoConfig, number: int, pool: PredictedImages, validation: PredictedImages, labeled: Manifest
-) -> Selection:
+    asked: PseudoConfig, number: int, pool: PredictedImages, validation: PredictedImages, labeled: Manifest,
+    votes: tuple[Votes, Votes] | None = None,
+) -> Selection:  # fmt: skip
     """Apply the rule to the joint distribution, or to each factor.
 
     Args:
         number: of the round, from 1.
         labeled: train and validation rows; their groups lend what never varies within a group, if asked.
+        votes: what each teacher predicts of the pool and of validation; None: there is one teacher.
     """
     schema, val = pool.manifest.schema, validation.manifest
     parts, lent = schema.marginals(pool.probs), np.zeros((len(pool.probs), len(schema.factors)), dtype=bool)
@@ -75,8 +81,18 @@ def select_pseudo_labels(
     if asked.masks == "joint":
         views = {"joint": (pool.probs, validation.probs, val.joint)}
     else:
-        seen = schema.marginals(validation.probs)
-        views = {name: (parts[name], seen[name], val.labels[:, i]) for i, name in enumerate(parts)}
+        seen_parts = schema.marginals(validation.probs)
+        views = {name: (parts[name], seen_parts[name], val.labels[:, i]) for i, name in enumerate(parts)}
+    if votes is not None:
+        own_votes, seen_votes = votes
+        views = {
+            name: (
+                agreed_only(own, own_votes[name], asked.agreement),
+                agreed_only(seen, seen_votes[name], asked.agreement),
+                true,
+            )
+            for name, (own, seen, true) in views.items()
+        }
     heads = {
         name: select_head(probs, keys, ValidationPredictions(own, true, val.groups), make_rule(asked), number)
         for name, (probs, own, true) in views.items()

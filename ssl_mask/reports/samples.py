@@ -103,7 +103,8 @@ def selection(heads: Mapping[str, Sequence[str]] | None = None) -> SelectionReco
     confidence, selected = pool_confidence()
     bins = [(i + 0.5) / 15 for i in range(15)]
     content = {
-        "round": 1, "teacher": "runs/pseudo-001/rounds/00", "teacher_sha256": "0" * 64, "labels_sha256": "0" * 64,
+        "round": 1, "teachers": [{"run": "runs/pseudo-001/rounds/00", "checkpoint_sha256": "0" * 64}],
+        "labels_sha256": "0" * 64,
         "rule": "precision", "masks": "factors", "pool": 2000,
         "selected": int(selected.sum()), "whole": 700, "highest_confidence": float(confidence.max()), "flipped": 0,
         "agreement": None, "validation": 612, "validation_groups": 90, "calibration_error": 0.041,

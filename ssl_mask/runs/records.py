@@ -295,14 +295,20 @@ class ReliabilityRecord(Record):
     accuracy: tuple[Share | None, ...]
 
 
+class TeacherRecord(Record):
+    """A run that predicted a pool, as it was then."""
+
+    run: str
+    """Its path."""
+    checkpoint_sha256: str
+
+
 class SelectionRecord(Record):
     """Thresholds and counts of one round's selection, and what the thresholds are worth on validation."""
 
     round: Count
-    teacher: str
-    """Path of the run that predicted the pool."""
-    teacher_sha256: str
-    """Of its checkpoint."""
+    teachers: tuple[TeacherRecord, ...] = Field(min_length=1)
+    """The runs that predicted the pool; the mean of their probabilities counts."""
     labels_sha256: str
     """Of pseudo_labels.csv."""
     rule: Literal["precision", "threshold", "top_k", "percentile"]

@@ -159,9 +159,10 @@ def rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None) ->
             if todo != "nothing":
                 console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
             if todo == "select":
-                teacher, before = run_of(config, whole, number - 1), whole.round(number - 1) if number > 1 else None
+                teachers = [run_of(config, whole, number - 1)]
+                before = whole.round(number - 1) if number > 1 else None
                 select_round(
-                    config, number, teacher, before, whole.round(number), pool.manifest, pool.overlapping, accelerator,
+                    config, number, teachers, before, whole.round(number), pool.manifest, pool.overlapping, accelerator,
                     console,
                 )  # fmt: skip
             yield round_config(config, study, number)

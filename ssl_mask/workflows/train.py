@@ -22,7 +22,7 @@ from ssl_mask.data.unlabeled import pool_csv
 from ssl_mask.devices import broadcast, make_accelerator
 from ssl_mask.errors import ConfigError, DataError, Interrupted, TrainingError, nothing_written
 from ssl_mask.files import write_json, write_text
-from ssl_mask.guard.ancestors import Ancestor, labels_ancestor, run_ancestor, weights_ancestor
+from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import leakage_record, mark_of
 from ssl_mask.models.classifier import Classifier
@@ -163,7 +163,7 @@ def start_from(config: RunConfig, model: Classifier, console: Console) -> tuple[
         console.say(f"Start  weights of {source.best}" + (f"; fresh: {', '.join(fresh)}" if fresh else ""))
         found.append(run_ancestor(source))
     if config.data.pseudo_labels is not None:
-        found.append(labels_ancestor(config.data.pseudo_labels))
+        found.extend(labels_ancestors(config.data.pseudo_labels))
     return tuple(found)
 
 

@@ -373,7 +373,8 @@ def _(scene: Scene) -> LeakageStatus:
     run = RunDir(scene.place("edited"))
     shutil.copy(scene.rounds["leak"].pseudo_labels, run.path)
     shutil.copy(scene.rounds["leak"].selection, run.path)
-    edit(run.selection, teacher=str(scene.honest.path), teacher_sha256=file_digest(scene.honest.best))
+    teacher = {"run": str(scene.honest.path), "checkpoint_sha256": file_digest(scene.honest.best)}
+    edit(run.selection, teachers=[teacher])
     return scene.heir(**labels(run.pseudo_labels))
 
 

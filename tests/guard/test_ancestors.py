@@ -17,7 +17,7 @@ from torch import nn
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.errors import MismatchError
-from ssl_mask.guard.ancestors import Ancestor, labels_ancestor, run_ancestor, weights_ancestor
+from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import fingerprint
 from ssl_mask.guard.findings import Pool, Role
@@ -44,16 +44,32 @@ def made(tmp_path: Path, teacher: RunDir) -> RunDir:
     run = RunDir(tmp_path / "made")
     run.path.mkdir()
     run.pseudo_labels.write_text("image,label\na,b\n")
-    digests = {"teacher_sha256": file_digest(teacher.best), "labels_sha256": file_digest(run.pseudo_labels)}
-    record = selection_record(teacher=str(teacher.path), **digests)
+    taught = [{"run": str(teacher.path), "checkpoint_sha256": file_digest(teacher.best)}]
+    record = selection_record(teachers=taught, labels_sha256=file_digest(run.pseudo_labels))
     run.selection.write_text(json.dumps(sealed(record.to_json())))
     return run
 
 
 def test_pseudo_labels_come_from_their_teacher(teacher: RunDir, made: RunDir) -> None:
-    found = labels_ancestor(made.pseudo_labels)
+    (found,) = labels_ancestors(made.pseudo_labels)
     assert found == run_ancestor(teacher)
     assert (found.name, found.unknown) == (str(teacher.path), "")
+
+
+def test_each_of_several_teachers_is_an_ancestor(teacher: RunDir, made: RunDir, tmp_path: Path) -> None:
+    """One that is gone is unknown; one that has other weights now is refused, whichever it is."""
+    second = RunDir(tmp_path / "second")
+    save_checkpoint(second.best, nn.Linear(2, 3), metadata(run="second"))
+    taught = [{"run": str(t.path), "checkpoint_sha256": file_digest(t.best)} for t in (teacher, second)]
+    record = selection_record(teachers=taught, labels_sha256=file_digest(made.pseudo_labels))
+    made.selection.write_text(json.dumps(sealed(record.to_json())))
+    assert labels_ancestors(made.pseudo_labels) == (run_ancestor(teacher), run_ancestor(second))
+    second.best.rename(tmp_path / "away")
+    known, unknown = labels_ancestors(made.pseudo_labels)
+    assert (known, unknown.name) == (run_ancestor(teacher), "unknown")
+    save_checkpoint(second.best, nn.Linear(2, 3), metadata(run="second"))
+    with pytest.raises(MismatchError, match="second are not those that made"):
+        labels_ancestors(made.pseudo_labels)
 
 
 def edit_table(made: RunDir, _: RunDir) -> None:
@@ -85,7 +101,7 @@ def test_of_pseudo_labels_that_cannot_be_traced_nothing_is_known(
     change: Callable[[RunDir, RunDir], None], why: str, made: RunDir, teacher: RunDir
 ) -> None:
     change(made, teacher)
-    found = labels_ancestor(made.pseudo_labels)
+    (found,) = labels_ancestors(made.pseudo_labels)
     assert (found.name, found.metadata) == ("unknown", None)
     assert why in found.unknown
 
@@ -98,7 +114,7 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     change(made, teacher)
     with pytest.raises(MismatchError, match=message):
-        labels_ancestor(made.pseudo_labels)
+        labels_ancestors(made.pseudo_labels)
 
 
 def test_whose_weights_a_file_holds(teacher: RunDir, tmp_path: Path) -> None:

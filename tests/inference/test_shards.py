@@ -140,7 +140,7 @@ def chosen(
     accelerator = devices.make_accelerator("fp32")
     quiet = Console(quiet=True)
     manifest = read_manifest(config.data, quiet)
-    select_round(config, 1, teacher, None, RunDir(into / "01"), manifest, frozenset(), accelerator, quiet)
+    select_round(config, 1, [teacher], None, RunDir(into / "01"), manifest, frozenset(), accelerator, quiet)
     return RunDir(into / "01")
 
 

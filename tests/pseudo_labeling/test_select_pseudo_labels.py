@@ -18,13 +18,16 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.pseudo_labeling.record import selection_record, tell_selection
 from ssl_mask.pseudo_labeling.round import write_pool
 from ssl_mask.pseudo_labeling.select import Selection, history_of, pseudo_labels_of, read_pool, select_pseudo_labels
+from ssl_mask.pseudo_labeling.teachers import classes_of
 from ssl_mask.runs.base import update_record
+from ssl_mask.runs.records import TeacherRecord
 from ssl_mask.runs.run import RunDir
 
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half", "none")), Factor("kind", ("cat", "dog"))))
 JOINT = [c.split("/") for c in SCHEMA.joint_classes]
 
-DIGESTS = {"teacher_sha256": "0" * 64, "labels_sha256": "1" * 64}
+TEACHERS = (TeacherRecord(run="t", checkpoint_sha256="0" * 64),)
+DIGESTS = {"labels_sha256": "1" * 64}
 
 
 def config(**settings: Any) -> PseudoConfig:
@@ -108,6 +111,41 @@ def test_only_rows_that_are_selected_go_into_the_table() -> None:
             assert (labels.probs == pool.probs[rows]).all()
 
 
+# ---- agreement ----
+
+
+@pytest.mark.parametrize("masks", ["factors", "joint"])
+def test_disputed_rows_are_not_selected_and_do_not_count_for_thresholds(masks: str) -> None:
+    """As if they were not there: the same selection from the agreed rows of pool and validation alone."""
+    pool, validation, rng = pool_of(60, 0), validation_of(), np.random.default_rng(4)
+    asked = config(masks=masks, rule="precision", target_precision=0.6, agreement=0.6)
+    votes = tuple({n: noisy(c, rng) for n, c in classes_of(t.probs, SCHEMA).items()} for t in (pool, validation))
+    found = select_pseudo_labels(asked, 1, pool, validation, labeled_of(), (votes[0], votes[1]))
+    for at, name in enumerate(found.heads):
+        agreed = [
+            [sum(int(v) == int(c) for v in column) >= 2 for column, c in zip(own[name].T, classes, strict=True)]
+            for own, classes in zip(votes, (classes_of(t.probs, SCHEMA)[name] for t in (pool, validation)), strict=True)
+        ]
+        kept = [np.flatnonzero(a).tolist() for a in agreed]
+        assert all(0 < len(k) < len(a) for k, a in zip(kept, agreed, strict=True))
+        parts = [
+            PredictedImages(t.manifest.with_rows(t.manifest.rows[i] for i in k), t.probs[k], {})
+            for t, k in zip((pool, validation), kept, strict=True)
+        ]
+        alone = select_pseudo_labels(asked, 1, *parts, labeled_of())
+        column = at if masks == "factors" else 0
+        chosen = [kept[0][i] for i in np.flatnonzero(alone.selected[:, column])]
+        assert np.flatnonzero(found.selected[:, column]).tolist() == chosen
+        assert found.heads[name].thresholds.tolist() == alone.heads[name].thresholds.tolist()
+        assert found.heads[name].support.tolist() == alone.heads[name].support.tolist()
+    assert len(found.rows) > 0
+
+
+def noisy(classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """What three teachers predict whose mean predicts these classes."""
+    return np.stack([np.where(rng.random(len(classes)) < 0.4, 1 - np.minimum(classes, 1), classes) for _ in range(3)])
+
+
 # ---- groups ----
 
 GROUPS = ["ann", "ann", "bob", "zoe", "zoe", "", "", "ann"]
@@ -162,7 +200,7 @@ def test_without_asking_groups_tell_nothing_and_validation_lends_nothing() -> No
 
 def test_first_round_flips_and_agreement_over_three_rounds(tmp_path: Path) -> None:
     """The pool changes from round to round: a photo leaves it, another comes."""
-    asked, teacher, validation = config(masks="factors", threshold=0.97), RunDir(tmp_path / "teacher"), validation_of()
+    asked, validation = config(masks="factors", threshold=0.97), validation_of()
     present = [list(range(30)), [i for i in range(30) if i != 4], [*range(28), 30]]
     first: dict[str, int] = {}
     flips: dict[str, int] = {}
@@ -179,7 +217,7 @@ def test_first_round_flips_and_agreement_over_three_rounds(tmp_path: Path) -> No
         assert history.first_round.tolist() == [first[d] for d in digests]
         assert history.flips.tolist() == [flips[d] for d in digests]
         assert history.flipped.tolist() == flipped
-        record = selection_record(asked, number, teacher, selection, history, validation, last, **DIGESTS)
+        record = selection_record(asked, number, TEACHERS, selection, history, validation, last, **DIGESTS)
         assert record.agreement == (same / both if both else None)
         assert record.flipped == sum(flipped)
         run = RunDir(tmp_path / str(number))
@@ -225,7 +263,7 @@ def slow_history(
 def test_the_record_counts_each_class() -> None:
     selection = select_pseudo_labels(config(masks="factors"), 1, pool_of(60, 0), validation_of(), labeled_of())
     record = selection_record(
-        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None, **DIGESTS
+        config(), 1, TEACHERS, selection, history_of(selection, None, 1), validation_of(), None, **DIGESTS
     )
     assert record.selected == len(selection.rows)
     assert record.whole == sum(k.all() for k in selection.selected)
@@ -240,7 +278,7 @@ def test_the_record_counts_each_class() -> None:
             assert row.support == sum(max(m) >= 0.6 and m.index(max(m)) == k for m in seen)
     joint = select_pseudo_labels(config(masks="joint"), 1, pool_of(60, 0), validation_of(), labeled_of())
     whole = selection_record(
-        config(masks="joint"), 1, RunDir(Path("t")), joint, history_of(joint, None, 1), validation_of(), None, **DIGESTS
+        config(masks="joint"), 1, TEACHERS, joint, history_of(joint, None, 1), validation_of(), None, **DIGESTS
     )
     classes = whole.heads["joint"].classes
     assert sum(r.selected for r in classes.values()) == whole.selected == whole.whole
@@ -252,7 +290,7 @@ def test_what_is_odd_about_a_selection_is_told(capsys: pytest.CaptureFixture[str
     pool = pool_of(60, 0)
     selection = select_pseudo_labels(config(masks="factors"), 1, pool, validation_of(), labeled_of())
     record = selection_record(
-        config(), 1, RunDir(Path("t")), selection, history_of(selection, None, 1), validation_of(), None, **DIGESTS
+        config(), 1, TEACHERS, selection, history_of(selection, None, 1), validation_of(), None, **DIGESTS
     )
 
     def told(**heads: dict[str, Any]) -> str:

@@ -93,7 +93,7 @@ def test_a_round_is_chosen_from_what_its_teacher_predicts(done: Run, drawn: Path
         frame = read_predictions(own.pool)
         assert frame.path.tolist() == [r.path for r in seen.manifest.rows]
         np.testing.assert_allclose(frame.probs, seen.probs, atol=1e-5)
-        assert read_json(own.selection)["teacher"] == teacher.path.as_posix()
+        assert [t["run"] for t in read_json(own.selection)["teachers"]] == [teacher.path.as_posix()]
         selected = slow_choice(frame, 0.2 * number)
         rows = {Path(r["image"]).name: r for r in table_of(own)}
         assert [*next(iter(rows.values()))] == HEADER
