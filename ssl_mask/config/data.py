@@ -21,6 +21,8 @@ class DataConfig(Settings):
     """Options of the layout."""
     target: Literal["factors", "joint"] = "factors"
     """`factors`: one head per factor; `joint`: one head over all combinations. The same where there is one factor."""
+    factor: str | None = None
+    """Train on the labels of this factor alone; the split stays that of all factors. Not set: on all of them."""
     folds: int = Field(default=5, ge=2)
     """The labeled images are split into this many parts, one of which is for validation. Groups are never split."""
     fold: NonNegativeInt = 0

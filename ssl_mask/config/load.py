@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ssl_mask.config.factors import common_keys, factor_tree
 from ssl_mask.config.run import RunConfig
+from ssl_mask.config.tree import merge, merged, nest, settle_length
 from ssl_mask.config.yaml import parse_yaml
 from ssl_mask.errors import ConfigError, did_you_mean
 from ssl_mask.reading import one_line, read_text, reading
@@ -67,30 +69,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return tree
 
 
-def nest(dotted: str, value: Any) -> dict[str, Any]:
-    """`nest("a.b", 1)` is `{"a": {"b": 1}}`."""
-    for part in reversed(dotted.split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge of two mappings; `over` wins, lists are replaced."""
-    merged = dict(base)
-    for key, value in over.items():
-        old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Layers as one mapping; later ones win."""
-    tree: dict[str, Any] = {}
-    for layer in layers:
-        tree = merge(tree, layer)
-    return tree
-
-
 def has_gpu() -> bool:
     """Whether PyTorch sees a GPU. It is loaded for that, so this is asked only where the preset is `auto`."""
     import torch
@@ -139,31 +117,47 @@ def _read_preset(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     return merge(settle_length(_read_preset(str(below), (*above, name)), content), content)
 
 
-def settle_length(base: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """`--epochs` must replace a preset's `steps` (and the reverse) instead of colliding with it."""
-    train = asked.get("train")
-    if not isinstance(train, Mapping) or not {"steps", "epochs"} & train.keys():
-        return base
-    known = base.get("train")
-    if not isinstance(known, Mapping):
-        return base
-    return {**base, "train": {k: v for k, v in known.items() if k not in {"steps", "epochs"}}}
-
-
 def validate(tree: Mapping[str, Any], where: Path | None = None) -> RunConfig:
     """A mapping as a RunConfig; all problems in one ConfigError, which names the file `where` if there is one."""
+    config, lines = _checked(tree)
+    if config is not None:
+        lines = [line for name in config.factors for line in _problems_of_factor(config, name)]
+        if not lines:
+            return config
+    called = "The configuration" if where is None else f"The configuration {where}"
+    raise ConfigError(f"{called} has a problem:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _checked(tree: Mapping[str, Any], above: str = "") -> tuple[RunConfig | None, list[str]]:
+    """The mapping as a RunConfig, or its problems, a line each.
+
+    Args:
+        above: the key below which the mapping stands in the configuration.
+    """
     try:
-        return RunConfig.model_validate(dict(tree))
+        return RunConfig.model_validate(dict(tree)), []
     except ValidationError as error:
-        lines = [explain(e, RunConfig) for e in error.errors()]
-        name = "The configuration" if where is None else f"The configuration {where}"
-        raise ConfigError(f"{name} has a problem:\n" + "\n".join(f"  {line}" for line in lines)) from None
+        return None, [explain(e, RunConfig, above) for e in error.errors()]
 
 
-def explain(problem: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """One pydantic problem as `key: what is wrong`, with the closest known key for an unknown one."""
+def _problems_of_factor(config: RunConfig, name: str) -> list[str]:
+    """What is wrong with the settings of one factor, a line each."""
+    above = f"factors.{name}"
+    shared = [
+        f"{above}.{key}: this setting is the same for all factors. Set {key} itself, outside of factors."
+        for key in common_keys(config.factors[name])
+    ]
+    return shared or _checked(factor_tree(config, name), above)[1]
+
+
+def explain(problem: Mapping[str, Any], model: type[BaseModel], above: str = "") -> str:
+    """One pydantic problem as `key: what is wrong`, with the closest known key for an unknown one.
+
+    Args:
+        above: the key below which the settings of `model` stand.
+    """
     where = [str(part) for part in problem["loc"]]
-    key = ".".join(where)
+    key = ".".join([above, *where] if above else where)
     if problem["type"] == "extra_forbidden":
         return f"{key}: no such key. {did_you_mean(where[-1], _keys_at(model, where[:-1]))}"
     message = str(problem["msg"]).removeprefix("Value error, ")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from ssl_mask.config.base import Seed, Settings
 from ssl_mask.config.data import AugmentConfig, DataConfig
 from ssl_mask.config.model import LossConfig, ModelConfig
 from ssl_mask.config.training import AlgorithmConfig, OptimConfig, TrainConfig
 from ssl_mask.config.unlabeled import GuardConfig, PseudoConfig
+
+OwnSettings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
+"""A tree of settings; `mask:` without anything is an empty one."""
 
 
 class RunConfig(Settings):
@@ -35,6 +39,12 @@ class RunConfig(Settings):
     train: TrainConfig = Field(default_factory=TrainConfig)
     pseudo: PseudoConfig = Field(default_factory=PseudoConfig)
     guard: GuardConfig = Field(default_factory=GuardConfig)
+    factors: dict[str, OwnSettings] = Field(default_factory=dict)
+    """Train a model per factor: `factors: {<factor>: {<settings of its own>}}`. A factor that is not named has the
+    common settings. Empty: one model with a head per factor."""
+    factor_prior: Literal["off", "oof"] = "off"
+    """Multiply the product of factor models by how often their classes go together among the labels (`oof`: where
+    out-of-fold predictions show that it helps)."""
 
     @model_validator(mode="after")
     def _averaged_teacher_exists(self) -> RunConfig:
@@ -46,6 +56,16 @@ class RunConfig(Settings):
     def _neck_has_two_images(self) -> RunConfig:
         if self.model.neck != "none" and (problem := self.single_images(f"model.neck {self.model.neck}")):
             raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _factors_have_models(self) -> RunConfig:
+        if self.factors and self.data.target == "joint":
+            raise ValueError("factors asks for a model per factor, data.target joint for one head over all: use one")
+        if self.factors and self.data.factor is not None:
+            raise ValueError("factors asks for a model per factor, data.factor for that of a single one: use one")
+        if self.factor_prior != "off" and not self.factors:
+            raise ValueError("factor_prior corrects the product of factor models, but factors names none")
         return self
 
     def single_images(self, norm: str, processes: int = 1) -> str:

@@ -75,7 +75,7 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
 
     Raises:
         DataError: no data set, a bad row, a group in two splits.
-        ConfigError: an unknown layout or option.
+        ConfigError: an unknown layout, option or factor.
     """
     manifest = read_dataset(config.root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
     console.say(f"Data   {manifest.message}, in {config.root.absolute()}")
@@ -92,6 +92,8 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
     if config.labeled_groups is not None:
         manifest = keep_labels_of(manifest, config.labeled_groups, seed=config.split_seed)
         console.say(f"Labels of {config.labeled_groups} training groups only (data.labeled_groups)")
+    if config.factor is not None:  # last: every factor shares the split and the checks of all factors together
+        manifest = manifest.of_factor(config.factor)
     how = "given by the data set" if given else f"fold {config.fold} of {config.folds}, by group"
     _report_split(manifest, how, console)
     return manifest

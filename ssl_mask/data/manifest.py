@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.names import Split
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import ConfigError, did_you_mean
 from ssl_mask.text import csv_text
 
 
@@ -75,6 +76,32 @@ class Manifest:
 
     def with_rows(self, rows: Iterable[Row]) -> Manifest:
         return replace(self, rows=tuple(rows))
+
+    def of_factor(self, name: str) -> Manifest:
+        """The same rows with the labels of one factor; a submission has a column of its class names.
+
+        Raises:
+            ConfigError: no such factor.
+        """
+        names = list(self.schema.sizes)
+        if name not in names:
+            raise ConfigError(f"data.factor: there is no factor {name!r}.", hint=did_you_mean(name, names))
+        at = names.index(name)
+
+        def reduced(row: Row) -> Row:
+            if row.labels is None:
+                return row
+            true, trained = row.labels[at : at + 1], (row.train_labels or row.labels)[at : at + 1]
+            return row._replace(labels=true, train_labels=None if trained == true else trained)
+
+        given = self.submission
+        answer = given.answer_columns[at] if given.answers == "names" else name
+        return replace(
+            self,
+            schema=LabelSchema((self.schema.factors[at],)),
+            rows=tuple(map(reduced, self.rows)),
+            submission=Submission(given.id_column, (answer,), "names"),
+        )
 
     def with_digests(self, digests: Iterable[str]) -> Manifest:
         return self.with_rows(r._replace(digest=d) for r, d in zip(self.rows, digests, strict=True))

@@ -39,6 +39,8 @@ def rows_to_predict(
     config = run.config().data
     root = Path(data) if data is not None else config.root
     found = read_dataset(root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
+    if config.factor is not None:
+        found = found.of_factor(config.factor)
     manifest = found.where("test")
     check_names(manifest, console)
     if config.outside_root == "refuse":

@@ -76,6 +76,8 @@ def train(
         >>> 0 <= run.scores.macro_f1 <= 1
         True
     """
+    if config.factors and resume is None:
+        raise ConfigError("factors asks for a model per factor; this trains a single model.", hint="Leave it out.")
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:
         config = resumed_config(run, length or {})
