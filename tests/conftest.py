@@ -90,7 +90,7 @@ def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     if request.node.get_closest_marker("plots") is not None or "reports" in request.node.path.parts:
         return
 
-    def leave_empty(path: Path, *_: Any) -> None:
+    def leave_empty(path: Path, *_: Any, **__: Any) -> None:
         write_text(path, "")
 
     drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds")}

@@ -29,6 +29,12 @@ class DataConfig(Settings):
     """Which part is for validation, counted from 0."""
     split_seed: Seed = 0
     """Seed of the split. Independent of `seed`, so that runs with different seeds share one split."""
+    given_split: Literal["keep", "ignore"] = "keep"
+    """A validation split that the data set brings itself: `keep` it, or `ignore` it and split all labeled images into
+    `folds`, as `--folds` needs it."""
+    validation: Literal["fold", "none"] = "fold"
+    """`fold`: one part is for validation; `none`: all labeled images are trained on, nothing is evaluated, and the
+    weights of the last step are kept."""
     min_groups: PositiveInt = 2
     """Refuse a class with fewer groups (persons) than this: it cannot be in both training and validation."""
     corrections: Path | None = None

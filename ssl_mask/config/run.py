@@ -53,6 +53,19 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _nothing_waits_for_validation(self) -> RunConfig:
+        if self.data.validation == "none":
+            calibrates = self.algorithm.name != "supervised" and self.algorithm.temperature == "calibrated"
+            for key, asked in (
+                ("algorithm.temperature calibrated (give a number)", calibrates),
+                ("optim.schedule plateau", self.optim.schedule == "plateau"),
+                ("train.patience", self.train.patience > 0),
+            ):
+                if asked:
+                    raise ValueError(f"data.validation none evaluates nothing, but {key} needs validation scores")
+        return self
+
+    @model_validator(mode="after")
     def _neck_has_two_images(self) -> RunConfig:
         if self.model.neck != "none" and (problem := self.single_images(f"model.neck {self.model.neck}")):
             raise ValueError(problem)

@@ -44,8 +44,9 @@ class AlgorithmConfig(Settings):
     teacher: Literal["live", "ema"] = "live"
     """Whose predictions are the targets: the trained weights (`live`), or their average (`ema`: Mean Teacher, arXiv
     1703.01780)."""
-    temperature: Literal["calibrated"] | PositiveFloat = "calibrated"
-    """Temperature that divides the logits before a confidence is read: `calibrated` on validation, or a number."""
+    temperature: Literal["calibrated"] | PositiveFloat | dict[str, PositiveFloat] = "calibrated"
+    """Temperature that divides the logits before a confidence is read: `calibrated` on validation, or a number, one for
+    all or one per head."""
     dense: bool = False
     """Strong views of all unlabeled images, not only of the selected ones: exact with batch norm, but slower."""
     weak_mode: Literal["eval", "train"] = "eval"
@@ -96,6 +97,8 @@ class TrainConfig(Settings):
     """Length of the training in optimizer steps. Set steps or epochs."""
     epochs: PositiveFloat | None = None
     """Length of the training in passes over the training images. Set epochs or steps."""
+    stop_at: Annotated[int, Field(ge=1, le=MOST)] | None = None
+    """End after this many steps, while the learning rate falls as if all `steps` were done. Not set: do all."""
     batch_size: int = Field(default=32, ge=1, le=2**20)
     """Images per step, over all processes: the same training on one GPU or on eight."""
     accumulate: PositiveInt = 1
@@ -108,6 +111,10 @@ class TrainConfig(Settings):
     """Decay of the averaged weights (EMA); 0 turns them off. Trained and averaged weights are both evaluated."""
     eval_every: PositiveInt | None = None
     """Steps between evaluations. Not set: ten evaluations per run."""
+    keep: Literal["best", "all"] = "best"
+    """Keep the weights of the `best` evaluation, or those of `all` with what they predict of validation."""
+    last_weights: Literal["live", "ema"] = "ema"
+    """Weights that a run without validation keeps of its last step: the trained ones, or their average."""
     patience: NonNegativeInt = 0
     """Stop after this many evaluations without a better score; 0 never stops early."""
     save_every: PositiveInt | None = None

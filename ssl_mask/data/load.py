@@ -13,7 +13,7 @@ from ssl_mask.data.image_set import ImageSet, open_images, unreadable
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pseudo_labels import PseudoLabels, open_pseudo_labeled, read_pseudo_labels
-from ssl_mask.data.splits import keep_labels_of, split
+from ssl_mask.data.splits import keep_labels_of, refuse_shared_groups, split, without_given_split
 from ssl_mask.data.unlabeled import allowed_folders, unlabeled_rows, usable
 from ssl_mask.data.value_range import warn_of_depth
 from ssl_mask.errors import DataError
@@ -70,12 +70,12 @@ class TrainingData:
         return data
 
 
-def read_manifest(config: DataConfig, console: Console) -> Manifest:
-    """The data set with corrected labels, checked links, and every labeled row in a split. No image is decoded yet.
+def read_rows(config: DataConfig, console: Console) -> Manifest:
+    """The data set with corrected labels and checked links, before it is split. No image is decoded yet.
 
     Raises:
-        DataError: no data set, a bad row, a group in two splits.
-        ConfigError: an unknown layout, option or factor.
+        DataError: no data set, a bad row.
+        ConfigError: an unknown layout or option.
     """
     manifest = read_dataset(config.root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
     console.say(f"Data   {manifest.message}, in {config.root.absolute()}")
@@ -85,15 +85,35 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
         manifest = apply_corrections(manifest, config.corrections)
     if config.outside_root == "refuse":
         refuse_escapes(manifest)
+    return manifest
+
+
+def read_manifest(config: DataConfig, console: Console) -> Manifest:
+    """As `read_rows`, with every labeled row in a split, and only the factor that is asked for.
+
+    Raises:
+        DataError: also a group in two splits, or a class that cannot be split.
+        ConfigError: also an unknown factor.
+    """
+    manifest = read_rows(config, console)
+    if config.given_split == "ignore" or config.validation == "none":
+        manifest = without_given_split(manifest)
     given = bool(manifest.where("val"))
-    manifest = split(
-        manifest, folds=config.folds, fold=config.fold, seed=config.split_seed, min_groups=config.min_groups
-    )
+    if config.validation == "none":
+        refuse_shared_groups(manifest)
+    else:
+        manifest = split(
+            manifest, folds=config.folds, fold=config.fold, seed=config.split_seed, min_groups=config.min_groups
+        )
     if config.labeled_groups is not None:
         manifest = keep_labels_of(manifest, config.labeled_groups, seed=config.split_seed)
         console.say(f"Labels of {config.labeled_groups} training groups only (data.labeled_groups)")
     if config.factor is not None:  # last: every factor shares the split and the checks of all factors together
         manifest = manifest.of_factor(config.factor)
+    if config.validation == "none":
+        train = manifest.where("train")
+        console.say(f"Split  all {len(train)} labeled images of {len(set(train.groups))} groups train, no validation")
+        return manifest
     how = "given by the data set" if given else f"fold {config.fold} of {config.folds}, by group"
     _report_split(manifest, how, console)
     return manifest
@@ -172,7 +192,7 @@ def refuse_unreadable(data: TrainingData, on_bad: Literal["fail", "skip"], conso
                 f"can be read, for example {problems[0]}.",
                 hint="Fix them, or leave the class out of the data set.",
             )
-    if not len(data.val):
+    if not len(data.val) and data.manifest.where("val"):
         raise DataError(f"No validation image can be read, for example {problems[0]}.", hint="Fix them.")
     console.warn(f"{len(problems)} of {total} labeled images cannot be read and are left out, such as {problems[0]}.")
     lacking = set(data.manifest.where("val").joint.tolist()) - set(data.val.manifest.joint.tolist())

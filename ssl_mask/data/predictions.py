@@ -96,21 +96,30 @@ def write_predictions(
     Raises:
         StorageError: no room, or no permission.
     """
+    known = rows.labels.min(axis=1, initial=0) >= 0
+    text = [[r.id or r.path for r in rows.rows], *([getattr(r, n) for r in rows.rows] for n in ("path", "digest"))]
+    text.append([r.group for r in rows.rows])
+    numbers = [np.full(len(rows), fold, dtype=np.int64), np.where(known, rows.joint, -1), predicted_class(probs)]
+    columns = {**dict(zip(TEXT, text, strict=True)), **dict(zip(NUMBERS, numbers, strict=True))}
+    _write(path, columns, probs, rows.schema.joint_classes, more or {}, metadata, row_group_size)
+
+
+def write_table(path: Path, table: PredictionTable) -> None:
+    """Write a table that was made of others, atomically. Raises StorageError."""
+    columns = {n: getattr(table, n).tolist() for n in TEXT} | {n: getattr(table, n) for n in NUMBERS}
+    _write(path, columns, table.probs, table.classes, table.more)
+
+
+def _write(
+    path: Path, columns: Mapping[str, Any], probs: NDArray[Any], classes: Sequence[str], more: Mapping[str, Any],
+    metadata: Mapping[bytes, bytes] | None = None, row_group_size: int | None = None,
+) -> None:  # fmt: skip
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    known = rows.labels.min(axis=1, initial=0) >= 0
-    columns: dict[str, Any] = {
-        "id": pa.array([r.id or r.path for r in rows.rows], pa.string()),
-        "path": pa.array([r.path for r in rows.rows], pa.string()),
-        "sha256": pa.array([r.digest for r in rows.rows], pa.string()),
-        "group": pa.array([r.group for r in rows.rows], pa.string()),
-        "fold": np.full(len(rows), fold, dtype=np.int64),
-        "true": np.where(known, rows.joint, -1),
-        "predicted": predicted_class(probs),
-    }
-    columns |= {f"p/{name}": probs[:, i].astype(np.float32) for i, name in enumerate(rows.schema.joint_classes)}
-    table = pa.table(columns | dict(more or {})).replace_schema_metadata(dict(metadata or {}))
+    made = {name: pa.array(c, pa.string()) if name in TEXT else c for name, c in columns.items()}
+    made |= {f"p/{name}": probs[:, i].astype(np.float32) for i, name in enumerate(classes)}
+    table = pa.table(made | dict(more)).replace_schema_metadata(dict(metadata or {}))
     with atomic_path(path) as partial:
         pq.write_table(table, partial, row_group_size=row_group_size)
 

@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import DataError
@@ -23,6 +24,11 @@ def split(manifest: Manifest, *, folds: int, fold: int, seed: int, min_groups: i
         return manifest
     _refuse_rare_classes(manifest, min_groups)
     return _k_fold(manifest, folds=folds, fold=fold, seed=seed)
+
+
+def without_given_split(manifest: Manifest) -> Manifest:
+    """All labeled rows in training, whatever the data set says."""
+    return manifest.with_rows(r._replace(split="train") if r.split == "val" else r for r in manifest.rows)
 
 
 def keep_labels_of(manifest: Manifest, count: int, *, seed: int) -> Manifest:
@@ -88,9 +94,20 @@ def _refuse_rare_classes(manifest: Manifest, min_groups: int) -> None:
 
 
 def _k_fold(manifest: Manifest, *, folds: int, fold: int, seed: int) -> Manifest:
+    labeled = manifest.where("train")
+    of_row = fold_numbers(labeled, folds=folds, seed=seed).tolist()
+    validates = {row.path for row, number in zip(labeled.rows, of_row, strict=True) if number == fold}
+    return manifest.with_rows(r._replace(split="val") if r.path in validates else r for r in manifest.rows)
+
+
+def fold_numbers(labeled: Manifest, *, folds: int, seed: int) -> NDArray[np.int64]:
+    """(n,) the fold that each row is validation of: stratified by joint class, groups are never split.
+
+    Raises:
+        DataError: fewer groups than folds, or no class with as many images as folds.
+    """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    labeled = manifest.where("train")
     distinct = len(set(labeled.groups))
     if distinct < folds:
         raise DataError(f"{distinct} groups are too few for {folds} folds.", hint="Lower data.folds, or add groups.")
@@ -102,6 +119,7 @@ def _k_fold(manifest: Manifest, *, folds: int, fold: int, seed: int) -> Manifest
     with warnings.catch_warnings():
         # A class with fewer images than folds only means that some folds lack it; validation reports the support.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        parts = list(splitter.split(np.zeros(len(labeled)), labeled.joint, labeled.groups))
-    validates = {labeled.rows[i].path for i in parts[fold][1]}
-    return manifest.with_rows(r._replace(split="val") if r.path in validates else r for r in manifest.rows)
+        numbers = np.empty(len(labeled), dtype=np.int64)
+        for fold, (_, rows) in enumerate(splitter.split(np.zeros(len(labeled)), labeled.joint, labeled.groups)):
+            numbers[rows] = fold
+    return numbers

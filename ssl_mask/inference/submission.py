@@ -77,9 +77,9 @@ def source_record(source: SourceRun) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "checkpoint_sha256": file_digest(run.best),
-        "step": metadata.best.step,
-        "weights": metadata.best.weights,
-        "validation_macro_f1": metadata.best.macro_f1,
+        "step": metadata.origin.step,
+        "weights": metadata.origin.weights,
+        "validation_macro_f1": metadata.best and metadata.best.macro_f1,
         "trained_on": metadata.data.content_hash,
         "code": metadata.code,
         "leakage": metadata.leakage,

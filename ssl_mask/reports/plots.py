@@ -29,15 +29,20 @@ WEIGHTS = {"live": ("live weights", "-"), "ema": ("averaged weights", "--")}
 """Of each kind of weights: its name for people, and its line style."""
 
 
-def write_curves(path: Path, records: Sequence[Record]) -> None:
-    save_figure(path, draw_curves(records))
+Kept = tuple[int, str]
+"""Step and kind of the weights that a run keeps."""
 
 
-def draw_curves(records: Sequence[Record]) -> Any:
-    """Loss per head, validation scores, calibration error and learning rate by step; the best step is marked.
+def write_curves(path: Path, records: Sequence[Record], *, kept: Kept | None = None) -> None:
+    save_figure(path, draw_curves(records, kept=kept))
+
+
+def draw_curves(records: Sequence[Record], *, kept: Kept | None = None) -> Any:
+    """Loss per head, validation scores, calibration error and learning rate by step; the kept step is marked.
 
     Args:
         records: the lines of `metrics.jsonl`.
+        kept: which weights the run keeps; None: those of the highest macro-F1.
     """
     train, val = ([r for r in records if r["kind"] == kind] for kind in ("train", "val"))
     figure, ((loss, scores), (calibration, rate)) = new_figure(2, 2, (11, 7))
@@ -65,19 +70,20 @@ def draw_curves(records: Sequence[Record]) -> Any:
         axis.set_xlabel("step")
         whole_ticks(axis, min((r["step"] for r in records), default=0), max((r["step"] for r in records), default=1))
     if val:
-        _mark_best(scores, (loss, calibration, rate), max(val, key=lambda r: float(r["macro_f1"])))
+        best = max(val, key=lambda r: ((r["step"], r["weights"]) == kept, float(r["macro_f1"])))
+        _mark_best(scores, (loss, calibration, rate), best, "best" if kept is None else "of the study")
     for axis in (loss, scores, calibration, rate):
         legend(axis)
     return figure
 
 
-def _mark_best(scores: Any, others: Sequence[Any], best: Record) -> None:
-    """A line at the step whose weights the run keeps, with its score: the first of the highest macro-F1."""
+def _mark_best(scores: Any, others: Sequence[Any], best: Record, why: str) -> None:
+    """A line at the step whose weights the run keeps, with its score."""
     for axis in (scores, *others):
         axis.axvline(best["step"], color="0.35", ls=":", lw=1.5)
     star = {"marker": "*", "markersize": 13, "color": COLOURS[0], "ls": "none"}
-    scores.plot([best["step"]], [best["macro_f1"]], label=f"best: {WEIGHTS[best['weights']][0]}", **star)
-    scores.set_title(f"Validation: best macro-F1 {best['macro_f1']:.4f} at step {best['step']}")
+    scores.plot([best["step"]], [best["macro_f1"]], label=f"{why}: {WEIGHTS[best['weights']][0]}", **star)
+    scores.set_title(f"Validation: {'best ' * (why == 'best')}macro-F1 {best['macro_f1']:.4f} at step {best['step']}")
 
 
 def write_consistency(path: Path, records: Sequence[Record], classes: Mapping[str, Sequence[str]]) -> None:

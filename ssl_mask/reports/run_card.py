@@ -43,17 +43,10 @@ def run_card(run: RunDir) -> str:
     Raises:
         DataError: the run has not been evaluated yet, or one of its files is damaged.
     """
-    status, best, data = run.status(), run.scores(), run.data()
-    environment = run.environment_record()
-    table = read_validation(run.validation)
-    intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
+    status, data, environment = run.status(), run.data(), run.environment_record()
     parts = [
         f"# Run {md(run.name)}",
-        *_verdict(status, best, data, intervals),
-        "## Validation scores",
-        _scores(best, intervals, grouped=data.grouped),
-        "## Classes (validation)",
-        _classes(table),
+        *(_validated(run, status, data) if data.val_images else _not_validated(status)),
         *_rounds(status),
         *_unlabeled(status, data),
         *_leakage(run, status),
@@ -66,6 +59,33 @@ def run_card(run: RunDir) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _validated(run: RunDir, status: RunStatus, data: DataRecord) -> list[str]:
+    """The scores of a run, and what they are worth."""
+    best, table = run.scores(), read_validation(run.validation)
+    intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
+    return [
+        *_verdict(status, best, data, intervals),
+        "## Validation scores",
+        _scores(best, intervals, grouped=data.grouped),
+        "## Classes (validation)",
+        _classes(table),
+    ]
+
+
+def _not_validated(status: RunStatus) -> list[str]:
+    """What stands in place of the scores of a run that trained on all labels."""
+    notes = [f"**Leakage: {status.leakage}.** {LEAKAGE[status.leakage]}"]
+    if (study := status.study) is None:
+        return ["**No validation of its own**: all labeled images were trained on, so nothing says how good it is.",
+                f"- {notes[0]}"]  # fmt: skip
+    f1 = study.macro_f1
+    return [
+        f"**No validation of its own**: all labeled images were trained on. The expected macro-F1 is the out-of-fold "
+        f"score of {code(study.study)}: **{f1.value:.4f}** (95 % interval {f1.low:.3f} to {f1.high:.3f}).",
+        f"- {notes[0]}",
+    ]
+
+
 def _verdict(status: RunStatus, best: BestScore, data: DataRecord, intervals: Mapping[str, Interval]) -> list[str]:
     """The score, and in a line each what limits its worth."""
     f1, accuracy = intervals["macro_f1"], intervals["accuracy"]
@@ -75,8 +95,7 @@ def _verdict(status: RunStatus, best: BestScore, data: DataRecord, intervals: Ma
     )
     notes = [
         f"**Leakage: {status.leakage}.** {LEAKAGE[status.leakage]}",
-        f"**Optimistic**: the checkpoint ({WEIGHTS[best.weights]} of step {best.step}) was selected on this score. "
-        "Only images that were not used for training or selection give an unbiased one (`sslmask evaluate`).",
+        _selected(status, best),
     ]
     if not data.grouped:
         notes.append("**Intervals too narrow**: the data name no groups (persons), so each image counts by itself.")
@@ -85,6 +104,22 @@ def _verdict(status: RunStatus, best: BestScore, data: DataRecord, intervals: Ma
     elif status.rounds is not None:
         notes.append(f"**Pseudo-labels**: {_best_round(status)}")
     return [score, "\n".join(f"- {note}" for note in notes)]
+
+
+def _selected(status: RunStatus, best: BestScore) -> str:
+    """What selected the checkpoint."""
+    weights = f"{WEIGHTS[best.weights]} of step {best.step}"
+    if status.study is None:
+        return (
+            f"**Optimistic**: the checkpoint ({weights}) was selected on this score. Only images that were not used "
+            "for training or selection give an unbiased one (`sslmask evaluate`)."
+        )
+    f1 = status.study.macro_f1
+    return (
+        f"**One fold of {code(status.study.study)}**: the checkpoint ({weights}) was selected for all folds together. "
+        f"The score of the study counts: out-of-fold macro-F1 {f1.value:.4f} (95 % interval {f1.low:.3f} to "
+        f"{f1.high:.3f})."
+    )
 
 
 def _worth(status: RunStatus) -> str:

@@ -34,9 +34,15 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, model: nn.Module, metadata: CheckpointMetadata) -> None:
     """Write a model's weights; `metadata` goes into the file's header, sealed and bound to the weights."""
+    write_checkpoint(path, Checkpoint(model.state_dict(), metadata))
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write weights, such as those of another checkpoint under a changed description."""
     from safetensors.torch import save
 
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    metadata = checkpoint.metadata
+    tensors = {k: v.detach().cpu().contiguous() for k, v in checkpoint.weights.items()}
     header = json.dumps(sealed({**metadata.to_json(), TENSORS: tensors_digest(tensors)}))
     # One key: safetensors writes several in an order of its own, and the same weights shall be the same bytes.
     content = save(tensors, metadata={"sslmask": header})

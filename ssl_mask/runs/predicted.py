@@ -41,7 +41,8 @@ class PredictedBy(Record):
     checkpoint_sha256: str
     step: Count
     weights: Literal["live", "ema"]
-    validation_macro_f1: Share
+    validation_macro_f1: Share | None
+    """None: trained without validation."""
     trained_on: str
     code: str
     leakage: LeakageStatus

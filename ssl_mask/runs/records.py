@@ -44,6 +44,13 @@ class BestScore(Record):
     """Per head."""
 
 
+class LastStep(Record):
+    """Where weights come from that no validation has selected."""
+
+    step: Count
+    weights: Literal["live", "ema"]
+
+
 class UnlabeledRecord(Record):
     """The unlabeled pool of a run."""
 
@@ -158,6 +165,15 @@ class RoundSummary(Record):
     audit: AuditRecord | None = None
 
 
+class StudyScore(Record):
+    """The score of the study of folds that a run is a part of."""
+
+    study: str
+    """Its path."""
+    macro_f1: IntervalRecord
+    """Out of fold, with its interval by group."""
+
+
 class RunStatus(LeakageRecord):
     """run.json: how far a run is and how good."""
 
@@ -172,11 +188,13 @@ class RunStatus(LeakageRecord):
     step: Count
     steps: Count | None = None
     best: BestScore | None
-    """None before the first evaluation."""
+    """None before the first evaluation, and without validation."""
     data: DataRecord | None = None
     seconds: NotNegative = 0.0
     comparison: ComparisonRecord | None = None
     """With the supervised baseline, where one was trained."""
+    study: StudyScore | None = None
+    """Of a finished study of folds that it is a part of."""
     rounds: tuple[RoundSummary, ...] | None = None
     """None: not a study of rounds."""
     best_round: Count | None = None
@@ -240,16 +258,28 @@ class CheckpointMetadata(LeakageRecord):
     submission: Annotated[Submission, BeforeValidator(_as_submission), PlainSerializer(Submission._asdict)]
     temperatures: dict[str, Positive]
     """Per head."""
-    best: BestScore
+    best: BestScore | None
+    """None: trained without validation."""
+    last: LastStep | None = None
+    """Where there is no best."""
     prior: tuple[Count, ...]
     """Training images of each joint class."""
     data: DataRecord
     run: str
     code: str
 
+    @property
+    def origin(self) -> BestScore | LastStep:
+        """The step and the kind of the weights."""
+        found = self.best or self.last
+        assert found is not None  # for the type checker: `_parts_fit` has looked
+        return found
+
     @model_validator(mode="after")
     def _parts_fit(self) -> CheckpointMetadata:
         schema = self.label_schema
+        if (self.best is None) == (self.last is None):
+            raise ValueError("it must be either of the best evaluation or of the last step")
         if self.temperatures.keys() != schema.heads(self.target).keys():
             raise ValueError("the temperatures are not those of the heads")
         if len(self.prior) != len(schema.joint_classes) or not sum(self.prior):

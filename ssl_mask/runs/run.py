@@ -10,7 +10,8 @@ runs/train-001/
 ├── data_cards/          a card a pool, and findings.json: what the leakage guard compared and found
 ├── pseudo_labels.csv    a round: the pseudo-labels it trains on; pool.parquet, selection.json: where they come from
 ├── metrics.jsonl        a line every few steps and every evaluation
-├── checkpoints/         best.safetensors (to predict), last.state (to continue), seen-*.npz (what was trained on)
+├── checkpoints/         best.safetensors (to predict), last.state (to continue), seen-*.npz (what was trained on);
+│                        with train.keep=all: kept/<step>-<weights>.*, of every evaluation
 ├── validation.parquet   what the best weights say of every validation image
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
 ├── rounds/              pseudo: its rounds, a study of runs
@@ -27,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ssl_mask.config import RunConfig, read_config_file, validate
 from ssl_mask.errors import DataError, did_you_mean
@@ -36,6 +37,14 @@ from ssl_mask.runs.base import read_record, update_record
 from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.metrics import cpu_seconds, read_metrics
 from ssl_mask.runs.records import AuditRecord, BestScore, DataRecord, RunStatus, SelectionRecord
+
+
+class Kept(NamedTuple):
+    """Files of one evaluation."""
+
+    weights: Path
+    validation: Path
+    """What they predict of the validation images."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,16 @@ class RunDir:
     @property
     def best(self) -> Path:
         return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def all_kept(self) -> Path:
+        """With `train.keep=all`: what was kept of every evaluation."""
+        return self.path / "checkpoints" / "kept"
+
+    def kept(self, step: int, weights: str) -> Kept:
+        """What was kept of one evaluation."""
+        name = self.all_kept / f"{step:06d}-{weights}"
+        return Kept(name.with_suffix(".safetensors"), name.with_suffix(".parquet"))
 
     @property
     def last(self) -> Path:
@@ -161,6 +180,10 @@ class RunDir:
             DataError: nothing has been evaluated yet.
         """
         status = self.status()
+        if status.best is None and status.data is not None and not status.data.val_images:
+            raise DataError(
+                f"{self.path} has no validation of its own.", hint="Take a run that has one (data.validation fold)."
+            )
         if status.best is None:
             raise DataError(f"{self.path} has not been evaluated yet.", hint=f"Resume it: --resume {self.path}")
         return status.best
@@ -223,6 +246,9 @@ class RunDir:
         """Drop records later than `step`: a resumed run will write them again."""
         kept = [json.dumps(r) for r in self.records() if r["step"] <= step]
         write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+        for file in self.all_kept.glob("[0-9]*-*"):
+            if int(file.name.split("-")[0]) > step:
+                file.unlink()
 
     @contextmanager
     def locked(self) -> Iterator[None]:

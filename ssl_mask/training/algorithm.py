@@ -70,16 +70,7 @@ def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 
         ConfigError: thresholds are given per head, but not for exactly the heads of the model.
     """
     if isinstance(asked.threshold, dict):
-        for name in asked.threshold:
-            if name not in heads:
-                raise ConfigError(
-                    f"algorithm.threshold: there is no head {name!r}.", hint=did_you_mean(name, list(heads))
-                )
-        for name in heads:
-            if name not in asked.threshold:
-                raise ConfigError(
-                    f"algorithm.threshold: {name!r} has none.", hint=f"Give one threshold per head: {', '.join(heads)}."
-                )
+        refuse_other_heads(asked.threshold, heads, "algorithm.threshold")
     if asked.name == "fixmatch":
         return FixMatchRule(asked.threshold)
     if asked.name == "freematch":
@@ -87,6 +78,16 @@ def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 
     if asked.name == "softmatch":
         return SoftMatchRule(asked.momentum, asked.sigmas, processes=processes)
     return UdaRule(asked.threshold, asked.sharpen)
+
+
+def refuse_other_heads(given: Mapping[str, float], heads: Sequence[str], key: str) -> None:
+    """Raises ConfigError when values are given per head, but not for exactly the heads of the model."""
+    for name in given:
+        if name not in heads:
+            raise ConfigError(f"{key}: there is no head {name!r}.", hint=did_you_mean(name, list(heads)))
+    for name in heads:
+        if name not in given:
+            raise ConfigError(f"{key}: {name!r} has none.", hint=f"Give one per head: {', '.join(heads)}.")
 
 
 def is_joint(config: RunConfig, schema: LabelSchema) -> bool:
@@ -100,7 +101,16 @@ def target_classes(config: RunConfig, schema: LabelSchema) -> dict[str, tuple[st
 
 
 def fixed_temperatures(config: RunConfig, schema: LabelSchema) -> dict[str, float]:
-    return dict.fromkeys(schema.heads(config.data.target), float(config.algorithm.temperature))
+    """Temperature per head, where the configuration gives it.
+
+    Raises:
+        ConfigError: given per head, but not for exactly the heads of the model.
+    """
+    asked, heads = config.algorithm.temperature, list(schema.heads(config.data.target))
+    if isinstance(asked, dict):
+        refuse_other_heads(asked, heads, "algorithm.temperature")
+        return dict(asked)
+    return dict.fromkeys(heads, float(asked))
 
 
 def make_alignment(config: RunConfig, train: Manifest, device: torch.device) -> Alignment | None:

@@ -15,7 +15,7 @@ from ssl_mask.data.batches import train_batches
 from ssl_mask.errors import Interrupted
 from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.writer import RunWriter
-from ssl_mask.training.evaluate import evaluate, steps_between_evaluations
+from ssl_mask.training.evaluate import evaluate, keep_last, steps_between_evaluations
 from ssl_mask.training.interrupt import StopSignal
 from ssl_mask.training.loop import train_steps
 from ssl_mask.training.session import Session
@@ -26,25 +26,26 @@ from ssl_mask.types import Losses
 def fit(session: Session, run: RunWriter) -> None:
     """Train to the last step; log, evaluate and save every n steps."""
     config, training, progress = session.config.train, session.training, session.progress
+    stop_at, validates = session.last_step, len(session.data.val) > 0
     accelerator, console = session.accelerator, session.console
     run.write(lambda folder: folder.forget_after(progress.step))
     if progress.step:
-        console.say(f"Resume {progress.step} of {training.steps} steps are done")
+        console.say(f"Resume {progress.step} of {session.last_step} steps are done")
     eval_every = steps_between_evaluations(session)
     save_every = config.save_every or eval_every
     workers = devices.settle_workers(config.workers, accelerator)
     batches = train_batches(
-        session.batches(workers=workers), start=progress.step, stop=training.steps, workers=workers,
+        session.batches(workers=workers), start=progress.step, stop=stop_at, workers=workers,
         pin=accelerator.device.type == "cuda",
     )  # fmt: skip
     began, cpu_began = time.monotonic() - progress.seconds, time.process_time() - progress.cpu
     first, clock, note = progress.step, time.monotonic(), ""
-    with StopSignal() as stop, closing(batches), console.progress("Training", training.steps, unit="steps") as advance:
+    with StopSignal() as stop, closing(batches), console.progress("Training", stop_at, unit="steps") as advance:
         advance(progress.step, note)
         for step, losses in train_steps(training, batches, start=progress.step):
             progress.step, progress.seconds = step, time.monotonic() - began
             progress.cpu = time.process_time() - cpu_began
-            last = step == training.steps
+            last = step == stop_at
             if step % config.log_every == 0 or last:
                 rate = (step - first) * config.batch_size / (time.monotonic() - clock)
                 note = log_step(session, run, step, losses, rate)
@@ -53,7 +54,7 @@ def fit(session: Session, run: RunWriter) -> None:
             signal_number = stop.agreed(accelerator) if accelerator.num_processes == 1 or not step % 10 else 0
             if signal_number:
                 _save_and_leave(session, run, signal_number)
-            if step % eval_every == 0 or last:
+            if validates and (step % eval_every == 0 or last):
                 done = evaluate(session, run) and config.patience > 0
                 first, clock = step, time.monotonic()
                 if done:
@@ -61,6 +62,8 @@ def fit(session: Session, run: RunWriter) -> None:
                     break
             if step % save_every == 0 or last:
                 save(session, run)
+    if not validates:
+        keep_last(session, run)
     save(session, run)
     run.update(status="finished", step=progress.step, seconds=round(progress.seconds, 1))
 
@@ -106,7 +109,7 @@ def _save_and_leave(session: Session, run: RunWriter, signal_number: int) -> Non
     save(session, run)
     run.update(status="interrupted", seconds=round(session.progress.seconds, 1))
     raise Interrupted(
-        f"Stopped at step {session.progress.step} of {session.training.steps}; everything is saved in {_name(run)}.",
+        f"Stopped at step {session.progress.step} of {session.last_step}; everything is saved in {_name(run)}.",
         signal_number=signal_number,
         hint=how_to_continue(session, run),
     )

@@ -45,6 +45,12 @@ class Session:
     def accelerator(self) -> Accelerator:
         return self.training.accelerator
 
+    @property
+    def last_step(self) -> int:
+        """Steps that are done; the learning rate may fall over more."""
+        steps = self.training.steps
+        return min(steps, self.config.train.stop_at or steps)
+
     def batches(self, *, workers: int) -> StepBatches:
         """The images of step k on this process."""
         return make_batches(self.config, self.data, self.size, self.accelerator, workers=workers)
@@ -73,7 +79,7 @@ def build(
     refuse_differences(accelerator, lambda: data_digest(data))
     if data.unlabeled is not None:
         _warn_unlabeled(config, len(data.unlabeled), len(data.val), accelerator, console)
-    steps = _steps(config, len(data.train))
+    steps = optimizer_steps(config, len(data.train))
     optim = config.optim
     model = model.to(accelerator.device)
     if accelerator.num_processes > 1:
@@ -118,8 +124,8 @@ def _warn_unlabeled(config: RunConfig, pool: int, val: int, accelerator: Acceler
         )
 
 
-def _steps(config: RunConfig, images: int) -> int:
-    """Optimizer steps of the run, from `steps` or `epochs`."""
+def optimizer_steps(config: RunConfig, images: int) -> int:
+    """Optimizer steps of a run on so many images, from `steps` or `epochs`."""
     if config.train.steps is not None:
         return config.train.steps
     epochs = config.train.epochs or 20.0

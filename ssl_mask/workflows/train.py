@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
 from ssl_mask.config import RunConfig, to_yaml, validate
 from ssl_mask.console import Console
-from ssl_mask.data.batches import train_batches
 from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
 from ssl_mask.data.unlabeled import pool_csv
 from ssl_mask.devices import broadcast, make_accelerator
@@ -37,8 +32,8 @@ from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.text import csv_text
 from ssl_mask.training.algorithm import target_classes
+from ssl_mask.training.cost import measure
 from ssl_mask.training.fit import fit, how_to_continue
-from ssl_mask.training.loop import train_steps
 from ssl_mask.training.parallel import refuse_single_images
 from ssl_mask.training.progress import Progress
 from ssl_mask.training.record import data_record
@@ -89,16 +84,7 @@ def train(
     console.say(f"Preset {config.preset} ({_device(accelerator)})")
 
     with nothing_written("this run"):
-        manifest = read_manifest(config.data, console)
-        model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
-        refuse_single_images(config, model, accelerator.num_processes)
-        ancestors = start_from(config, model, console)
-        data = load_training_data(
-            manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
-        )
-        gate = run_gate(config, manifest, data.pools, accelerator, console)
-        config, data = settle_unlabeled(config, data.without(gate.dropped), console)
-        session = build(config, data, model, size, accelerator, console)
+        session, gate, ancestors = prepare(config, accelerator, console)
         if dry_run:
             estimate(session)
             return None
@@ -120,6 +106,26 @@ def train(
         writer.write(lambda folder: finish(session, folder))
     accelerator.wait_for_everyone()
     return Run(run) if run is not None else None
+
+
+def prepare(
+    config: RunConfig, accelerator: Accelerator, console: Console
+) -> tuple[Session, GateResult, tuple[Ancestor, ...]]:
+    """All that a run needs before its first step: load, guard, build. Writes nothing.
+
+    Returns:
+        The session, what the guard found, and what the run builds on.
+    """
+    manifest = read_manifest(config.data, console)
+    model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
+    refuse_single_images(config, model, accelerator.num_processes)
+    ancestors = start_from(config, model, console)
+    data = load_training_data(
+        manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
+    )
+    gate = run_gate(config, manifest, data.pools, accelerator, console)
+    config, data = settle_unlabeled(config, data.without(gate.dropped), console)
+    return build(config, data, model, size, accelerator, console), gate, ancestors
 
 
 def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
@@ -196,7 +202,7 @@ def start_run(session: Session, gate: GateResult, ancestors: tuple[Ancestor, ...
             write_text(run.unlabeled, pool_csv(data.unlabeled))
         write_cards(run, gate, config.guard.cards)
         leakage = leakage_record(gate, ancestors, run, config.data, session.console)
-        return {"steps": session.training.steps, "data": data_record(config, data), **dict(leakage)}
+        return {"steps": session.last_step, "data": data_record(config, data), **dict(leakage)}
 
     run = create_run(config, "train" if data.unlabeled is None else "uda", fill)
     session.console.say(f"Run    {run.path}")
@@ -228,7 +234,7 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tup
     if run.last.is_file() or run.status().step:  # killed before the first save: from the first step, as it began
         saved = load_state(run.last, session.training, origin=origin_of(run.status()))
         session.progress = Progress.from_json(saved, str(run.last))
-    done, steps = session.progress.step, session.training.steps
+    done, steps = session.progress.step, session.last_step
     if done > steps:
         raise ConfigError(
             f"{run.path} has done {done} steps already, but is to end at {steps}.",
@@ -237,7 +243,7 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tup
     session.accelerator.wait_for_everyone()  # nothing is written before all have read
     if session.accelerator.is_main_process:
         leakage = leakage_record(gate, ancestors, run, session.config.data, session.console)
-        run.update(status="running", steps=session.training.steps, **dict(leakage))
+        run.update(status="running", steps=session.last_step, **dict(leakage))
         write_text(run.config_file, to_yaml(session.config))
 
 
@@ -251,31 +257,23 @@ def finish(session: Session, run: RunDir) -> None:
     plots.write_curves(run.plots / "curves.svg", run.records())
     if session.data.unlabeled is not None:
         plots.write_consistency(run.plots / "consistency.svg", run.records(), target_classes(session.config, schema))
-    confusion_plot.write_confusion(run.plots / "confusion.svg", run.validation, schema)
+    if len(session.data.val):
+        confusion_plot.write_confusion(run.plots / "confusion.svg", run.validation, schema)
+        best = run.scores()
+        session.console.say(
+            f"Best   validation macro-F1 {best.macro_f1:.4f}, accuracy {best.accuracy:.4f} "
+            f"({best.weights} weights, step {best.step})"
+        )
+    else:
+        session.console.say(f"Kept   the weights of step {session.progress.step}; there is no validation")
     write_text(run.card, run_card(run))
-    best = run.scores()
-    session.console.say(
-        f"Best   validation macro-F1 {best.macro_f1:.4f}, accuracy {best.accuracy:.4f} "
-        f"({best.weights} weights, step {best.step})"
-    )
     session.console.say(f"Guard  {mark_of(run.status()).sentence}")
     session.console.say(f"Saved  {run.path}  (read {run.card.name}; next: sslmask predict --run {run.path})")
 
 
 def estimate(session: Session) -> None:
     """Run two steps and print what the whole would take."""
-    batches = train_batches(session.batches(workers=0), start=0, stop=2, workers=0)
-    # The first step pays for warming up; the second one is what a step costs.
-    first, second = (time.monotonic() for _ in train_steps(session.training, batches, start=0))
-    per_step, steps = second - first, session.training.steps
-    memory = _peak_memory(session.accelerator)
-    session.console.say(f"Dry run: configuration and data are fine; {steps} steps of {per_step:.2f} s.")
-    session.console.say(f"Estimate: {per_step * steps / 60:.1f} minutes without evaluations, {memory:.2f} GB memory.")
-
-
-def _peak_memory(accelerator: Accelerator) -> float:
-    """Gigabytes at the peak: of the GPU, or of this process."""
-    if accelerator.device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    cost = measure(session)
+    steps = f"{cost.steps} steps of {cost.step_seconds:.2f} s"
+    session.console.say(f"Dry run: configuration and data are fine; {steps}, {cost.evaluations} evaluations.")
+    session.console.say(f"Estimate: {cost.seconds / 60:.1f} minutes with evaluations, {cost.memory_gb:.2f} GB memory.")

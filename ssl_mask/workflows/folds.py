@@ -1,0 +1,168 @@
+"""`sslmask train --folds K`: K runs, each without another part of the labels, and one prediction of every label.
+
+The runs are ordinary ones. When all are there, one step is chosen for all of them, their predictions are pooled and
+calibrated together (`ssl_mask.workflows.fold_results`), and the study predicts as the mean of its runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from ssl_mask import devices
+from ssl_mask.config import RunConfig, validate
+from ssl_mask.console import Console
+from ssl_mask.errors import nothing_written
+from ssl_mask.runs.create import create_folder
+from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy, member_name
+from ssl_mask.runs.study import State, Study, create_study, resumed_study, train_members
+from ssl_mask.workflows.fold_checks import checked_config, refuse_changed_data
+from ssl_mask.workflows.fold_results import remove_kept, settle
+from ssl_mask.workflows.train import train
+
+Changes = Callable[[int, int], Mapping[str, Any]]
+"""(repeat, fold) -> top-level keys of the configuration of that run that differ from the study's."""
+
+
+def train_folds(
+    config: RunConfig,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    refit: bool = False,
+    verb: str = "train",
+    resume: str | Path | None = None,
+    quiet: bool = False,
+) -> FoldStudy:
+    """Train a model per fold and pool their predictions of the labels: a score on all of them, and an ensemble.
+
+    Args:
+        config: of every run; `config.name` names the study.
+        folds: parts of the labeled images; groups are never split.
+        repeats: splits with other seeds; each image gets a prediction from each.
+        refit: also train one model on all labels, for the step that suits the folds.
+        verb: `train` or `uda`: how the study is continued.
+        resume: a study to continue; its own settings count, finished runs are not redone.
+        quiet: print nothing.
+
+    Raises:
+        SslMaskError: any bad input. Interrupted: everything is saved, the message says how to go on.
+    """
+    accelerator = devices.make_accelerator(config.train.precision)
+    console = Console(quiet=quiet or not accelerator.is_main_process)
+    asked = FoldsSettings(folds=folds, repeats=repeats, refit=refit)
+    with nothing_written("this study"):
+        if resume is None:
+            devices.broadcast(accelerator, lambda: checked_config(config, asked, console))
+    study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume))
+    run_folds(study, accelerator, console, quiet=quiet)
+    return study
+
+
+def _open(config: RunConfig, asked: FoldsSettings, verb: str, resume: str | Path | None) -> FoldStudy:
+    if resume is not None:
+        return FoldStudy(resumed_study(resume, config.runs, verb))
+
+    def build(folder: Path, _: str) -> None:
+        create_folds(folder, verb, config, asked)
+
+    return FoldStudy(Study(create_folder(config, "study", build)))
+
+
+def create_folds(path: Path, verb: str, config: RunConfig, settings: FoldsSettings) -> FoldStudy:
+    """A fresh study of folds in a folder, once its data set allows it; no image is read yet.
+
+    All runs get the same number of steps and evaluate at the same ones, however many images their folds have.
+
+    Args:
+        verb: `sslmask <verb> --resume` continues it.
+
+    Raises:
+        DataError: a fold would have no training image of a class, or there are too few groups.
+        ConfigError: settings that folds cannot have, or a data set that brings its own split.
+    """
+    common = checked_config(config, settings, Console(quiet=True))
+    return FoldStudy(create_study(path, verb, "folds", common, settings.to_json()))
+
+
+def no_changes(repeat: int, fold: int) -> Mapping[str, Any]:  # noqa: ARG001
+    return {}
+
+
+def run_folds(
+    folds: FoldStudy,
+    accelerator: Accelerator,
+    console: Console,
+    *,
+    changes: Changes = no_changes,
+    after: Callable[[int], None] | None = None,
+    quiet: bool = False,
+) -> FoldsRecord:
+    """Train what is missing of a study, choose the common step, and write the out-of-fold predictions.
+
+    Args:
+        changes: asked for a run that is not begun yet, on all processes.
+        after: told how many runs are finished, after each of them, also of those that were finished before; on all
+            processes. What it raises stops the study, which can go on later.
+
+    Raises:
+        DataError: the data set is not what the study began with.
+        SslMaskError: what a training raises. Interrupted: says how to go on.
+    """
+    decide = partial(devices.broadcast, accelerator)
+    with folds.study.locked() if accelerator.is_main_process else nullcontext():
+        if not decide(lambda: folds.finished):
+            config = validate(folds.study.record().config)
+            decide(lambda: refuse_changed_data(folds, config))
+            members = _members(folds, config, changes, after, decide, console)
+
+            def train_one(member: RunConfig, begun: Path | None) -> None:
+                console.say(f"\n{member.name}", style="bold")
+                train(member, resume=begun, quiet=quiet)
+
+            train_members(folds.study, members, train_one, decide)
+            decide(lambda: settle(folds, console))
+        decide(lambda: remove_kept(folds))
+    record: FoldsRecord = decide(folds.record)
+    return record
+
+
+def _members(
+    folds: FoldStudy, config: RunConfig, changes: Changes, after: Callable[[int], None] | None,
+    decide: Callable[[Callable[[], State]], State], console: Console,
+) -> Iterator[RunConfig]:  # fmt: skip
+    """The configuration of each run, by repeat and fold; after each, what is finished is told."""
+    asked, study = folds.settings(), folds.study
+    total = asked.repeats * asked.folds
+    console.say(f"Study  {study.path}: {total} runs, {asked.folds} folds" + f" x {asked.repeats}" * (asked.repeats > 1))
+    for repeat in range(asked.repeats):
+        for fold in range(asked.folds):
+            name = member_name(repeat, fold)
+            new = decide(partial(study.settle, name)) == "new"
+            yield member_config(study, config, repeat, fold, changes(repeat, fold) if new else {})
+            finished = repeat * asked.folds + fold + 1
+            best = study.run(name).status().best
+            if best is not None:
+                console.say(
+                    f"Fold   {finished} of {total} is finished: macro-F1 {best.macro_f1:.4f} at its own best step "
+                    f"{best.step} ({best.weights} weights)"
+                )
+            if after is not None:
+                after(finished)
+
+
+def member_config(study: Study, config: RunConfig, repeat: int, fold: int, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration of one run: that of the study, with its fold left out and all evaluations kept.
+
+    Args:
+        changes: top-level keys that differ.
+    """
+    tree = {**config.model_dump(mode="json"), **changes}
+    split = {"fold": fold, "split_seed": config.data.split_seed + repeat}
+    more = {"data": {**tree["data"], **split}, "train": {**tree["train"], "keep": "all"}}
+    return study.member(config, member_name(repeat, fold), **{**changes, **more})
