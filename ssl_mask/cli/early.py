@@ -24,11 +24,14 @@ def check_settings(layers: Iterable[Mapping[str, Any]], *, resumed: bool = False
         ConfigError: any wrong setting. DataError: the run to start from does not exist.
     """
     from ssl_mask.runs.run import find_run
+    from ssl_mask.runs.sources import find_source
 
     settings = resolve(layers, has_gpu=lambda: False, recipe=recipe)
-    for run in (settings.init_from, settings.pseudo.start_from):
-        if run is not None and not resumed:
-            find_run(run, settings.runs)
+    if not resumed:
+        if settings.init_from is not None:
+            find_run(settings.init_from, settings.runs)
+        for teacher in settings.pseudo.teachers:
+            find_source(teacher, settings.runs)
     return settings
 
 

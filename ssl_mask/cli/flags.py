@@ -40,7 +40,8 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "pseudo.target_precision": ("--target-precision",),
         "pseudo.threshold": ("--threshold",),
         "pseudo.labels": ("--labels",),
-        "pseudo.start_from": ("--start-from",),
+        "pseudo.teachers": ("--teacher",),
+        "pseudo.agreement": ("--agreement",),
         "pseudo.warm_start": ("--warm-start",),
         "pseudo.group_consistency": ("--group-consistency",),
         "pseudo.from_predictions": ("--from-predictions",),
@@ -51,6 +52,7 @@ PANELS: dict[str, dict[str, tuple[str, ...]]] = {
         "guard.drop_overlap": ("--drop-overlap",),
         "guard.allow": ("--allow",),
         "guard.transductive": ("--transductive",),
+        "guard.leaked": ("--leaked",),
         "guard.reason": ("--reason",),
         "guard.allowed_by": ("--allowed-by",),
     },
@@ -67,6 +69,7 @@ FROM_PRESET = frozenset({"train.steps", "train.epochs", "algorithm.name", "pseud
 TRAINING = ("data.root", "data.on_bad", "train.steps", "train.epochs", "seed", "name", "runs")
 GUARD = ("guard.mode", "guard.protected", "guard.drop_overlap", "guard.allow")
 DECLARED = ("guard.transductive", "guard.reason", "guard.allowed_by")
+LEAKED = ("guard.leaked", "guard.reason", "guard.allowed_by")
 UNLABELED = ("data.unlabeled", "algorithm.name")
 
 ConfigFiles = Annotated[

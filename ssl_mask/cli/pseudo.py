@@ -15,7 +15,8 @@ from ssl_mask.config import resolve
 
 app = typer.Typer(add_completion=False)
 PSEUDO = (
-    "pseudo.rounds", "pseudo.rule", "pseudo.target_precision", "pseudo.threshold", "pseudo.labels", "pseudo.start_from",
+    "pseudo.rounds", "pseudo.rule", "pseudo.target_precision", "pseudo.threshold", "pseudo.labels",
+    "pseudo.teachers", "pseudo.agreement",
     "pseudo.warm_start", "pseudo.group_consistency", "pseudo.from_predictions",
 )  # fmt: skip
 
@@ -23,9 +24,9 @@ PSEUDO = (
 @command(
     app,
     "sslmask pseudo --unlabeled extra",
-    "sslmask pseudo --unlabeled extra --config pseudo_soft_laptop --start-from uda-001",
+    "sslmask pseudo --unlabeled extra --config pseudo_soft_laptop --teacher uda-001 --teacher uda-002",
 )
-@takes(*UNLABELED, *PSEUDO, *TRAINING, *GUARD, *DECLARED, shown={"algorithm.name": "supervised"})
+@takes(*UNLABELED, *PSEUDO, *TRAINING, *GUARD, *DECLARED, "guard.leaked", shown={"algorithm.name": "supervised"})
 def pseudo(
     given: Given,
     audit_answers: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ssl_mask.cli.early import check_folder, check_folder_to_write, check_resumed, check_settings
-from ssl_mask.cli.flags import GUARD, TRAINING, Given, takes
+from ssl_mask.cli.flags import GUARD, LEAKED, TRAINING, Given, takes
 from ssl_mask.cli.options import DryRun, Json, Quiet, Resume, command
 from ssl_mask.cli.output import answering, loading, run_answer
 from ssl_mask.config import resolve
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False)
 
 
 @command(app, "sslmask train --data faces", "sslmask train --epochs 20 --name flat --set data.target=joint")
-@takes(*TRAINING, "init_from", *GUARD)
+@takes(*TRAINING, "init_from", *GUARD, *LEAKED)
 def train(
     given: Given, resume: Resume = None, dry_run: DryRun = False, quiet: Quiet = False, as_json: Json = False
 ) -> None:

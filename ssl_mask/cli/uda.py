@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False)
 
 
 @command(app, "sslmask uda --unlabeled extra", "sslmask uda --unlabeled extra --baseline --seeds 0,1,2 --name study")
-@takes(*UNLABELED, *TRAINING, "init_from", *GUARD, *DECLARED, shown={"algorithm.name": "uda"})
+@takes(*UNLABELED, *TRAINING, "init_from", *GUARD, *DECLARED, "guard.leaked", shown={"algorithm.name": "uda"})
 def uda(
     given: Given,
     baseline: Annotated[

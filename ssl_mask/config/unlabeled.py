@@ -39,8 +39,12 @@ class PseudoConfig(Settings):
     """Pseudo-labeled images per step, as a multiple of `train.batch_size`, in addition to the labeled ones."""
     warm_start: bool = False
     """Start each round from the weights of the round before, not from the pretrained backbone."""
-    start_from: str | None = None
-    """Use this finished run as round 0."""
+    teachers: tuple[str, ...] = ()
+    """Finished runs or studies that predict the unlabeled images of round 1: the mean of those models that were not
+    trained on the validation images of this run. May be repeated. One run alone serves as round 0. Not set: round 0
+    trains on labels."""
+    keep_teachers: bool = False
+    """Let the teachers predict in later rounds too, beside the run of the round before."""
     agreement: float = Field(default=0.0, ge=0, le=1)
     """Share of the teachers that must predict the class of their mean; otherwise an image (or a factor of it) is not
     selected, and does not count where thresholds are set. 0: off."""
@@ -53,8 +57,8 @@ class PseudoConfig(Settings):
     def _one_round_from_stored_predictions(self) -> PseudoConfig:
         if self.from_predictions is not None and self.rounds > 1:
             raise ValueError("stored predictions are of one model and serve one round: set rounds to 1")
-        if self.from_predictions is not None and self.start_from is None:
-            raise ValueError("stored predictions are of a finished run: name it (--start-from RUN)")
+        if self.from_predictions is not None and len(self.teachers) != 1:
+            raise ValueError("stored predictions are of one finished run: name it (--teacher RUN)")
         if self.from_predictions is not None and self.agreement > 0:
             raise ValueError("stored predictions are of one model, which has nobody to agree with: set agreement to 0")
         if self.from_predictions is not None and self.group_consistency:
@@ -73,10 +77,13 @@ class GuardConfig(Settings):
     """Leave out images that overlap validation or test images, instead of stopping."""
     transductive: bool = False
     """Declare that unlabeled images may be test images. Every later score and prediction says so."""
+    leaked: bool = False
+    """Declare that this run may build on models that were trained with the labels of its validation or test images.
+    Its scores say `leaked-declared`."""
     reason: str | None = None
-    """Who declares it, and why. Needed with `transductive`."""
+    """Who declares it, and why. Needed with `transductive` and `leaked`."""
     allowed_by: str | None = None
-    """Which rule of the competition or the task allows it. Needed with `transductive`."""
+    """Which rule of the competition or the task allows it. Needed with `transductive` and `leaked`."""
     cards: Path = Path("data_cards")
     """Folder for the data cards, one per pool of images; the run keeps a copy. Relative to the working folder."""
     allow: Path | None = None
@@ -84,6 +91,7 @@ class GuardConfig(Settings):
 
     @model_validator(mode="after")
     def _declared_in_words(self) -> GuardConfig:
-        if self.transductive and not (self.reason and self.allowed_by):
-            raise ValueError('transductive needs --reason "who and why" and --allowed-by "which rule allows it"')
+        for name in ("transductive", "leaked"):
+            if getattr(self, name) and not (self.reason and self.allowed_by):
+                raise ValueError(f'{name} needs --reason "who and why" and --allowed-by "which rule allows it"')
         return self

@@ -1,4 +1,4 @@
-"""Checks and changes of a complete manifest: label corrections, names, links that lead outside, another run's split."""
+"""Checks and changes of a complete manifest: label corrections, names, links that lead outside."""
 
 from __future__ import annotations
 
@@ -120,26 +120,3 @@ def refuse_escapes(manifest: Manifest, places: Sequence[Path] = ()) -> None:
                 f"{row.source}: {row.path} is {what}outside {' and '.join(dict.fromkeys(map(str, named)))}.",
                 hint="Copy the image into the folder, or allow such links with --set data.outside_root=allow.",
             )
-
-
-def refuse_other_validation(run: Path, table: Path, val: Manifest) -> None:
-    """Refuse a run that has other validation images: it may have been trained on these.
-
-    Args:
-        run: named in the message.
-        table: the run's manifest.csv.
-        val: validation rows, with or without digests.
-
-    Raises:
-        DataError: the validation images are not the same.
-    """
-    rows = [cells for _, cells in read_csv(table, columns=("path", "split", "sha256"))]
-    # The same path may hold another image; without digests here, only the paths can be compared.
-    known = "sha256" if all(r.digest for r in val.rows) else "path"
-    mine = {r.digest if known == "sha256" else r.path for r in val.rows}
-    if {cells[known] for cells in rows if cells["split"] == "val"} != mine:
-        trained = {cells[known] for cells in rows if cells["split"] == "train"}
-        raise DataError(
-            f"{run} has other validation images: it was trained on {len(trained & mine)} of these {len(val)}.",
-            hint="Its score would not compare, or be optimistic. Use its data.split_seed, data.fold and data.folds.",
-        )

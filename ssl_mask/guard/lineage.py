@@ -6,13 +6,17 @@ fingerprints. So the question can be asked anew for every pool, also for one tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ssl_mask.config import DataConfig
+from ssl_mask.config import GuardConfig, RunConfig
 from ssl_mask.console import Console
-from ssl_mask.errors import MismatchError
+from ssl_mask.devices import broadcast
+from ssl_mask.errors import MismatchError, UndeclaredError
 from ssl_mask.guard.ancestors import Ancestor
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.findings import Role
@@ -21,9 +25,14 @@ from ssl_mask.guard.policy import called
 from ssl_mask.guard.seen import load_seen, save_seen
 from ssl_mask.guard.sightings import MEANS, Seen, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst_mark
+from ssl_mask.guard.teachers import learned_by
 from ssl_mask.runs.records import CheckpointMetadata, DeclarationRecord, LeakageRecord, SeenRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
+from ssl_mask.text import shown
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 SEEN_ROLES: tuple[Role, ...] = ("train", "val", "unlabeled")
 HAS: dict[Role, str] = {
@@ -33,40 +42,71 @@ HAS: dict[Role, str] = {
 }
 
 
-def leakage_record(
-    gate: GateResult, ancestors: Sequence[Ancestor], run: RunDir, config: DataConfig, console: Console
-) -> LeakageRecord:
-    """What a run's status and its checkpoint say of leakage; keeps what was seen beside the checkpoint.
+@dataclass(frozen=True)
+class Heritage:
+    """What a run takes over from what it builds on."""
+
+    ancestors: tuple[Ancestor, ...] = ()
+    before: tuple[Seen | None, ...] = ()
+    """What each ancestor has seen; None where nobody knows."""
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    """Digest of each evaluation pool -> mark: the run's own, and those that it takes over."""
+
+
+def heritage_of(
+    gate: GateResult, ancestors: Sequence[Ancestor], config: RunConfig, accelerator: Accelerator, console: Console
+) -> Heritage:
+    """What a run takes over; nothing on all processes but the first, which alone keeps what was seen.
 
     Args:
         gate: of the run's own data.
         ancestors: what it starts from, weights or pseudo-labels.
+
+    Raises:
+        UndeclaredError: an ancestor was trained with labels of the run's validation or test images.
     """
-    before = [seen_by(ancestor) for ancestor in ancestors]
-    marks = inherited(gate, ancestors, before, config, console)
-    mark = worst_mark([*marks.values(), gate.mark])
-    declared = gate.declared
+    found: list[Heritage] = []
+
+    def decide() -> None:
+        before = tuple(seen_by(ancestor) for ancestor in ancestors)
+        found.append(Heritage(tuple(ancestors), before, inherited(gate, ancestors, before, config, console)))
+
+    broadcast(accelerator, decide)
+    return found[0] if found else Heritage()
+
+
+def leakage_record(gate: GateResult, heritage: Heritage, run: RunDir, asked: GuardConfig) -> LeakageRecord:
+    """What a run's status and its checkpoint say of leakage; keeps what was seen beside the checkpoint."""
+    mark = worst_mark([*heritage.marks.values(), gate.mark])
+    declared = DeclarationRecord(reason=asked.reason or "", allowed_by=asked.allowed_by or "")
     return LeakageRecord(
         leakage=mark.status,
         leakage_reason=mark.reason,
-        marks={digest: each.status for digest, each in marks.items()},
-        declaration=declared and DeclarationRecord(reason=declared.reason, allowed_by=declared.allowed_by),
-        seen=keep_seen(run, seen_of(gate, before)),
-        ancestors=tuple(ancestor.name for ancestor in ancestors),
+        marks={digest: each.status for digest, each in heritage.marks.items()},
+        declaration=declared if asked.transductive or asked.leaked else None,
+        seen=keep_seen(run, seen_of(gate, heritage.before)),
+        ancestors=tuple(ancestor.name for ancestor in heritage.ancestors),
     )
 
 
 def inherited(
-    gate: GateResult, ancestors: Sequence[Ancestor], before: Sequence[Seen | None], config: DataConfig, console: Console
+    gate: GateResult, ancestors: Sequence[Ancestor], before: Sequence[Seen | None], config: RunConfig, console: Console
 ) -> dict[str, Mark]:
     """Marks of a run: its own, and those of what it builds on; worst wins.
 
     A pool that only an ancestor knew keeps its mark. The run's own validation and test images are compared with all
     that an ancestor has seen.
+
+    Raises:
+        UndeclaredError: an ancestor was trained with their labels, and nobody declared it.
     """
     marks = dict(gate.marks)
-    for ancestor, seen in zip(ancestors, before, strict=True):
-        found: list[tuple[str, Mark]] = [*met_again(gate, ancestor, seen or {}, config, console)]
+    met = [[*met_again(gate, a, s or {}, config, console)] for a, s in zip(ancestors, before, strict=True)]
+    refuse_leaks([mark for each in met for _, mark in each], config.guard)
+    for ancestor, again in zip(ancestors, met, strict=True):
+        found: list[tuple[str, Mark]] = [*again]
+        for _, mark in again:
+            console.warn(f"{mark.reason}.")
         if ancestor.metadata is not None:
             for digest, (status, reason) in marks_of(ancestor.metadata).items():
                 found.append((digest, Mark(status, f"{ancestor.metadata.run}, which it builds on: {reason}")))
@@ -77,8 +117,19 @@ def inherited(
     return marks
 
 
+def refuse_leaks(met: Sequence[Mark], asked: GuardConfig) -> None:
+    """Raises UndeclaredError where labels of evaluation images reach the run through what it builds on."""
+    leaks = [mark.reason for mark in met if mark.status == "leaked-declared"]
+    if leaks and not asked.leaked:
+        raise UndeclaredError(
+            "\n".join(f"{reason}." for reason in leaks) + " Its score on them would not measure new images.",
+            hint="Build on models that have not seen them: of those that --teacher names, sslmask pseudo takes only "
+            'such ones. To go on, and have it said with every score: --leaked --reason "…" --allowed-by "…"',
+        )
+
+
 def met_again(
-    gate: GateResult, ancestor: Ancestor, seen: Seen, config: DataConfig, console: Console
+    gate: GateResult, ancestor: Ancestor, seen: Seen, config: RunConfig, console: Console
 ) -> Iterator[tuple[str, Mark]]:
     """Digest and mark of each of the run's own evaluation pools of which an ancestor has seen images.
 
@@ -91,12 +142,26 @@ def met_again(
     rest = {role: prints for role, prints in rest.items() if len(prints)}
     for pool in gate.pools if rest else ():
         if pool.role in MEANS:
-            record, found = sightings(pool, rest, config, console, prints=gate.prints[pool.name])
+            record, found = sightings(pool, rest, config.data, console, prints=gate.prints[pool.name])
             for role, status in MEANS[pool.role].items():
                 if number := sum(any(s.role == role for s in how) for how in found.values()):
                     why = f"{ancestor.name}, which it builds on, {HAS[role]} {number} images of {called(record)}"
-                    console.warn(f"{why}.")
                     yield record.digest, Mark(status, why)
+    yield from persons_met_again(gate, ancestor)
+
+
+def persons_met_again(gate: GateResult, ancestor: Ancestor) -> Iterator[tuple[str, Mark]]:
+    """The same for persons (groups), whose names mean something in one data set only."""
+    if ancestor.run is None or ancestor.metadata is None or gate.findings is None:
+        return
+    root, learned = Path(ancestor.metadata.data.root).resolve(), None
+    for pool in gate.pools:
+        if pool.role in MEANS and pool.root.resolve() == root and any(pool.groups):
+            learned = learned or learned_by(ancestor.run)
+            if shared := sorted(learned.groups & set(pool.groups)):
+                record = gate.findings.pool(pool.name)
+                why = f"{ancestor.name}, which it builds on, {HAS['train']} {len(shared)} persons (groups) of "
+                yield record.digest, Mark("leaked-declared", f"{why}{called(record)}, such as {shown(shared[0])}")
 
 
 def own_seen(gate: GateResult) -> dict[Role, set[str]]:

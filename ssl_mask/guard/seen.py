@@ -20,6 +20,7 @@ from ssl_mask.guard.copies.hog import hogs
 from ssl_mask.guard.copies.verification import SIDE
 from ssl_mask.reading import reading, refuse_inflated, regular
 
+HINT = "Take the file that was written with the checkpoint; without it nobody knows what the model has seen."
 _FORMAT = "sslmask-seen-v1"
 _QUALITY = 90
 _IMAGES_PER_BLOCK = 512
@@ -44,8 +45,7 @@ def save_seen(path: Path, prints: Fingerprints) -> None:
 
 def load_seen(path: Path) -> Fingerprints:
     """What `save_seen` wrote, sorted by digest. Raises ModelError when the file is missing, damaged or foreign."""
-    hint = "Take the file that was written with the checkpoint; without it nobody knows what the model has seen."
-    with reading(path, ModelError, hint=hint):
+    with reading(path, ModelError, hint=HINT):
         refuse_inflated(regular(path))
         # Opened here: np.load leaves a file open that turns out to be damaged.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
@@ -69,6 +69,15 @@ def load_seen(path: Path) -> Fingerprints:
         unreadable={},
         compressed=True,
     )
+
+
+def seen_digests(path: Path) -> frozenset[str]:
+    """SHA-256 of the images of a seen-set, without their pictures. Raises ModelError when it is missing or damaged."""
+    with reading(path, ModelError, hint=HINT), path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        digests = _part(file, "digests")
+        if digests.ndim != 2 or digests.shape[1] != 32 or digests.dtype != np.uint8:
+            raise ValueError("its digests are of another kind")
+    return frozenset(bytes(digest).hex() for digest in digests)
 
 
 def _part(file: Any, name: str) -> NDArray[Any]:

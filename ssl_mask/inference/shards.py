@@ -136,7 +136,7 @@ def shards_are_mirrored(folder: Path, predictor: Predictor) -> bool:
         if metadata.get(MADE_BY, b"") != weights:
             raise DataError(
                 f"{shard} was not predicted by {predictor.sources[0].run.path}.",
-                hint="Name the run that made the shards: --start-from RUN",
+                hint="Name the run that made the shards: --teacher RUN",
             )
         views.add(metadata.get(MIRRORED, b""))
     if len(views) > 1:

@@ -20,14 +20,21 @@ from ssl_mask.reports.round_table import class_table, round_tables
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.records import RoundSummary, leakage_of
-from ssl_mask.runs.run import RunDir, find_run
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.study import Study
+
+
+def round_zero(config: RunConfig, whole: RunDir) -> RunDir | None:
+    """The run of round 0, which may be one of before; None where several teachers are in its place."""
+    if not config.pseudo.teachers:
+        return whole.round(0)
+    path = Study(whole.rounds).record().settings.get("round_zero")
+    return None if path is None else RunDir(Path(path))
 
 
 def run_of(config: RunConfig, whole: RunDir, number: int) -> RunDir:
-    """The run of a round; that of round 0 may be one of before."""
-    if number == 0 and config.pseudo.start_from is not None:
-        return find_run(config.pseudo.start_from, config.runs)
-    return whole.round(number)
+    """The run of a round; of several teachers in place of round 0 there is only a table of validation predictions."""
+    return (round_zero(config, whole) if number == 0 else None) or whole.round(number)
 
 
 def report_round(config: RunConfig, whole: RunDir, number: int, answers: Path | None, console: Console) -> None:
@@ -58,6 +65,12 @@ def summaries(config: RunConfig, whole: RunDir, last: int) -> list[RoundSummary]
         scores = bootstrap(val.true, val.predicted, val.group, len(val.classes))
         row: dict[str, Any] = {"round": number, "run": run.path.as_posix()}
         row |= {key: interval._asdict() for key, interval in scores.items()}
+        if number == 0 and round_zero(config, whole) is None:
+            teachers = [RunDir(Path(t.run)) for t in whole.round(1).selection_record().teachers]
+            row |= {"teachers": len(teachers), "cpu_seconds": sum(teacher.cpu_seconds() for teacher in teachers)}
+            row["taught_by"] = f"mean of {len(teachers)} teachers"
+            rows.append(RoundSummary.model_validate(row))
+            continue
         row["cpu_seconds"] = run.cpu_seconds()
         if number == 0:
             row["taught_by"] = taught_by(run)
@@ -81,8 +94,8 @@ def taught_by(run: RunDir) -> str:
 
 
 def best_round(rows: Sequence[RoundSummary]) -> int:
-    """The round of the highest validation macro-F1; of equal ones the first."""
-    return max(rows, key=lambda r: r.macro_f1.value).round
+    """The round of the highest validation macro-F1 that has a run; of equal ones the first."""
+    return max((r for r in rows if r.teachers is None), key=lambda r: r.macro_f1.value).round
 
 
 def publish(config: RunConfig, whole: RunDir, last: int) -> None:
@@ -104,7 +117,7 @@ def publish(config: RunConfig, whole: RunDir, last: int) -> None:
 
 def stopped_early(config: RunConfig, whole: RunDir, number: int) -> bool:
     """Whether this round's macro-F1 is below that of the best one before, beyond the 95 % interval by group."""
-    if number == 0:
+    if number == 0 or (number == 1 and round_zero(config, whole) is None):
         return False
     before = best_round(summaries(config, whole, number - 1))
     best, own = (read_validation(run_of(config, whole, n).validation) for n in (before, number))

@@ -46,7 +46,8 @@ from ssl_mask.runs.seal import file_digest, sealed
 
 def select_round(
     config: RunConfig, number: int, teachers: Sequence[RunDir], before: RunDir | None, into: RunDir,
-    manifest: Manifest, overlapping: frozenset[str], accelerator: Accelerator, console: Console,
+    manifest: Manifest, overlapping: frozenset[str], accelerator: Accelerator, console: Console, *,
+    scores: Path | None = None,
 ) -> None:  # fmt: skip
     """Write `pool.parquet`, `selection.json` and, last, `pseudo_labels.csv` of round `number` (from 1).
 
@@ -55,6 +56,7 @@ def select_round(
         before: the round before, where it has pseudo-labels too.
         manifest: the data set, split.
         overlapping: digests of the pool's images that overlap validation or test images; they are left out.
+        scores: where to keep what the teachers say of the validation images, if they are no round themselves.
 
     Raises:
         DataError: nothing is selected; says what to lower.
@@ -75,6 +77,10 @@ def select_round(
         seen = teach(predictors, data.val.manifest, tta=config.augment.flip)
         taught = teach(predictors, pool.manifest, tta=config.augment.flip)
         validation = seen.mean
+        if scores is not None:
+            plain = teach(predictors, data.val.manifest, tta=False).mean
+            if accelerator.is_main_process:
+                write_predictions(scores, plain.manifest, plain.probs, fold=config.data.fold)
         selection = select_pseudo_labels(
             asked, number, taught.mean, validation, data.labeled, (taught.votes, seen.votes)
         )
@@ -129,7 +135,7 @@ def refuse_other_shards(
         raise MismatchError(
             f"{predictor.name} did not make the shards in {folder}: some images were predicted again, and the "
             "probabilities are others.",
-            hint="Name the run that made them: --start-from RUN",
+            hint="Name the run that made them: --teacher RUN",
         )
 
 

@@ -136,7 +136,10 @@ def _best_round(status: RunStatus) -> str:
     first = md(status.rounds[0].taught_by or "") if status.rounds else ""
     if status.best_round == 0:
         return f"No round scored higher on validation than round 0 ({first}), whose weights these are."
-    return f"These are the weights of round {status.best_round}, the best on validation. Round 0 learned from {first}."
+    best = f"These are the weights of round {status.best_round}, the best on validation."
+    if status.rounds and status.rounds[0].teachers is not None:
+        return f"{best} Round 1 learned from the {first}."
+    return f"{best} Round 0 learned from {first}."
 
 
 def _scores(best: BestScore, intervals: Mapping[str, Interval], *, grouped: bool) -> str:

@@ -155,6 +155,8 @@ class RoundSummary(Record):
     cpu_seconds: NotNegative
     taught_by: str | None = None
     """Round 0: what it learned from."""
+    teachers: Count | None = None
+    """Round 0: so many models are in its place, which have no run in this study."""
     pool: Count | None = None
     selected: Count | None = None
     whole: Count | None = None

@@ -18,7 +18,6 @@ from accelerate import Accelerator
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.checks import refuse_other_validation
 from ssl_mask.data.digests import digest_files
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
@@ -26,10 +25,11 @@ from ssl_mask.data.unlabeled import unlabeled_rows
 from ssl_mask.errors import DataError, Interrupted, nothing_written
 from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.guard.gate import run_gate
-from ssl_mask.pseudo_labeling.report import publish, report_round, run_of, stopped_early
+from ssl_mask.pseudo_labeling.honest import has_validation, honest_models, named_models
+from ssl_mask.pseudo_labeling.report import publish, report_round, round_zero, stopped_early
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.create import create_run
-from ssl_mask.runs.run import Run, RunDir, find_run, round_name
+from ssl_mask.runs.run import Run, RunDir, round_name
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.train import train
 
@@ -50,6 +50,31 @@ class Pool:
     def guard(self) -> None:
         """Raises GuardError now instead of before the first round that selects."""
         _ = self.overlapping
+
+    @cached_property
+    def val(self) -> Manifest:
+        """The validation rows, with digests."""
+        val = self.manifest.where("val")
+        return val.with_digests(digest_files(val.files, None))
+
+    @cached_property
+    def teachers(self) -> tuple[RunDir, ...]:
+        """The models of `pseudo.teachers` that have not learned from validation images; none where none is named.
+
+        Raises:
+            DataError: no such run, or one that is not finished.
+            OverlapError: each of them has.
+        """
+        if not self.config.pseudo.teachers:
+            return ()
+        models = named_models(self.config.pseudo.teachers, self.config.runs)
+        return honest_models(models, self.val, self.console, leaked=self.config.guard.leaked)
+
+    @property
+    def round_zero(self) -> str | None:
+        """The run that serves as round 0: the only teacher, if its score compares with those of the rounds."""
+        alone = len(self.teachers) == 1 and has_validation(self.teachers[0], self.val)
+        return str(self.teachers[0].path) if alone else None
 
     @cached_property
     def overlapping(self) -> frozenset[str]:
@@ -97,7 +122,7 @@ def pseudo(
     pool = Pool(config, accelerator, console)
     with nothing_written("this study" if found is None else "this round"):
         check_first(config, pool, audit_answers, new=found is None)
-    study = found or devices.broadcast(accelerator, partial(begin_study, config))
+    study = found or devices.broadcast(accelerator, partial(begin_study, config, pool))
     whole = RunDir(study.home)
     members = rounds(config, study, pool, audit_answers)
     with at_work(study, whole) if accelerator.is_main_process else nullcontext():
@@ -117,19 +142,15 @@ def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: boo
     refuse_answers_as_pool(config, answers)
     if answers is not None:
         read_answers(answers, pool.manifest.schema, pool.manifest.submission)
-    if config.pseudo.start_from is not None:
-        run = find_run(config.pseudo.start_from, config.runs)
-        if run.status().status != "finished":
-            raise DataError(f"{run.path} is not finished.", hint=f"Finish it: sslmask train --resume {run.path}")
-        val = pool.manifest.where("val")
-        refuse_other_validation(run.path, run.manifest, val.with_digests(digest_files(val.files, None)))
+    _ = pool.teachers
     if new:
         pool.guard()
 
 
-def begin_study(config: RunConfig) -> Study:
+def begin_study(config: RunConfig, pool: Pool) -> Study:
     def fill(whole: RunDir) -> dict[str, Any]:
-        create_study(whole.rounds, "pseudo", "rounds", config, {"rounds": config.pseudo.rounds})
+        settings = {"rounds": config.pseudo.rounds, "round_zero": pool.round_zero}
+        create_study(whole.rounds, "pseudo", "rounds", config, settings)
         return {"rounds": ()}
 
     return Study(create_run(config, "pseudo", fill).rounds)
@@ -151,19 +172,20 @@ def at_work(study: Study, whole: RunDir) -> Iterator[None]:
 def rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None) -> Iterator[RunConfig]:
     """The configuration of each round, once what it trains on is selected; then its report, and the best so far."""
     accelerator, console, whole = pool.accelerator, pool.console, RunDir(study.home)
-    first = f"is {config.pseudo.start_from}" if config.pseudo.start_from else "on labels only"
+    zero, taught = round_zero(config, whole), bool(config.pseudo.teachers)
+    first = ("on labels only" if not taught else f"is {zero.path}") if zero else "are the teachers"
     console.say(f"Study  {whole.path}: round 0 {first}, then {config.pseudo.rounds} of pseudo-labels")
-    for number in range(config.pseudo.rounds + 1):
-        if number > 0 or config.pseudo.start_from is None:
+    for number in range(0 if zero else 1, config.pseudo.rounds + 1):
+        if number > 0 or not taught:
             todo = devices.broadcast(accelerator, partial(what_is_left, study, number))
             if todo != "nothing":
                 console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
             if todo == "select":
-                teachers = [run_of(config, whole, number - 1)]
-                before = whole.round(number - 1) if number > 1 else None
                 select_round(
-                    config, number, teachers, before, whole.round(number), pool.manifest, pool.overlapping, accelerator,
-                    console,
+                    config, number, teachers_of(config, whole, number, pool),
+                    whole.round(number - 1) if number > 1 else None, whole.round(number), pool.manifest,
+                    pool.overlapping, accelerator, console,
+                    scores=None if zero or number > 1 else whole.round(0).validation,
                 )  # fmt: skip
             yield round_config(config, study, number)
         if accelerator.is_main_process:
@@ -172,6 +194,13 @@ def rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None) ->
         if devices.broadcast(accelerator, partial(stopped_early, config, whole, number)):
             console.say(f"Stop   validation macro-F1 fell beyond its interval in round {number}; the best is kept.")
             return
+
+
+def teachers_of(config: RunConfig, whole: RunDir, number: int, pool: Pool) -> tuple[RunDir, ...]:
+    """Who predicts the pool for a round: round 0 or the teachers, then the round before, with the teachers if asked."""
+    if number == 1:
+        return pool.teachers or (whole.round(0),)
+    return (whole.round(number - 1), *(pool.teachers if config.pseudo.keep_teachers else ()))
 
 
 def what_is_left(study: Study, number: int) -> str:
@@ -188,8 +217,9 @@ def round_config(config: RunConfig, study: Study, number: int) -> RunConfig:
     if number == 0:
         return study.member(config, name, algorithm={**tree["algorithm"], "name": "supervised"})
     changes: dict[str, Any] = {"data": {**tree["data"], "pseudo_labels": str(whole.round(number).pseudo_labels)}}
-    if config.pseudo.warm_start:
-        changes["init_from"] = str(run_of(config, whole, number - 1).path)
+    before = whole.round(number - 1) if number > 1 else round_zero(config, whole)
+    if config.pseudo.warm_start and before is not None:
+        changes["init_from"] = str(before.path)
     return study.member(config, name, **changes)
 
 

@@ -19,7 +19,7 @@ from ssl_mask.errors import ConfigError, DataError, Interrupted, TrainingError, 
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
-from ssl_mask.guard.lineage import leakage_record, mark_of
+from ssl_mask.guard.lineage import Heritage, heritage_of, leakage_record, mark_of
 from ssl_mask.models.classifier import Classifier
 from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
@@ -84,17 +84,17 @@ def train(
     console.say(f"Preset {config.preset} ({_device(accelerator)})")
 
     with nothing_written("this run"):
-        session, gate, ancestors = prepare(config, accelerator, console)
+        session, gate, heritage = prepare(config, accelerator, console)
         if dry_run:
             estimate(session)
             return None
     resumed = run
     if run is None:
-        run = start_run(session, gate, ancestors) if accelerator.is_main_process else None
+        run = start_run(session, gate, heritage) if accelerator.is_main_process else None
     writer = RunWriter(run if accelerator.is_main_process else None)
     with writer.locked():
         if resumed is not None:
-            continue_run(session, resumed, gate, ancestors)
+            continue_run(session, resumed, gate, heritage)
         try:
             fit(session, writer)
         except TrainingError as error:
@@ -108,13 +108,11 @@ def train(
     return Run(run) if run is not None else None
 
 
-def prepare(
-    config: RunConfig, accelerator: Accelerator, console: Console
-) -> tuple[Session, GateResult, tuple[Ancestor, ...]]:
+def prepare(config: RunConfig, accelerator: Accelerator, console: Console) -> tuple[Session, GateResult, Heritage]:
     """All that a run needs before its first step: load, guard, build. Writes nothing.
 
     Returns:
-        The session, what the guard found, and what the run builds on.
+        The session, what the guard found, and what the run takes over from what it builds on.
     """
     manifest = read_manifest(config.data, console)
     model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
@@ -124,8 +122,9 @@ def prepare(
         manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
     )
     gate = run_gate(config, manifest, data.pools, accelerator, console)
+    heritage = heritage_of(gate, ancestors, config, accelerator, console)
     config, data = settle_unlabeled(config, data.without(gate.dropped), console)
-    return build(config, data, model, size, accelerator, console), gate, ancestors
+    return build(config, data, model, size, accelerator, console), gate, heritage
 
 
 def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
@@ -189,7 +188,7 @@ def _device(accelerator: Accelerator) -> str:
     return f"{processes} x {accelerator.device.type}" if processes > 1 else str(accelerator.device.type)
 
 
-def start_run(session: Session, gate: GateResult, ancestors: tuple[Ancestor, ...]) -> RunDir:
+def start_run(session: Session, gate: GateResult, heritage: Heritage) -> RunDir:
     """A fresh run folder with everything that is known before the first step."""
     config, data = session.config, session.data
 
@@ -201,7 +200,7 @@ def start_run(session: Session, gate: GateResult, ancestors: tuple[Ancestor, ...
         if data.unlabeled is not None:
             write_text(run.unlabeled, pool_csv(data.unlabeled))
         write_cards(run, gate, config.guard.cards)
-        leakage = leakage_record(gate, ancestors, run, config.data, session.console)
+        leakage = leakage_record(gate, heritage, run, config.guard)
         return {"steps": session.last_step, "data": data_record(config, data), **dict(leakage)}
 
     run = create_run(config, "train" if data.unlabeled is None else "uda", fill)
@@ -209,7 +208,7 @@ def start_run(session: Session, gate: GateResult, ancestors: tuple[Ancestor, ...
     return run
 
 
-def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tuple[Ancestor, ...]) -> None:
+def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heritage) -> None:
     """Put the saved state back, after a check that the run continues on the data it began with.
 
     What is known of leakage is found anew: run.json says only what was found before.
@@ -242,7 +241,7 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, ancestors: tup
         )
     session.accelerator.wait_for_everyone()  # nothing is written before all have read
     if session.accelerator.is_main_process:
-        leakage = leakage_record(gate, ancestors, run, session.config.data, session.console)
+        leakage = leakage_record(gate, heritage, run, session.config.guard)
         run.update(status="running", steps=session.last_step, **dict(leakage))
         write_text(run.config_file, to_yaml(session.config))
 

@@ -59,7 +59,7 @@ FURTHER = "train --resume r --steps 6 --quiet"
 DRY = "train --config tiny.yaml --dry-run --quiet --set train.steps=1"
 PREDICT = "predict --run r --images two --quiet"
 PSEUDO = "pseudo --resume p --quiet"
-ROUNDS = "pseudo --config tiny.yaml --unlabeled faces/extra --start-from r --quiet --name new"
+ROUNDS = "pseudo --config tiny.yaml --unlabeled faces/extra --teacher r --quiet --name new"
 
 
 class File(NamedTuple):
@@ -128,7 +128,7 @@ FILES = (
         "shard",
         "shards/shard-00000-of-00001.parquet",
         binary.parquet_file,
-        "pseudo --config tiny.yaml --from-predictions shards --start-from p --quiet --name new",
+        "pseudo --config tiny.yaml --from-predictions shards --teacher p --quiet --name new",
     ),
     File("weights .pth", "w.pth", binary.torch_file, f"{DRY} --set model.weights=w.pth"),
     File("weights .safetensors", "w.safetensors", binary.safetensors_file, f"{DRY} --set model.weights=w.safetensors"),

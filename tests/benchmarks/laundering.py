@@ -116,7 +116,7 @@ class Scene:
         return {r.name: self.round_of(r, f"of-{r.name}") for r in (self.honest, self.leak)}
 
     def round_of(self, teacher: RunDir, name: str, **asked: Any) -> RunDir:
-        asked = {"rounds": 1, "rule": "percentile", "percentile_step": 0.5, "start_from": str(teacher.path), **asked}
+        asked = {"rounds": 1, "rule": "percentile", "percentile_step": 0.5, "teachers": [str(teacher.path)], **asked}
         guard, data = {"drop_overlap": True}, {"unlabeled": [] if "from_predictions" in asked else ["extra"]}
         study: Run = pseudo(self.config(name=name, pseudo=asked, guard=guard, data=data), quiet=True)
         return study.dir.round(1)
@@ -239,7 +239,7 @@ def _(scene: Scene) -> LeakageStatus:
     return scene.heir(init_from=str(scene.leak.path), data={"root": str(data)})
 
 
-@way("init_from a run that trained on these validation images", "leaked-declared")
+@way("init_from a run that trained on these validation images", REFUSED)
 def _(scene: Scene) -> LeakageStatus:
     other = scene.train(name="other-fold", data={"fold": 1})
     return scene.train(init_from=str(other.path)).status().leakage

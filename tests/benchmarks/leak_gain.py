@@ -127,7 +127,7 @@ def child(options: argparse.Namespace) -> Entry:
         run = ssl_mask.train(ssl_mask.load_config(layers, preset="laptop"), quiet=True)
     else:
         layers["data"]["unlabeled"] = [str(p) for p in pool]
-        layers["pseudo"] = {"rounds": job["rounds"], "start_from": str(runs / f"labels-only-{job['seed']}")}
+        layers["pseudo"] = {"rounds": job["rounds"], "teachers": [str(runs / f"labels-only-{job['seed']}")]}
         run = ssl_mask.pseudo(ssl_mask.load_config(layers, preset="pseudo_soft_laptop"), quiet=True)
         if job["rounds"]:
             # The last round, not the best by validation: what is asked is what the pool does.

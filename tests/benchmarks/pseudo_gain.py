@@ -96,7 +96,7 @@ def child(options: argparse.Namespace) -> Entry:
         rounds: list[Entry] = []
     else:
         start = "uda" if job["kind"].endswith("after uda") else "labels-only"
-        layers["pseudo"] = {"rounds": job["rounds"], "start_from": str(runs / f"{start}-{job['seed']}")}
+        layers["pseudo"] = {"rounds": job["rounds"], "teachers": [str(runs / f"{start}-{job['seed']}")]}
         layers["pseudo"]["group_consistency"] = "groups" in job["kind"]
         config = ssl_mask.load_config(layers, preset=PRESETS[job["kind"]])
         run = ssl_mask.pseudo(config, audit_answers=options.data / "extra_answers.csv", quiet=True)

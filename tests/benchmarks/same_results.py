@@ -175,7 +175,7 @@ def shards(found: Results) -> None:
         columns = ["sha256", *(n for n in table.column_names if n.startswith("p/"))]
         text = "\n".join(f"{n}:{table.column(n).to_pylist()}" for n in columns)
         found[f"predict shards: {file.name}"] = sha(text.encode())
-    call("pseudo", "--from-predictions", "parts", "--start-from", "plain", "--set", "pseudo.rule=top_k",
+    call("pseudo", "--from-predictions", "parts", "--teacher", "plain", "--set", "pseudo.rule=top_k",
          "--drop-overlap", "--name", "sharded", "--set", "pseudo.top_k=5")  # fmt: skip
     both(found, "pseudo from shards", "sharded")
     found["pseudo from shards: pseudo_labels.csv"] = pseudo_labels(RUNS / "sharded/rounds/01")

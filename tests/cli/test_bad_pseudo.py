@@ -72,13 +72,13 @@ def refused(cli: Cli, command: list[str], *named: str) -> None:
     ids=["threshold", "precision"],
 )  # fmt: skip
 def test_nothing_is_selected(cli: Cli, drawn: Path, started: Path, more: list[str], named: list[str]) -> None:
-    refused(cli, words(drawn, *more, "--start-from", str(started)), *named)
+    refused(cli, words(drawn, *more, "--teacher", str(started)), *named)
     assert not list(Path("runs").glob("*/rounds/*/checkpoints"))
 
 
 def test_a_pool_that_is_selected_as_a_whole_is_told(cli: Cli, drawn: Path, started: Path) -> None:
     code, text = cli(
-        *words(drawn, "--rule", "threshold", "--threshold", "0", "--rounds", "1", "--start-from", str(started))
+        *words(drawn, "--rule", "threshold", "--threshold", "0", "--rounds", "1", "--teacher", str(started))
     )
     assert code == 0, text
     for head in ("mask", "gender", "age"):
@@ -118,9 +118,9 @@ def test_the_answers_as_the_pool(cli: Cli, faces: Path) -> None:
 def test_what_cannot_be_resumed_or_started_from(cli: Cli, drawn: Path, started: Path) -> None:
     refused(cli, words(drawn, "--resume", "nothing"), "nothing is not a study")
     refused(cli, words(drawn, "--resume", str(started)), "is not a study", "its own verb")
-    refused(cli, words(drawn, "--start-from", "nothing"), "No run 'nothing'")
-    other = ["--start-from", str(started), "--set", "data.fold=1"]
-    refused(cli, words(drawn, *other), "has other validation images", "of these 42", "data.fold")
+    refused(cli, words(drawn, "--teacher", "nothing"), "No run 'nothing'")
+    other = ["--teacher", str(started), "--set", "data.fold=1"]
+    refused(cli, words(drawn, *other), "No teacher has left out the validation images", "42 of these 42", "data.fold")
     assert not Path("runs").exists()
 
 
@@ -128,12 +128,12 @@ def test_a_round_of_an_unfinished_run_is_refused(cli: Cli, drawn: Path, started:
     copy = Path(shutil.copytree(started, tmp_path / "copy"))
     status = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps({**status, "status": "interrupted"}))
-    refused(cli, words(drawn, "--start-from", str(copy)), "is not finished", f"sslmask train --resume {copy}")
+    refused(cli, words(drawn, "--teacher", str(copy)), "is not finished", f"sslmask train --resume {copy}")
 
 
 def test_a_table_edited_by_hand_is_refused_by_its_row(cli: Cli, drawn: Path, started: Path) -> None:
     """A series with a selected round, whose training has not begun, is resumed on an unknown class."""
-    command = words(drawn, "--set", "pseudo.rule=top_k", "--rounds", "1", "--start-from", str(started))
+    command = words(drawn, "--set", "pseudo.rule=top_k", "--rounds", "1", "--teacher", str(started))
     assert cli(*command)[0] == 0
     folder = Path("runs/pseudo-001/rounds/01")
     table = folder / "pseudo_labels.csv"
@@ -155,9 +155,9 @@ def test_a_table_edited_by_hand_is_refused_by_its_row(cli: Cli, drawn: Path, sta
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        (["--rounds", "2", "--start-from", "RUN"], ["one model", "set rounds to 1"]),
-        (["--group-consistency", "--start-from", "RUN"], ["know no groups"]),
-        ([], ["--start-from RUN"]),
+        (["--rounds", "2", "--teacher", "RUN"], ["one model", "set rounds to 1"]),
+        (["--group-consistency", "--teacher", "RUN"], ["know no groups"]),
+        ([], ["--teacher RUN"]),
     ],
 )
 def test_stored_predictions_that_cannot_be_used(
@@ -169,7 +169,7 @@ def test_stored_predictions_that_cannot_be_used(
 
 def test_shards_that_are_not_there(cli: Cli, drawn: Path, started: Path, tmp_path: Path) -> None:
     predict = ["predict", "--run", str(started), "--images", str(drawn / "extra"), "--out", str(tmp_path / "shards")]
-    select = words(drawn, "--from-predictions", str(tmp_path / "shards"), "--start-from", str(started))
+    select = words(drawn, "--from-predictions", str(tmp_path / "shards"), "--teacher", str(started))
     refused(cli, select, "holds no shards of predictions", "shard-00000-of-00001.parquet")
     assert cli(*predict, "--shard", "0/3")[0] == 0
     refused(cli, select, "lacks shard-00001-of-00003.parquet and 1 more", "Predict what is missing")

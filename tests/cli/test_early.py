@@ -41,7 +41,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         (["train", "--set", "optim.lr=-1"], "optim.lr"),
         (["train", "--resume", "nothing"], "No run 'nothing'"),
         (["uda", "-u", "extra", "--init-from", "nothing"], "No run 'nothing'"),
-        (["pseudo", "-u", "extra", "--start-from", "nothing"], "No run 'nothing'"),
+        (["pseudo", "-u", "extra", "--teacher", "nothing"], "No run 'nothing'"),
         (["audit"], "No data set found"),
     ],
     ids=lambda p: "-".join(p) if isinstance(p, list) else "",

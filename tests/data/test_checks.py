@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ssl_mask.console import Console
-from ssl_mask.data.checks import apply_corrections, check_names, refuse_escapes, refuse_other_validation
+from ssl_mask.data.checks import apply_corrections, check_names, refuse_escapes
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.data.tables import read_csv
@@ -122,23 +122,6 @@ def test_an_absolute_path_outside_the_named_folders_is_refused(tmp_path: Path) -
     refuse_escapes(manifest(tmp_path / "data", rows[:1]), places)
     with pytest.raises(DataError, match=r"p:1: .*other/a\.jpg is outside .*data and .*pool"):
         refuse_escapes(manifest(tmp_path / "data", rows), places)
-
-
-@pytest.mark.parametrize("digests", [("d1", "d2"), ("", "")])
-def test_validation_images_are_compared_by_content_where_it_is_known(tmp_path: Path, digests: tuple[str, str]) -> None:
-    (tmp_path / "manifest.csv").write_text("path,split,sha256\na.jpg,val,d1\nb.jpg,val,d2\nc.jpg,train,d3\n")
-    val = manifest().with_rows(
-        Row(n, "", "val", "t", (0, 0), digest=d) for n, d in zip(("a.jpg", "b.jpg"), digests, strict=True)
-    )
-    refuse_other_validation(tmp_path, tmp_path / "manifest.csv", val)
-    moved = val.with_rows(r._replace(path=f"elsewhere/{r.path}") for r in val.rows)
-    if digests[0]:
-        refuse_other_validation(tmp_path, tmp_path / "manifest.csv", moved)  # the same images
-        other = val.with_rows(r._replace(digest="d3") for r in val.rows)
-    else:
-        other = moved
-    with pytest.raises(DataError, match=rf"it was trained on {int(bool(digests[0]))} of these 2"):
-        refuse_other_validation(tmp_path, tmp_path / "manifest.csv", other)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

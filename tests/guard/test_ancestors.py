@@ -16,7 +16,7 @@ from torch import nn
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.errors import MismatchError
+from ssl_mask.errors import MismatchError, UndeclaredError
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import fingerprint
@@ -151,7 +151,12 @@ def test_validation_images_that_the_weights_have_seen(
     assert {m.status for m in gate.marks.values()} == {"clean"}
     before = {seen_as: prints["val"].at([1]), "train" if seen_as != "train" else "unlabeled": prints["train"]}
     ancestor = Ancestor("runs/a", metadata(marks={}), None, "")
-    (mark,) = inherited(gate, [ancestor], [before], tiny().data, QUIET).values()
+    if status == "leaked-declared":
+        with pytest.raises(UndeclaredError, match="with the labels of 1 images of the validation set") as refused:
+            inherited(gate, [ancestor], [before], tiny(), QUIET)
+        assert "--leaked" in refused.value.hint
+    declared = tiny(guard={"leaked": True, "reason": "to measure", "allowed_by": "this test"})
+    (mark,) = inherited(gate, [ancestor], [before], declared, QUIET).values()
     assert mark.status == status
     assert ("runs/a" in mark.reason and "1 images of the validation set" in mark.reason) == (status != "clean")
 
@@ -159,5 +164,5 @@ def test_validation_images_that_the_weights_have_seen(
 def test_marks_are_inherited_with_the_guard_off_too(tiny: Callable[..., RunConfig]) -> None:
     leaking = metadata(leakage="transductive-test", marks={"ab": "transductive-test"})
     ancestor = Ancestor("runs/a", leaking, None, "nobody knows")
-    marks = inherited(GateResult(), [ancestor], [None], tiny().data, QUIET)
+    marks = inherited(GateResult(), [ancestor], [None], tiny(), QUIET)
     assert {digest: mark.status for digest, mark in marks.items()} == {"ab": "transductive-test"}

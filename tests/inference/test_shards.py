@@ -135,7 +135,7 @@ def test_more_shards_than_images(teacher: RunDir, drawn: Path, tmp_path: Path) -
 def chosen(
     teacher: RunDir, data: Path, into: Path, *, unlabeled: tuple[str, ...] = ("extra",), **settings: Any
 ) -> RunDir:
-    asked = {"rounds": 1, "masks": "joint", "start_from": str(teacher.path), **settings}
+    asked = {"rounds": 1, "masks": "joint", "teachers": [str(teacher.path)], **settings}
     config = series_config(data, into, data={"unlabeled": unlabeled}, pseudo=asked)
     accelerator = devices.make_accelerator("fp32")
     quiet = Console(quiet=True)
@@ -230,7 +230,7 @@ def test_nothing_selected_of_shards_says_what_to_lower(
 
 
 def test_a_round_from_shards_trains(teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path) -> None:
-    asked = {"rounds": 1, "start_from": str(teacher.path), "from_predictions": str(shards)}
+    asked = {"rounds": 1, "teachers": [str(teacher.path)], "from_predictions": str(shards)}
     run = pseudo(series_config(drawn, tmp_path, data={"unlabeled": []}, pseudo=asked), quiet=True)
     assert run.status.status == "finished"
     assert run.status.rounds[1].pool == 52
@@ -243,7 +243,7 @@ def test_shards_of_another_run_and_a_missing_one_are_refused(
     assert other is not None
     with pytest.raises(DataError, match="was not predicted by") as refused:
         chosen(other.dir, drawn, tmp_path / "a", from_predictions=str(shards))
-    assert "--start-from RUN" in refused.value.hint
+    assert "--teacher RUN" in refused.value.hint
     folder = Path(shutil.copytree(shards, tmp_path / "shards"))
     (folder / "shard-00001-of-00003.parquet").unlink()
     with pytest.raises(DataError, match="lacks shard-00001-of-00003"):

@@ -65,7 +65,7 @@ def test_a_series_that_falls_ends_and_keeps_the_best(
     done: Run, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ssl_mask.workflows.pseudo.stopped_early", lambda *_: _[-1] == 1)
-    start = {"start_from": str(rounds_of(done)[0].path), "rounds": 3}
+    start = {"teachers": [str(rounds_of(done)[0].path)], "rounds": 3}
     run = pseudo(series_config(drawn, tmp_path, pseudo=start))
     assert run.status.status == "finished"
     assert not rounds_of(run)[2].path.exists()

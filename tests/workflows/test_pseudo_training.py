@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from small_rounds import rounds_of, same_weights, series_config, table_of, weights_of
+from small_rounds import files_of, rounds_of, same_weights, series_config, table_of, weights_of
 
 from ssl_mask import devices
 from ssl_mask.console import Console
 from ssl_mask.data.load import load_training_data, read_manifest
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.pseudo_labeling.report import taught_by
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.run import Run
 from ssl_mask.training.session import build, make_model
 from ssl_mask.types import Batch
+from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
 
@@ -106,7 +109,7 @@ def test_every_kind_of_setting_trains(drawn: Path, tmp_path: Path, settings: dic
 def test_consistency_is_for_what_has_no_whole_pseudo_label(
     done: Run, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = {"start_from": str(rounds_of(done)[0].path), "rounds": 2, "percentile_step": 0.5, "masks": "joint"}
+    start = {"teachers": [str(rounds_of(done)[0].path)], "rounds": 2, "percentile_step": 0.5, "masks": "joint"}
     run = pseudo(series_config(drawn, tmp_path, algorithm={"name": "uda"}, pseudo=start))
     first, second = rounds_of(run)[1:]
     whole = {r["sha256"] for r in table_of(first)}
@@ -127,7 +130,7 @@ def test_consistency_is_for_what_has_no_whole_pseudo_label(
 
 
 def test_a_warm_start_begins_with_the_weights_of_the_round_before(done: Run, drawn: Path, tmp_path: Path) -> None:
-    start = {"start_from": str(rounds_of(done)[0].path), "rounds": 1}
+    start = {"teachers": [str(rounds_of(done)[0].path)], "rounds": 1}
     still = {"optim": {"lr": 1e-12}, "train": {"ema_decay": 0.0}}
     warm, fresh = (
         pseudo(series_config(drawn, tmp_path / n, pseudo={**start, "warm_start": w}, **still), quiet=True)
@@ -142,7 +145,7 @@ def test_a_warm_start_begins_with_the_weights_of_the_round_before(done: Run, dra
 def test_a_finished_run_serves_as_round_0(done: Run, drawn: Path, tmp_path: Path) -> None:
     start = rounds_of(done)[0]
     before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in start.path.rglob("*") if p.is_file()}
-    run = pseudo(series_config(drawn, tmp_path, pseudo={"start_from": str(start.path), "rounds": 1}), quiet=True)
+    run = pseudo(series_config(drawn, tmp_path, pseudo={"teachers": [str(start.path)], "rounds": 1}), quiet=True)
     assert {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in start.path.rglob("*") if p.is_file()} == before
     assert not rounds_of(run)[0].path.exists()
     own, other = rounds_of(run)[1], rounds_of(done)[1]
@@ -152,8 +155,34 @@ def test_a_finished_run_serves_as_round_0(done: Run, drawn: Path, tmp_path: Path
     assert run.status.best_round in {0, 1}
 
 
+def test_several_teachers_teach_as_their_mean(done: Run, drawn: Path, tmp_path: Path) -> None:
+    """Their mean predicts the pool of round 1; it is no round itself, and later rounds take them only if asked."""
+    teachers = rounds_of(done)[:2]
+    asked = {"teachers": [str(t.path) for t in teachers], "keep_teachers": True, "agreement": 1.0}
+    run = pseudo(series_config(drawn, tmp_path, pseudo=asked, train={"steps": 2}), quiet=True)
+    zero, first, second = rounds_of(run)
+    assert files_of(zero.path) == {"validation.parquet"}
+    names = [[Path(t.run) for t in r.selection_record().teachers] for r in (first, second)]
+    assert names == [[t.path for t in teachers], [first.path, *(t.path for t in teachers)]]
+    assert list(first.status().ancestors) == [str(t.path) for t in teachers]
+    each = [predict([t.path], images=drawn / "extra", tta=True, out=tmp_path / t.name, quiet=True) for t in teachers]
+    pool = read_predictions(first.pool)
+    np.testing.assert_allclose(pool.probs, sum(e.probs for e in each) / 2, atol=1e-6)
+    schema = read_metadata(first.best).label_schema
+    chosen = {name: pool.more[f"selected/{name}"].astype(bool) for name in schema.sizes}
+    assert np.stack([*chosen.values()]).any()
+    for name, rows in chosen.items():
+        one, two = (schema.marginals(e.probs)[name].argmax(axis=1) for e in each)
+        assert (one == two)[rows].all()
+    row = run.status.rounds[0]
+    assert (row.teachers, row.taught_by, run.status.best_round in {1, 2}) == (2, "mean of 2 teachers", True)
+    table, own = read_predictions(zero.validation), read_predictions(first.validation)
+    assert (table.path.tolist(), table.true.tolist()) == (own.path.tolist(), own.true.tolist())
+    assert "Round 1 learned from the mean of 2 teachers." in run.dir.card.read_text()
+
+
 def test_the_card_says_what_round_0_knew(done: Run, drawn: Path, tmp_path: Path) -> None:
-    start = {"start_from": str(rounds_of(done)[1].path), "rounds": 1}
+    start = {"teachers": [str(rounds_of(done)[1].path)], "rounds": 1}
     run = pseudo(series_config(drawn, tmp_path, pseudo=start), quiet=True)
     card = run.dir.card.read_text()
     assert "| 0 | labels and pseudo-labels |" in card

@@ -87,7 +87,7 @@ PSEUDO = {
 def test_two_processes_score_a_pool_in_shards_without_loss_or_duplicates(drawn: Path, tmp_path: Path) -> None:
     """Round 0 is one and the same run, so both score with the same weights; the guard drops the planted copies."""
     start = launch(1, drawn, tmp_path).rename(tmp_path / "start")
-    pseudo = {**PSEUDO["pseudo"], "start_from": str(start)}
+    pseudo = {**PSEUDO["pseudo"], "teachers": [str(start)]}
     one, two = (launch(n, drawn, tmp_path, "pseudo", **PSEUDO | {"pseudo": pseudo}) for n in (1, 2))
     pools = [pd.read_parquet(run / "rounds/01/pool.parquet") for run in (one, two)]
     planted = {c["extra"] for c in json.loads((drawn / "truth.json").read_text())["leaked_extra"]}

@@ -1,0 +1,71 @@
+"""The teachers that a user names, and which of their models may teach a student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ssl_mask.console import Console
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.tables import read_csv
+from ssl_mask.errors import DataError, OverlapError
+from ssl_mask.guard.teachers import HeldOut, Learned, dishonest, learned_by
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import find_source
+
+
+def named_models(references: Sequence[str], runs: Path) -> dict[RunDir, Learned]:
+    """All models of the named runs and studies, each once, and what each has learned from.
+
+    Raises:
+        DataError: no such run, or one that is not finished.
+    """
+    found = {m.path.resolve(): m for name in references for m in find_source(name, runs).members}
+    for run in found.values():
+        status = run.status()
+        if status.status != "finished":
+            hint = f"Finish it: sslmask {status.verb} --resume {run.path}"
+            raise DataError(f"{run.path} is not finished.", hint=hint)
+    return {run: learned_by(run) for run in found.values()}
+
+
+def honest_models(
+    models: Mapping[RunDir, Learned],
+    val: Manifest,
+    console: Console,
+    *,
+    leaked: bool = False,
+    student: str = "this run",
+) -> tuple[RunDir, ...]:
+    """The models that have learned from nothing that a student is validated on.
+
+    Args:
+        val: the student's validation rows, with digests.
+        leaked: it is declared that others may teach too: all are taken.
+        student: in messages.
+
+    Raises:
+        OverlapError: there is none; says what each one has seen.
+    """
+    held_out = HeldOut.of(val)
+    why = {run: dishonest(learned, held_out) for run, learned in models.items()}
+    honest = tuple(run for run in models if leaked or not why[run])
+    if not honest:
+        shown = [f"{run.path}: {why[run]}." for run in models][:5]
+        more = [f"… and {len(models) - 5} more models."] if len(models) > 5 else []
+        raise OverlapError(
+            "\n".join([f"No teacher has left out the validation images of {student}:", *shown, *more]),
+            hint="Name a run with the same data.fold, data.folds and data.split_seed, or a study of folds: one of its "
+            "models has left them out (sslmask train --folds 5).",
+        )
+    if leaked and any(why.values()):
+        console.warn(f"{sum(map(bool, why.values()))} teachers have seen validation images of {student}, as declared.")
+    elif len(honest) < len(models):
+        console.say(f"Teach  {len(honest)} of {len(models)} models: they have not seen what validates {student}")
+    return honest
+
+
+def has_validation(run: RunDir, val: Manifest) -> bool:
+    """Whether a run was validated on exactly these rows, which have digests: its score compares."""
+    own = {c["sha256"] for _, c in read_csv(run.manifest, columns=("split", "sha256")) if c["split"] == "val"}
+    return own == {r.digest for r in val.rows}
