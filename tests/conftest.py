@@ -17,7 +17,7 @@ from tiny_runs import TINY
 from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.files import write_text
-from ssl_mask.reports import confusion_plot, plots, round_plots
+from ssl_mask.reports import confusion_plot, fold_plots, plots, round_plots
 from ssl_mask.runs.run import Run
 from ssl_mask.workflows.pseudo import pseudo
 
@@ -93,7 +93,8 @@ def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     def leave_empty(path: Path, *_: Any, **__: Any) -> None:
         write_text(path, "")
 
-    drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds")}
+    drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds"),
+             fold_plots: ("folds",)}  # fmt: skip
     for module, names in drawn.items():
         for name in names:
             monkeypatch.setattr(module, f"write_{name}", leave_empty)

@@ -25,18 +25,25 @@ PAIRS = 15
 """How many pairs of classes the list of confusions names."""
 
 
-def write_confusion(path: Path, validation: Path, schema: LabelSchema) -> None:
-    """Draw the predictions of `validation.parquet`.
+def write_confusion(
+    path: Path, validation: Path, schema: LabelSchema, *, images: str = "validation images"
+) -> None:  # fmt: skip
+    """Draw the predictions of `validation.parquet` or `oof.parquet`.
+
+    Args:
+        images: what its images are called.
 
     Raises:
         DataError: the file is missing, damaged, or of other classes.
     """
     table = read_validation(validation, schema)
     known = (table.true >= 0) & (table.predicted >= 0)
-    save_figure(path, draw_confusion(table.true[known], table.predicted[known], schema))
+    save_figure(path, draw_confusion(table.true[known], table.predicted[known], schema, images=images))
 
 
-def draw_confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], schema: LabelSchema) -> Any:
+def draw_confusion(
+    true: NDArray[np.int64], predicted: NDArray[np.int64], schema: LabelSchema, *, images: str = "validation images"
+) -> Any:
     """One matrix of the joint classes and, where there are several factors, one of each.
 
     Args:
@@ -56,7 +63,7 @@ def draw_confusion(true: NDArray[np.int64], predicted: NDArray[np.int64], schema
         figure, axes = new_figure(rows, 2, size, width_ratios=[side, 4.6])
         main = _merged(figure, axes)
     shown = _draw_matrix(main, counts, names, blocks=[f.classes for f in schema.factors])
-    main.set_title(f"{'All factors together' if several else schema.factors[0].name}: {len(true)} validation images")
+    main.set_title(f"{'All factors together' if several else schema.factors[0].name}: {len(true)} {images}")
     if several:
         parts = schema.part(true), schema.part(predicted)
         for i, factor in enumerate(schema.factors):

@@ -68,7 +68,7 @@ def _validated(run: RunDir, status: RunStatus, data: DataRecord) -> list[str]:
         "## Validation scores",
         _scores(best, intervals, grouped=data.grouped),
         "## Classes (validation)",
-        _classes(table),
+        class_section(table, "validation images"),
     ]
 
 
@@ -152,14 +152,19 @@ def _scores(best: BestScore, intervals: Mapping[str, Interval], *, grouped: bool
     return markdown(filled(("score", "value", f"95 % interval by {'group' if grouped else 'image'}"), rows))
 
 
-def _classes(table: PredictionTable) -> str:
+def class_section(table: PredictionTable, images: str) -> str:
+    """F1 of each class with its interval, as Markdown.
+
+    Args:
+        images: what the images of the table are called.
+    """
     matrix = confusion(table.true, table.predicted, len(table.classes))
     counts, f1 = matrix.sum(axis=1).tolist(), f1_per_class(matrix).tolist()
     intervals = class_f1_intervals(table.true, table.predicted, table.group, len(counts))
     cells = class_cells({c: tuple(found) for c, *found in zip(table.classes, f1, counts, intervals, strict=True)})
     missing = counts.count(0)
     note = f"Macro-F1 is the mean over all {len(counts)} classes"
-    note += f"; the {missing} without validation images count as 0." if missing else "."
+    note += f"; the {missing} without {images} count as 0." if missing else "."
     return f"{markdown(cells)}\n\n{note}"
 
 

@@ -34,8 +34,9 @@ from ssl_mask.evaluation.metrics import accuracy, bootstrap, macro_f1
 from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.lineage import mark_of
 from ssl_mask.guard.status import worst_mark
-from ssl_mask.reports import confusion_plot, plots
+from ssl_mask.reports import confusion_plot, fold_plots, plots
 from ssl_mask.reports.run_card import run_card
+from ssl_mask.reports.study_card import study_card
 from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint, read_metadata, write_checkpoint
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.folds import CurvePoint, FoldsRecord, FoldStudy, OwnBest
@@ -76,9 +77,18 @@ def settle(folds: FoldStudy, console: Console) -> FoldsRecord:
         settle_run(run, found, table, part)
     write_table(folds.oof, found.oof)
     record = record_of(folds, found, f1, right)
+    report(folds, record, found)
     write_json(folds.record_file, record.to_json())
     tell(record, console)
     return record
+
+
+def report(folds: FoldStudy, record: FoldsRecord, found: Results) -> None:
+    """The study's plots and its card."""
+    evaluations = {run.name: [r for r in run.records() if r["kind"] == "val"] for run in folds.members()}
+    fold_plots.write_folds(folds.plots / "folds.svg", record, evaluations)
+    confusion_plot.write_confusion(folds.plots / "confusion.svg", folds.oof, found.schema, images="out-of-fold images")
+    write_text(folds.card, study_card(str(folds.path), record, found.oof, evaluations))
 
 
 def results_of(folds: FoldStudy) -> Results:

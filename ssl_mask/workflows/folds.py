@@ -23,6 +23,7 @@ from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy, member_na
 from ssl_mask.runs.study import State, Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.fold_checks import checked_config, refuse_changed_data
 from ssl_mask.workflows.fold_results import remove_kept, settle
+from ssl_mask.workflows.refit import train_refit
 from ssl_mask.workflows.train import train
 
 Changes = Callable[[int, int], Mapping[str, Any]]
@@ -61,6 +62,9 @@ def train_folds(
             devices.broadcast(accelerator, lambda: checked_config(config, asked, console))
     study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume))
     run_folds(study, accelerator, console, quiet=quiet)
+    if devices.broadcast(accelerator, study.settings).refit:
+        train_refit(study, accelerator, console, quiet=quiet)
+    console.say(f"Saved  {study.path}  (read {study.card.name}; next: sslmask predict --run {study.path})")
     return study
 
 

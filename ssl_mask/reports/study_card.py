@@ -1,0 +1,104 @@
+"""The card of a study of folds: how good its models are on groups that they have not seen, and how it is used.
+
+`python -m ssl_mask.reports.study_card` shows the card of a made-up study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ssl_mask.data.predictions import PredictionTable
+from ssl_mask.reports.run_card import LEAKAGE, WEIGHTS, class_section, duration
+from ssl_mask.reports.tables import filled, markdown
+from ssl_mask.runs.folds import FoldsRecord
+from ssl_mask.text import code, md
+
+Evaluations = Sequence[Mapping[str, Any]]
+
+
+def study_card(name: str, record: FoldsRecord, oof: PredictionTable, folds: Mapping[str, Evaluations]) -> str:
+    """Markdown.
+
+    Args:
+        name: path of the study, for people and commands.
+        oof: its out-of-fold predictions.
+        folds: name of each run -> its evaluations, as in `metrics.jsonl`.
+    """
+    parts = [
+        f"# Study {md(name)}",
+        *_verdict(record),
+        "## Out-of-fold scores",
+        _scores(record),
+        "## Classes (out of fold)",
+        class_section(oof, "out-of-fold images"),
+        "## Folds",
+        _folds(record, folds),
+        f"Each fold at its own best step has macro-F1 {record.macro_f1_own_best:.4f}, pooled. That is optimistic: each "
+        f"step was chosen on the images that it is scored on. Curves: `plots/folds.svg`.",
+        "## Use it",
+        _use(name, record),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _verdict(record: FoldsRecord) -> list[str]:
+    f1 = record.macro_f1
+    of = f" of {record.groups} groups" if record.grouped else ""
+    score = (
+        f"**Out-of-fold macro-F1 {f1.value:.4f}** (95 % interval {f1.low:.3f} to {f1.high:.3f}), accuracy "
+        f"{record.accuracy.value:.4f}, on {record.images} images{of}. Each image was predicted by a model that has not "
+        f"seen {'its group' if record.grouped else 'it'}."
+    )
+    reason = f" ({md(record.leakage_reason)})" if record.leakage_reason else ""
+    meaning = LEAKAGE[record.leakage].replace("this run", "one of its runs").replace("This run", "One of its runs")
+    notes = [
+        f"**Leakage: {record.leakage}**{reason}. {meaning}",
+        f"**Slightly optimistic**: one step ({record.step}, {WEIGHTS[record.weights]}) was chosen for all folds "
+        "together, on the mean of their validation curves.",
+    ]
+    if not record.grouped:
+        notes.append("**Interval too narrow**: the data name no groups (persons), so each image counts by itself.")
+    return [score, "\n".join(f"- {note}" for note in notes)]
+
+
+def _scores(record: FoldsRecord) -> str:
+    names = {"macro-F1": record.macro_f1, "accuracy": record.accuracy}
+    rows = [(n, f"{i.value:.4f}", f"{i.low:.3f} to {i.high:.3f}") for n, i in names.items()]
+    if len(record.factors) > 1:
+        rows += [(f"accuracy, {name}", f"{value:.4f}", "") for name, value in record.factors.items()]
+    rows += [
+        ("log-loss, cross-fitted", f"{record.nll:.3f}", ""),
+        ("calibration error, cross-fitted", f"{record.ece:.3f}", ""),
+        ("calibration error without temperatures", f"{record.ece_raw:.3f}", ""),
+    ]
+    table = markdown(filled(("score", "value", f"95 % interval by {'group' if record.grouped else 'image'}"), rows))
+    return (
+        f"{table}\n\nCross-fitted: temperatures were fitted on the other folds. The models predict with those of all."
+    )
+
+
+def _folds(record: FoldsRecord, folds: Mapping[str, Evaluations]) -> str:
+    rows: list[tuple[str, ...]] = []
+    for name in record.members:
+        own = record.own_best[name]
+        at = next(r for r in folds[name] if (r["step"], r["weights"]) == (record.step, record.weights))
+        rows.append(
+            (name, f"{at['macro_f1']:.4f}", f"{own.macro_f1:.4f}", f"{own.step}, {WEIGHTS[own.weights]}")
+        )  # fmt: skip
+    return markdown(filled(("run", f"macro-F1 at step {record.step}", "at its own best step", "own best step"), rows))
+
+
+def _use(name: str, record: FoldsRecord) -> str:
+    temperatures = ", ".join(f"{md(head)} {value:.2f}" for head, value in record.temperatures.items())
+    return (
+        f"`sslmask predict --run {name}` averages the calibrated probabilities of its {len(record.members)} models "
+        f"(temperatures: {temperatures}). {code('oof.parquet')} holds the out-of-fold predictions. Training took "
+        f"{duration(record.cpu_seconds)} of CPU time."
+    )
+
+
+if __name__ == "__main__":
+    from ssl_mask.reports import samples
+
+    print(study_card("runs/study-001", samples.folds()[0], samples.predictions(), samples.folds()[1]))

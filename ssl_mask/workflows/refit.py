@@ -1,0 +1,80 @@
+"""`--refit`: one model on all labels, as long as it suits the folds. Its expected score is that of the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from ssl_mask import devices
+from ssl_mask.config import RunConfig, validate
+from ssl_mask.console import Console
+from ssl_mask.files import write_text
+from ssl_mask.reports.run_card import run_card
+from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint, read_metadata, write_checkpoint
+from ssl_mask.runs.folds import REFIT, FoldsRecord, FoldStudy
+from ssl_mask.runs.records import StudyScore
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.study import train_members
+from ssl_mask.workflows.train import train
+
+
+def train_refit(
+    folds: FoldStudy, accelerator: Accelerator, console: Console, *, changes: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> RunDir:  # fmt: skip
+    """Train on all labels what is not finished of it, with the step, weights and temperatures of a finished study.
+
+    Args:
+        changes: top-level keys of its configuration that differ from the study's.
+
+    Raises:
+        DataError: the folds are not finished.
+        SslMaskError: what a training raises. Interrupted: says how to go on.
+    """
+    decide = partial(devices.broadcast, accelerator)
+    record: FoldsRecord = decide(folds.record)
+
+    def train_one(member: RunConfig, begun: Path | None) -> None:
+        console.say(f"\n{member.name}: all labels, {record.step} steps", style="bold")
+        train(member, resume=begun, quiet=quiet)
+
+    with folds.study.locked() if accelerator.is_main_process else nullcontext():
+        train_members(folds.study, [refit_config(folds, record, changes or {})], train_one, decide)
+        decide(lambda: settle_refit(folds, record))
+    return folds.refit
+
+
+def refit_config(folds: FoldStudy, record: FoldsRecord, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration of the study without validation, for the number of steps that suits its folds.
+
+    Thresholds on confidence, which the folds calibrate as they train, get the temperatures that all folds share.
+    """
+    config = validate(folds.study.record().config)
+    tree = {**config.model_dump(mode="json"), **changes}
+    algorithm = dict(tree["algorithm"])
+    if algorithm["name"] != "supervised" and algorithm["temperature"] == "calibrated":
+        algorithm["temperature"] = dict(record.temperatures)
+    length = {"stop_at": record.step, "last_weights": record.weights, "keep": "best", "patience": 0}
+    own = {
+        "data": {**tree["data"], "validation": "none"},
+        "train": {**tree["train"], **length},
+        "algorithm": algorithm,
+    }
+    return folds.study.member(config, REFIT, **{**changes, **own})
+
+
+def settle_refit(folds: FoldStudy, record: FoldsRecord) -> None:
+    """Give the trained weights the temperatures of the folds, and its card their score."""
+    run, part = folds.refit, StudyScore(study=str(folds.path), macro_f1=record.macro_f1)
+    if read_metadata(run.best).temperatures == record.temperatures and run.status().study == part:
+        return
+    trained = load_checkpoint(run.best)
+    metadata = trained.metadata.model_copy(update={"temperatures": record.temperatures})
+    write_checkpoint(run.best, Checkpoint(trained.weights, metadata))
+    run.update(study=part)
+    write_text(run.card, run_card(run))
