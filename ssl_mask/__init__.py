@@ -58,6 +58,11 @@ if TYPE_CHECKING:
     from ssl_mask.runs.comparison import ScoreRecord as ScoreRecord
     from ssl_mask.runs.comparison import SeedRecord as SeedRecord
     from ssl_mask.runs.environment import EnvironmentRecord as EnvironmentRecord
+    from ssl_mask.runs.folds import CurvePoint as CurvePoint
+    from ssl_mask.runs.folds import FoldsRecord as FoldsRecord
+    from ssl_mask.runs.folds import FoldsSettings as FoldsSettings
+    from ssl_mask.runs.folds import FoldStudy as FoldStudy
+    from ssl_mask.runs.folds import OwnBest as OwnBest
     from ssl_mask.runs.records import AuditRecord as AuditRecord
     from ssl_mask.runs.records import AuditShares as AuditShares
     from ssl_mask.runs.records import BestScore as BestScore
@@ -72,10 +77,14 @@ if TYPE_CHECKING:
     from ssl_mask.runs.records import RunStatus as RunStatus
     from ssl_mask.runs.records import SeenRecord as SeenRecord
     from ssl_mask.runs.records import SelectionRecord as SelectionRecord
+    from ssl_mask.runs.records import StudyScore as StudyScore
     from ssl_mask.runs.records import UnlabeledRecord as UnlabeledRecord
+    from ssl_mask.runs.run import KeptFiles as KeptFiles
     from ssl_mask.runs.run import Run as Run
     from ssl_mask.runs.run import RunDir as RunDir
     from ssl_mask.runs.run import load_run as load_run
+    from ssl_mask.runs.study import Study as Study
+    from ssl_mask.runs.study import StudyRecord as StudyRecord
     from ssl_mask.workflows.audit import Audit as Audit
     from ssl_mask.workflows.audit import audit as audit
     from ssl_mask.workflows.compare import Comparison as Comparison
@@ -85,6 +94,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.evaluate import Evaluation as Evaluation
     from ssl_mask.workflows.evaluate import NewImages as NewImages
     from ssl_mask.workflows.evaluate import evaluate as evaluate
+    from ssl_mask.workflows.folds import train_folds as train_folds
     from ssl_mask.workflows.predict import Predictions as Predictions
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
@@ -96,6 +106,14 @@ _HOME = {
     "uda": "ssl_mask.workflows.uda",
     "compare": "ssl_mask.workflows.compare",
     "Comparison": "ssl_mask.workflows.compare",
+    "train_folds": "ssl_mask.workflows.folds",
+    "FoldStudy": "ssl_mask.runs.folds",
+    "FoldsSettings": "ssl_mask.runs.folds",
+    "FoldsRecord": "ssl_mask.runs.folds",
+    "CurvePoint": "ssl_mask.runs.folds",
+    "OwnBest": "ssl_mask.runs.folds",
+    "Study": "ssl_mask.runs.study",
+    "StudyRecord": "ssl_mask.runs.study",
     "pseudo": "ssl_mask.workflows.pseudo",
     "predict": "ssl_mask.workflows.predict",
     "Predictions": "ssl_mask.workflows.predict",
@@ -120,6 +138,7 @@ _HOME = {
     "GuardConfig": "ssl_mask.config",
     "load_run": "ssl_mask.runs.run",
     "Run": "ssl_mask.runs.run",
+    "KeptFiles": "ssl_mask.runs.run",
     "RunDir": "ssl_mask.runs.run",
     "EnvironmentRecord": "ssl_mask.runs.environment",
     "RunStatus": "ssl_mask.runs.records",
@@ -130,6 +149,7 @@ _HOME = {
     "DeclarationRecord": "ssl_mask.runs.records",
     "SeenRecord": "ssl_mask.runs.records",
     "SelectionRecord": "ssl_mask.runs.records",
+    "StudyScore": "ssl_mask.runs.records",
     "HeadSelectionRecord": "ssl_mask.runs.records",
     "ClassSelection": "ssl_mask.runs.records",
     "ReliabilityRecord": "ssl_mask.runs.records",
@@ -176,16 +196,17 @@ _HOME = {
 """Name -> the module that it comes from."""
 __all__ = [
     "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ClassScore",
-    "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "DataConfig", "DataError", "DataRecord",
-    "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "EnvironmentRecord", "Evaluation",
-    "Factor", "File", "Findings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError",
-    "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "LabelSchema", "LossConfig",
-    "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError",
-    "Pair", "PoolRecord", "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord",
-    "RoundSummary", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord",
-    "SelectionRecord", "SslMaskError", "StorageError", "Submission", "TrainConfig", "TrainingError", "Unchecked",
-    "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config",
-    "load_run", "predict", "pseudo", "train", "uda",
+    "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig", "DataError",
+    "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "EnvironmentRecord",
+    "Evaluation", "Factor", "File", "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig",
+    "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError", "IncompleteError", "InputError", "Interrupted",
+    "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError",
+    "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError", "OwnBest", "Pair", "PoolRecord",
+    "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary", "Row",
+    "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord", "SelectionRecord",
+    "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TrainConfig", "TrainingError",
+    "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config",
+    "load_run", "predict", "pseudo", "train", "train_folds", "uda",
 ]  # fmt: skip
 
 

@@ -17,7 +17,10 @@ from tiny_runs import TINY
 import ssl_mask
 from ssl_mask.config import load
 
-ORDER = ("demo", "load_config", "train", "load_run", "predict", "evaluate", "uda", "compare", "pseudo", "audit")
+ORDER = (
+    "demo", "load_config", "train", "load_run", "train_folds", "predict", "evaluate", "uda", "compare", "pseudo",
+    "audit",
+)  # fmt: skip
 """Later examples use what earlier ones made, as a reader does."""
 
 

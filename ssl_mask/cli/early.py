@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ssl_mask.config import RunConfig, merge, merged, resolve, settle_length, validate
 from ssl_mask.errors import ConfigError, InputError, StorageError
@@ -85,6 +85,49 @@ def check_seeds(given: Sequence[int] | None, baseline: bool, settings: Mapping[s
         raise ConfigError(f"{study} has other seeds.", hint="Leave out --seeds to continue it, or start a new study.")
     if baseline and not settings.get("baseline"):
         raise ConfigError(f"{study} has no baseline.", hint="Leave out --baseline, or start a new study.")
+
+
+class FoldFlags(NamedTuple):
+    """`--folds`, `--repeats` and `--refit`, as they were given."""
+
+    folds: int | None
+    repeats: int | None
+    refit: bool
+
+    def refuse_alone(self) -> None:
+        """Raises ConfigError when only --folds gives the others a meaning."""
+        for name, given in (("--repeats", self.repeats is not None), ("--refit", self.refit)):
+            if given and self.folds is None:
+                hint = f"Add --folds 5, or leave out {name}."
+                raise ConfigError(f"{name} has no meaning without --folds.", hint=hint)
+
+
+def resumes_folds(given: Given, name: str, runs: Path, verb: str, asked: FoldFlags) -> bool:
+    """Whether `--resume name` continues a study of folds, which then keeps its settings; it may get a refit.
+
+    Raises:
+        ConfigError: the command line asks for other settings, or for folds of a single run.
+        InputError: another verb made the study.
+    """
+    from ssl_mask.runs.folds import FoldStudy
+    from ssl_mask.runs.study import find_study, resumed_study
+
+    found = find_study(name, runs) if name != "latest" else None
+    if found is None or found.record().kind != "folds":
+        asked.refuse_alone()
+        if asked.folds is not None:
+            raise ConfigError(f"{name} is not a study of folds.", hint="Begin one: leave out --resume.")
+        return False
+    study = resumed_study(name, runs, verb)
+    check_resumed(given, validate(study.record().config), study.path, longer=False)
+    settings = FoldStudy(study).settings()
+    for flag, value, own in (
+        ("--folds", asked.folds, settings.folds), ("--repeats", asked.repeats, settings.repeats),
+    ):  # fmt: skip
+        if value not in {None, own}:
+            hint = f"Leave out {flag} to continue it, or begin a new study."
+            raise ConfigError(f"{study.path} has {flag.strip('-')} {own}, not {value}.", hint=hint)
+    return True
 
 
 def parse_seeds(text: str | None) -> list[int] | None:

@@ -15,14 +15,37 @@ Resume = Annotated[
     str | None,
     typer.Option(
         "--resume", metavar="<run>", rich_help_panel="Training",
-        help="Continue a run exactly where it stopped: its name, its path, or `latest`. With --steps: train longer.",
+        help="Continue a run or a study exactly where it stopped: its name, its path, or `latest`. With --steps: train "
+        "a run longer.",
     ),
 ]  # fmt: skip
 DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run", metavar="", rich_help_panel="Training",
-        help="Check the configuration and the data, run two steps, print how long it would take. Writes nothing.",
+        help="Check the configuration and the data, run two steps, print what all of it would cost. Writes nothing.",
+    ),
+]  # fmt: skip
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds", min=2, metavar="<number>", rich_help_panel="Training",
+        help="Split the labels into this many parts by group and train a run without each of them: every label is then "
+        "predicted by a model that has not seen its group, and the runs predict together.",
+    ),
+]  # fmt: skip
+Repeats = Annotated[
+    int | None,
+    typer.Option(
+        "--repeats", min=1, metavar="<number>", rich_help_panel="Training",
+        help="With --folds: do it on this many splits. [default: 1]",
+    ),
+]  # fmt: skip
+Refit = Annotated[
+    bool,
+    typer.Option(
+        "--refit", metavar="", rich_help_panel="Training",
+        help="With --folds: also train one model on all labels, for as many steps as suit the folds.",
     ),
 ]  # fmt: skip
 Quiet = Annotated[

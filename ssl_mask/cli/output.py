@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ssl_mask.errors import InputError, Interrupted, SslMaskError, Terminated
 
 if TYPE_CHECKING:
+    from ssl_mask.runs.folds import FoldStudy
     from ssl_mask.runs.run import Run
     from ssl_mask.workflows.compare import Comparison
 
@@ -117,6 +118,16 @@ def study_answer(study: Comparison) -> dict[str, Any]:
         "runs": [run_answer(Run(r)) for r in list_runs(study.path)],
         **study.result.to_json(),
     }
+
+
+def folds_answer(study: FoldStudy | None) -> dict[str, Any]:
+    """What `--json` says of a study of folds: its runs, its out-of-fold scores; of a dry run that it was one."""
+    if study is None:
+        return {"study": None, "status": "dry-run"}
+    from ssl_mask.runs.run import Run, list_runs
+
+    runs = [run_answer(Run(r)) for r in list_runs(study.path)]
+    return {"study": str(study.path), "status": "finished", "runs": runs, **study.record().to_json()}
 
 
 def as_problem(error: SslMaskError | KeyboardInterrupt | OSError | MemoryError) -> SslMaskError:

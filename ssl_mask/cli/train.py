@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
-from ssl_mask.cli.early import check_folder, check_folder_to_write, check_resumed, check_settings
+from ssl_mask.cli.early import (
+    FoldFlags,
+    check_folder,
+    check_folder_to_write,
+    check_resumed,
+    check_settings,
+    resumes_folds,
+)
 from ssl_mask.cli.flags import GUARD, LEAKED, TRAINING, Given, takes
-from ssl_mask.cli.options import DryRun, Json, Quiet, Resume, command
-from ssl_mask.cli.output import answering, loading, run_answer
+from ssl_mask.cli.options import DryRun, Folds, Json, Quiet, Refit, Repeats, Resume, command
+from ssl_mask.cli.output import answering, folds_answer, loading, run_answer
 from ssl_mask.config import resolve
 
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "sslmask train --data faces", "sslmask train --epochs 20 --name flat --set data.target=joint")
+@command(
+    app,
+    "sslmask train --data faces",
+    "sslmask train --data faces --folds 5 --refit",
+    "sslmask train --epochs 20 --name flat --set data.target=joint",
+)
 @takes(*TRAINING, "init_from", *GUARD, *LEAKED)
 def train(
-    given: Given, resume: Resume = None, dry_run: DryRun = False, quiet: Quiet = False, as_json: Json = False
+    given: Given,
+    folds: Folds = None,
+    repeats: Repeats = None,
+    refit: Refit = False,
+    resume: Resume = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Train on labeled images.
 
@@ -24,20 +45,39 @@ def train(
     the best validation macro-F1 are kept.
     """
     with answering(as_json) as answer:
-        layers = given.layers(quiet=quiet)
+        layers, asked = given.layers(quiet=quiet), FoldFlags(folds, repeats, refit)
         early = check_settings(layers, resumed=resume is not None)
+        several = folds is not None
         if resume is not None:
-            from ssl_mask.runs.run import find_run
-
-            run = find_run(resume, early.runs)
-            check_resumed(given, run.config(), run.path, longer=True)
-        elif not dry_run:
-            check_folder_to_write(early.runs, "--runs")
+            several = _check_resumed(given, resume, early.runs, asked)
+        else:
+            asked.refuse_alone()
+            if not dry_run:
+                check_folder_to_write(early.runs, "--runs")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)
+            from ssl_mask.workflows.folds import train_folds
             from ssl_mask.workflows.train import train as run_training
 
         settings = resolve(layers)
-        done = run_training(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)
-        answer(run_answer(done))
+        if several:
+            study = train_folds(
+                settings, folds=folds or 5, repeats=repeats or 1, refit=refit, resume=resume, dry_run=dry_run,
+                quiet=quiet,
+            )  # fmt: skip
+            answer(folds_answer(study))
+        else:
+            run = run_training(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)
+            answer(run_answer(run))
+
+
+def _check_resumed(given: Given, name: str, runs: Path, asked: FoldFlags) -> bool:
+    """Refuse options that would be ignored; returns whether `name` is a study of folds, not a run."""
+    if resumes_folds(given, name, runs, "train", asked):
+        return True
+    from ssl_mask.runs.run import find_run
+
+    run = find_run(name, runs)
+    check_resumed(given, run.config(), run.path, longer=True)
+    return False

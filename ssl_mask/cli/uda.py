@@ -8,16 +8,18 @@ from typing import Annotated
 import typer
 
 from ssl_mask.cli.early import (
+    FoldFlags,
     check_folder,
     check_folder_to_write,
     check_resumed,
     check_seeds,
     check_settings,
     parse_seeds,
+    resumes_folds,
 )
 from ssl_mask.cli.flags import DECLARED, GUARD, TRAINING, UNLABELED, Given, takes
-from ssl_mask.cli.options import DryRun, Json, Quiet, Resume, command
-from ssl_mask.cli.output import answering, loading, run_answer, study_answer
+from ssl_mask.cli.options import DryRun, Folds, Json, Quiet, Refit, Repeats, Resume, command
+from ssl_mask.cli.output import answering, folds_answer, loading, run_answer, study_answer
 from ssl_mask.config import resolve, validate
 from ssl_mask.errors import InputError
 
@@ -41,6 +43,9 @@ def uda(
         str | None,
         typer.Option(rich_help_panel="Training", metavar="<list>", help="Several seeds, such as 0,1,2: one run each."),
     ] = None,
+    folds: Folds = None,
+    repeats: Repeats = None,
+    refit: Refit = False,
     resume: Resume = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -52,23 +57,35 @@ def uda(
     augmented view of it.
     """
     with answering(as_json) as answer:
-        layers = [{"algorithm": {"name": "uda"}}, *given.layers(quiet=quiet)]
+        layers, asked = [{"algorithm": {"name": "uda"}}, *given.layers(quiet=quiet)], FoldFlags(folds, repeats, refit)
         early, chosen = check_settings(layers, resumed=resume is not None), parse_seeds(seeds)
-        several = baseline or chosen is not None
+        several, folded = baseline or chosen is not None, folds is not None
+        if several and folded:
+            hint = "Compare two studies of folds, or leave out --folds."
+            raise InputError("--folds does not go with --baseline or --seeds.", hint=hint)
         if resume is not None:
-            several = _check_resumed(given, resume, early.runs, chosen, baseline=baseline)
-        elif not dry_run:
-            check_folder_to_write(early.runs, "--runs")
+            folded = resumes_folds(given, resume, early.runs, "uda", asked)
+            several = not folded and _check_resumed(given, resume, early.runs, chosen, baseline=baseline)
+        else:
+            asked.refuse_alone()
+            if not dry_run:
+                check_folder_to_write(early.runs, "--runs")
         if several and dry_run:
             raise InputError("--dry-run checks a single run.", hint="Leave out --baseline, --seeds and --resume.")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
             if resume is None:
                 check_folder(early)
             from ssl_mask.workflows.compare import compare
+            from ssl_mask.workflows.folds import train_folds
             from ssl_mask.workflows.train import train
 
         settings = resolve(layers)
-        if several:
+        if folded:
+            answer(folds_answer(train_folds(
+                settings, folds=folds or 5, repeats=repeats or 1, refit=refit, verb="uda", resume=resume,
+                dry_run=dry_run, quiet=quiet,
+            )))  # fmt: skip
+        elif several:
             study = compare(settings, seeds=chosen or [settings.seed], baseline=baseline, resume=resume, quiet=quiet)
             answer(study_answer(study))
         else:

@@ -39,8 +39,8 @@ from ssl_mask.runs.metrics import cpu_seconds, read_metrics
 from ssl_mask.runs.records import AuditRecord, BestScore, DataRecord, RunStatus, SelectionRecord
 
 
-class Kept(NamedTuple):
-    """Files of one evaluation."""
+class KeptFiles(NamedTuple):
+    """What is kept of one evaluation (`train.keep=all`)."""
 
     weights: Path
     validation: Path
@@ -94,10 +94,10 @@ class RunDir:
         """With `train.keep=all`: what was kept of every evaluation."""
         return self.path / "checkpoints" / "kept"
 
-    def kept(self, step: int, weights: str) -> Kept:
+    def kept(self, step: int, weights: str) -> KeptFiles:
         """What was kept of one evaluation."""
         name = self.all_kept / f"{step:06d}-{weights}"
-        return Kept(name.with_suffix(".safetensors"), name.with_suffix(".parquet"))
+        return KeptFiles(name.with_suffix(".safetensors"), name.with_suffix(".parquet"))
 
     @property
     def last(self) -> Path:

@@ -17,14 +17,15 @@ from accelerate import Accelerator
 from ssl_mask import devices
 from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
-from ssl_mask.errors import nothing_written
+from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy, member_name
 from ssl_mask.runs.study import State, Study, create_study, resumed_study, train_members
+from ssl_mask.training.cost import measure
 from ssl_mask.workflows.fold_checks import checked_config, refuse_changed_data
 from ssl_mask.workflows.fold_results import remove_kept, settle
 from ssl_mask.workflows.refit import train_refit
-from ssl_mask.workflows.train import train
+from ssl_mask.workflows.train import prepare, train
 
 Changes = Callable[[int, int], Mapping[str, Any]]
 """(repeat, fold) -> top-level keys of the configuration of that run that differ from the study's."""
@@ -38,8 +39,9 @@ def train_folds(
     refit: bool = False,
     verb: str = "train",
     resume: str | Path | None = None,
+    dry_run: bool = False,
     quiet: bool = False,
-) -> FoldStudy:
+) -> FoldStudy | None:
     """Train a model per fold and pool their predictions of the labels: a score on all of them, and an ensemble.
 
     Args:
@@ -48,18 +50,34 @@ def train_folds(
         repeats: splits with other seeds; each image gets a prediction from each.
         refit: also train one model on all labels, for the step that suits the folds.
         verb: `train` or `uda`: how the study is continued.
-        resume: a study to continue; its own settings count, finished runs are not redone.
+        resume: a study to continue; its own settings count, finished runs are not redone. It may get a refit.
+        dry_run: check configuration, data and all folds, run two steps, print what all of it would cost; returns None.
         quiet: print nothing.
 
     Raises:
         SslMaskError: any bad input. Interrupted: everything is saved, the message says how to go on.
+
+    Examples:
+        >>> import ssl_mask
+        >>> config = ssl_mask.load_config({"data": {"root": "faces"}}, preset="laptop")
+        >>> study = ssl_mask.train_folds(config, folds=2, refit=True, quiet=True)
+        >>> score = study.record().macro_f1
+        >>> score.low <= score.value <= score.high
+        True
+        >>> ssl_mask.load_run(study.path / "refit").status.study.macro_f1 == score
+        True
     """
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     asked = FoldsSettings(folds=folds, repeats=repeats, refit=refit)
-    with nothing_written("this study"):
-        if resume is None:
-            devices.broadcast(accelerator, lambda: checked_config(config, asked, console))
+    if resume is None:
+        with nothing_written("this study"):
+            common = devices.broadcast(accelerator, lambda: checked_config(config, asked, console))
+            if dry_run:
+                estimate(common, asked, accelerator, console)
+                return None
+    elif dry_run:
+        raise InputError("--dry-run is of a new study.", hint="Leave out --resume.")
     study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume))
     run_folds(study, accelerator, console, quiet=quiet)
     if devices.broadcast(accelerator, study.settings).refit:
@@ -70,12 +88,36 @@ def train_folds(
 
 def _open(config: RunConfig, asked: FoldsSettings, verb: str, resume: str | Path | None) -> FoldStudy:
     if resume is not None:
-        return FoldStudy(resumed_study(resume, config.runs, verb))
+        study = FoldStudy(resumed_study(resume, config.runs, verb))
+        own = study.settings()
+        if asked.refit and not own.refit:
+            record = study.study.record()
+            settings = own.model_copy(update={"refit": True}).to_json()
+            create_study(study.path, record.verb, record.kind, validate(record.config), settings)
+        return study
 
     def build(folder: Path, _: str) -> None:
         create_folds(folder, verb, config, asked)
 
     return FoldStudy(Study(create_folder(config, "study", build)))
+
+
+def estimate(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, console: Console) -> None:
+    """Run two steps of the first fold and print what all runs together would take."""
+    study = Study(config.runs / (config.name or "study"))
+    session, _, _ = prepare(member_config(study, config, 0, 0, {}), accelerator, console)
+    cost, runs = measure(session), asked.folds * asked.repeats
+    minutes = (runs * cost.seconds + asked.refit * cost.steps * cost.step_seconds) / 60
+    more = " and a refit on all labels" if asked.refit else ""
+    console.say(f"Dry run: configuration, data and all {asked.folds} folds are fine.")
+    console.say(
+        f"Study: {runs} runs ({asked.folds} folds x {asked.repeats}){more}, each of {cost.steps} steps of "
+        f"{cost.step_seconds:.2f} s and {cost.evaluations} evaluations of {cost.evaluation_seconds:.1f} s."
+    )
+    console.say(
+        f"Estimate: {minutes:.1f} minutes in all, {cost.memory_gb:.2f} GB memory, and until the folds are finished "
+        f"{runs * cost.kept_bytes / 1e9:.2f} GB of disk for the weights of all evaluations."
+    )
 
 
 def create_folds(path: Path, verb: str, config: RunConfig, settings: FoldsSettings) -> FoldStudy:
