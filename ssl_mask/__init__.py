@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.records import SeenRecord as SeenRecord
     from ssl_mask.runs.records import SelectionRecord as SelectionRecord
     from ssl_mask.runs.records import StudyScore as StudyScore
+    from ssl_mask.runs.records import TeacherRecord as TeacherRecord
     from ssl_mask.runs.records import UnlabeledRecord as UnlabeledRecord
     from ssl_mask.runs.run import KeptFiles as KeptFiles
     from ssl_mask.runs.run import Run as Run
@@ -149,6 +150,7 @@ _HOME = {
     "DeclarationRecord": "ssl_mask.runs.records",
     "SeenRecord": "ssl_mask.runs.records",
     "SelectionRecord": "ssl_mask.runs.records",
+    "TeacherRecord": "ssl_mask.runs.records",
     "StudyScore": "ssl_mask.runs.records",
     "HeadSelectionRecord": "ssl_mask.runs.records",
     "ClassSelection": "ssl_mask.runs.records",
@@ -204,9 +206,9 @@ __all__ = [
     "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError", "OwnBest", "Pair", "PoolRecord",
     "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary", "Row",
     "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord", "SelectionRecord",
-    "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TrainConfig", "TrainingError",
-    "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config",
-    "load_run", "predict", "pseudo", "train", "train_folds", "uda",
+    "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig",
+    "TrainingError", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo",
+    "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "train_folds", "uda",
 ]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ Repeats = Annotated[
     int | None,
     typer.Option(
         "--repeats", min=1, metavar="<number>", rich_help_panel="Training",
-        help="With --folds: do it on this many splits. [default: 1]",
+        help="With --folds: do it on this many splits; not set: on one.",
     ),
 ]  # fmt: skip
 Refit = Annotated[
