@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ssl_mask.data.predictions import PredictionTable, predicted_class
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
+from ssl_mask.evaluation.folds import log_loss, with_probs
 from ssl_mask.evaluation.metrics import Interval, paired_bootstrap
 
 ALPHA = 1.0
@@ -88,8 +89,8 @@ def corrected(probs: NDArray[Any], ratio: NDArray[np.float64]) -> NDArray[np.flo
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def corrected_by_fold(table: PredictionTable, schema: LabelSchema, alpha: float = ALPHA) -> NDArray[np.float32]:
-    """(n, joint classes) corrected probabilities, those of each fold by the labels of the other folds.
+def corrected_by_fold(table: PredictionTable, schema: LabelSchema, alpha: float = ALPHA) -> PredictionTable:
+    """The same images with corrected probabilities, those of each fold by the labels of the other folds.
 
     Args:
         table: out-of-fold predictions of two folds or more, all with true classes.
@@ -98,7 +99,7 @@ def corrected_by_fold(table: PredictionTable, schema: LabelSchema, alpha: float 
     for fold in np.unique(table.fold):
         own = table.fold == fold
         probs[own] = corrected(table.probs[own], dependence(table.true[~own], schema, alpha))
-    return probs
+    return with_probs(table, probs)
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,8 @@ class PriorGain:
         return self.macro_f1.low > 0
 
 
-def gain_of(table: PredictionTable, probs: NDArray[np.float32]) -> PriorGain:
-    """Corrected probabilities against those of the table, on the same images, drawn by group."""
-    plain, other = predicted_class(table.probs), predicted_class(probs)
-    gain = paired_bootstrap(table.true, plain[None], other[None], table.group, len(table.classes))["macro_f1"]
-    return PriorGain(gain, log_loss(table.probs, table.true), log_loss(probs, table.true))
-
-
-def log_loss(probs: NDArray[Any], true: NDArray[np.int64]) -> float:
-    """Mean −log p of the true class."""
-    return float(-np.log(np.maximum(probs[np.arange(len(true)), true].astype(np.float64), 1e-12)).mean())
+def gain_of(plain: PredictionTable, other: PredictionTable) -> PriorGain:
+    """Corrected predictions against plain ones of the same images; the same groups are drawn for both."""
+    both = plain.predicted[None], other.predicted[None]
+    gain = paired_bootstrap(plain.true, *both, plain.group, len(plain.classes))["macro_f1"]
+    return PriorGain(gain, log_loss(plain), log_loss(other))

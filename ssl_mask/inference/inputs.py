@@ -39,7 +39,7 @@ def rows_to_predict(
     config = run.config().data
     root = Path(data) if data is not None else config.root
     found = read_dataset(root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
-    if config.factor is not None:
+    if config.factor is not None and found.schema != predictor.schema:  # that of a model of one factor alone
         found = found.of_factor(config.factor)
     manifest = found.where("test")
     check_names(manifest, console)

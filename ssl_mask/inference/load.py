@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ssl_mask.config import DataConfig
 from ssl_mask.inference.mean_predictor import MeanPredictor
 from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.inference.product_predictor import ProductPredictor
 from ssl_mask.inference.run_predictor import load_run_predictor
+from ssl_mask.runs.factors import FactorStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import Source
+from ssl_mask.runs.study import Study
 
 
 def load_predictor(
     sources: Sequence[Source], compute: Compute, *, weights: Sequence[float] | None = None, cache: str = "auto",
     max_pixels: int | None = None, reading: DataConfig | None = None,
 ) -> Predictor:  # fmt: skip
-    """The best weights of a run, the mean of the runs of a study, or the mean of several of them.
+    """The best weights of a run, the mean of the runs of a study, the product of factor models, or a mean of these.
 
     Args:
         weights: of each source; one of 0 is not loaded. None: each source counts equally, however many members it has,
@@ -27,6 +32,7 @@ def load_predictor(
 
     Raises:
         ModelError: no checkpoint, a damaged one, or sources of different classes.
+        MismatchError: factor models that are not those whose predictions were joined.
     """
 
     def of(source: Source) -> Predictor:
@@ -34,6 +40,8 @@ def load_predictor(
             return load_run_predictor(
                 RunDir(source.path), compute, cache=cache, max_pixels=max_pixels, reading=reading
             )  # fmt: skip
+        if source.kind == "factors":
+            return product_of(source, tuple(map(of, source.parts)))
         return MeanPredictor(source.name, tuple(map(of, source.parts)))
 
     counted = [(s, w) for s, w in zip(sources, weights or [1.0] * len(sources), strict=True) if w > 0]
@@ -41,3 +49,23 @@ def load_predictor(
         return of(counted[0][0])
     name = "+".join(source.name for source, _ in counted)
     return MeanPredictor(name, tuple(of(s) for s, _ in counted), tuple(w for _, w in counted) if weights else None)
+
+
+def product_of(source: Source, parts: Sequence[Predictor]) -> ProductPredictor:
+    """The factor models of a study together, exactly as they were scored.
+
+    Args:
+        parts: a predictor per factor, in order.
+
+    Raises:
+        DataError: the record of the study is missing or damaged. MismatchError: the models are others now.
+    """
+    study = FactorStudy(Study(source.path))
+    study.refuse_changed_parts()
+    record = study.record()
+    counts = np.asarray(record.counts, np.float64)
+    ratio = np.asarray(record.prior.ratio) if record.prior is not None and record.prior.used else None
+    by_factor = dict(zip(record.label_schema.sizes, parts, strict=True))
+    return ProductPredictor(
+        source.name, record.label_schema, record.submission, by_factor, counts / counts.sum(), ratio
+    )  # fmt: skip

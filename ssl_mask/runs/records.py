@@ -214,7 +214,7 @@ class _FactorRecord(Record):
     classes: tuple[str, ...] = Field(min_length=1)
 
 
-def _as_schema(content: Any) -> LabelSchema:
+def as_schema(content: Any) -> LabelSchema:
     if isinstance(content, LabelSchema):
         return content
     try:
@@ -237,7 +237,7 @@ class _SubmissionRecord(Record):
     answers: Literal["joint index", "names"]
 
 
-def _as_submission(content: Any) -> Submission:
+def as_submission(content: Any) -> Submission:
     if isinstance(content, Submission):
         return content
     try:
@@ -251,13 +251,13 @@ class CheckpointMetadata(LeakageRecord):
 
     model: Annotated[ModelConfig, PlainSerializer(lambda model: model.model_dump(mode="json"))]
     image_size: Annotated[int, Field(ge=1, le=LARGEST_IMAGE)]
-    label_schema: Annotated[LabelSchema, BeforeValidator(_as_schema), PlainSerializer(LabelSchema.to_json)] = Field(
+    label_schema: Annotated[LabelSchema, BeforeValidator(as_schema), PlainSerializer(LabelSchema.to_json)] = Field(
         alias="schema"
     )
     target: Literal["factors", "joint"]
     resize: Literal["crop", "squash", "pad"]
     depth: Annotated[int, Field(ge=8, le=16)] = 16
-    submission: Annotated[Submission, BeforeValidator(_as_submission), PlainSerializer(Submission._asdict)]
+    submission: Annotated[Submission, BeforeValidator(as_submission), PlainSerializer(Submission._asdict)]
     temperatures: dict[str, Positive]
     """Per head."""
     best: BestScore | None

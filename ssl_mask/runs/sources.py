@@ -5,6 +5,7 @@
 | run | a run; also `sslmask pseudo`, which has the weights of its best round | |
 | folds | a study of folds | the mean of its folds; `refit/` is a run of its own |
 | seeds | a study of seeds | the mean of its runs, without the baselines |
+| factors | a study of factor models | the product of its factors |
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.runs.checkpoint import read_metadata
+from ssl_mask.runs.factors import FactorsRecord, FactorStudy
 from ssl_mask.runs.folds import FoldStudy
 from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.run import RunDir, find_run, list_runs
 from ssl_mask.runs.seeds import seed_runs
 from ssl_mask.runs.study import Study, find_study, list_studies
 
-SourceKind = Literal["run", "folds", "seeds"]
+SourceKind = Literal["run", "folds", "seeds", "factors"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Source:
     """Of the run or the study; predictions go below it."""
     kind: SourceKind
     parts: tuple[Source, ...] = ()
-    """What predicts together, all alike; nothing of a run."""
+    """What predicts together: all alike, or of `factors` one for each factor, in order; nothing of a run."""
 
     @property
     def name(self) -> str:
@@ -51,16 +54,25 @@ class Source:
         predictions of a study of folds; of several tables of the same images, their mean counts."""
         if self.kind == "folds":
             return (FoldStudy(Study(self.path)).oof,)
+        if self.kind == "factors":
+            return (FactorStudy(Study(self.path)).oof,)
         return tuple(t for part in self.parts for t in part.tables) or (RunDir(self.path).validation,)
 
     @property
     def schema(self) -> LabelSchema:
         """The classes that it predicts. Raises ModelError when a checkpoint is missing or damaged."""
-        return self.metadata.label_schema
+        return self._about.label_schema
 
     @property
-    def metadata(self) -> CheckpointMetadata:
-        """What the checkpoint of its first member says of itself. Raises ModelError when it is missing or damaged."""
+    def submission(self) -> Submission:
+        """How answers are written. Raises ModelError when a checkpoint is missing or damaged."""
+        return self._about.submission
+
+    @property
+    def _about(self) -> CheckpointMetadata | FactorsRecord:
+        """What says of itself: the checkpoint of its first member, or the record of joined factors."""
+        if self.kind == "factors":
+            return FactorStudy(Study(self.path)).record()
         return read_metadata(self.members[0].best)
 
     @property
@@ -106,9 +118,13 @@ def study_source(study: Study) -> Source:
     record = study.record()
     if record.kind == "folds":
         folds = FoldStudy(study)
-        finished, members = folds.finished, folds.members()
+        finished, parts = folds.finished, [*map(run_source, folds.members())]
     elif record.kind == "seeds":
-        finished, members = study.comparison.is_file(), seed_runs(study)
+        finished, parts = study.comparison.is_file(), [*map(run_source, seed_runs(study))]
+    elif record.kind == "factors":
+        factors = FactorStudy(study)
+        finished = factors.finished
+        parts = [_factor_source(factors, name) for name in factors.settings().parts] if finished else []
     else:
         names = [run.path.relative_to(study.path).as_posix() for run in list_runs(study.path)]
         raise DataError(
@@ -120,7 +136,12 @@ def study_source(study: Study) -> Source:
             f"{study.path} is not finished: not all of its runs are trained.",
             hint=f"Finish it: sslmask {record.verb} --resume {study.path}",
         )
-    return Source(study.path, record.kind, tuple(map(run_source, members)))
+    return Source(study.path, record.kind, tuple(parts))
+
+
+def _factor_source(factors: FactorStudy, name: str) -> Source:
+    folder = factors.folder(name)
+    return run_source(RunDir(folder)) if factors.settings().folds is None else study_source(Study(folder))
 
 
 def list_sources(runs: Path) -> Iterator[Source]:

@@ -125,9 +125,8 @@ def evaluate(
     submission = None
     if schema is None or predictions is None:
         made_by = find_source(run, Path(runs_folder))
-        metadata = made_by.metadata
         predictions = predictions or made_by.predictions("test") / "predictions.csv"
-        schema, submission = schema or metadata.label_schema, metadata.submission
+        schema, submission = schema or made_by.schema, made_by.submission
     answers, predictions = Path(answers), Path(predictions)
     with nothing_written():
         claim = refuse_changed(predictions)

@@ -17,6 +17,7 @@ import pytest
         ("comparison", "baseline macro-F1"),
         ("round_table", "Pseudo-labels for 22600 images"),
         ("score_table", "too few to say"),
+        ("factors", "not corrected by the joint prior"),
     ],
 )
 def test_texts(module: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

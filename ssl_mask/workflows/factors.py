@@ -1,0 +1,186 @@
+"""`sslmask train` with `factors`: a model per factor, each with its own settings, all on one split, joined at the end.
+
+With `--folds` every factor has a study of folds, without a single run. The parts are ordinary runs and studies; what
+joins them is computed from their predictions of labeled images, written last, and made anew by the same command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from ssl_mask import devices
+from ssl_mask.config import RunConfig, factor_config, validate
+from ssl_mask.console import Console
+from ssl_mask.data.load import read_rows
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.errors import ConfigError, DataError, Interrupted, did_you_mean, nothing_written
+from ssl_mask.runs.create import create_folder
+from ssl_mask.runs.factors import FactorsSettings, FactorStudy, folders_of
+from ssl_mask.runs.folds import FoldsSettings, FoldStudy
+from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
+from ssl_mask.workflows.factor_results import join, tell
+from ssl_mask.workflows.fold_checks import checked_config
+from ssl_mask.workflows.folds import create_folds, run_folds
+from ssl_mask.workflows.train import train
+
+
+def train_factors(
+    config: RunConfig,
+    *,
+    folds: int | None = None,
+    repeats: int = 1,
+    refit: bool = False,
+    verb: str = "train",
+    resume: str | Path | None = None,
+    quiet: bool = False,
+) -> FactorStudy:
+    """Train a model per factor and join their predictions.
+
+    Args:
+        config: the common settings, and in `factors` those of single factors; `config.name` names the study.
+        folds: a study of so many folds per factor; None: a single run per factor.
+        repeats, refit: as `train_folds`.
+        verb: `train` or `uda`: how the study is continued.
+        resume: a study to continue; its own settings count, finished runs are not redone.
+        quiet: print nothing.
+
+    Raises:
+        SslMaskError: any bad input. Interrupted: everything is saved, the message says how to go on.
+    """
+    accelerator = devices.make_accelerator(config.train.precision)
+    console = Console(quiet=quiet or not accelerator.is_main_process)
+    asked = None if folds is None else FoldsSettings(folds=folds, repeats=repeats, refit=refit)
+    with nothing_written("this study"):
+        study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume, console))
+    run_factors(study, accelerator, console, quiet=quiet)
+    return study
+
+
+def _open(
+    config: RunConfig, folds: FoldsSettings | None, verb: str, resume: str | Path | None, console: Console
+) -> FactorStudy:
+    if resume is not None:
+        return FactorStudy(resumed_study(resume, config.runs, verb))
+    rows = checked_factors(config, folds, console)
+
+    def build(folder: Path, _: str) -> None:
+        create_factors(folder, verb, config, folds, rows)
+
+    return FactorStudy(Study(create_folder(config, "study", build)))
+
+
+def checked_factors(config: RunConfig, folds: FoldsSettings | None, console: Console) -> Manifest:
+    """The rows of the data set, once every factor can be trained.
+
+    Raises:
+        ConfigError: a factor that the data set does not have, a single one, or settings that do not fit.
+        DataError: a data set that cannot be split.
+    """
+    rows = read_rows(config.data, Console(quiet=True))
+    refuse_wrong_factors(config, rows.schema)
+    if folds is None and config.factor_prior == "oof":
+        raise ConfigError("factor_prior oof is decided on out-of-fold predictions.", hint="Add --folds 5.")
+    if folds is not None:
+        checked_config(config, folds, console)
+    return rows
+
+
+def refuse_wrong_factors(config: RunConfig, schema: LabelSchema) -> None:
+    """Raises ConfigError when there is nothing to join, or a factor is named that the data set does not have."""
+    known = list(schema.sizes)
+    if len(known) == 1:
+        raise ConfigError(
+            f"factors asks for a model per factor, but {config.data.root} has one factor only: {known[0]}.",
+            hint="Leave out `factors`, and set its settings for the run itself.",
+        )
+    for name in config.factors:
+        if name not in known:
+            raise ConfigError(f"factors.{name}: there is no such factor.", hint=did_you_mean(name, known))
+
+
+def create_factors(
+    path: Path, verb: str, config: RunConfig, folds: FoldsSettings | None, rows: Manifest
+) -> FactorStudy:
+    """A fresh study of factor models in a folder; no image is read yet.
+
+    Args:
+        verb: `sslmask <verb> --resume` continues it.
+        folds: of each factor's study of folds; None: a single run per factor.
+        rows: as `checked_factors` returns them.
+    """
+    parts = folders_of(list(rows.schema.sizes))
+    settings = FactorsSettings(parts=parts, folds=folds, labels_sha256=labels_digest(rows))
+    if folds is not None:
+        for name, folder in parts.items():
+            create_folds(path / folder, verb, factor_config(config, name), folds)
+    return FactorStudy(create_study(path, verb, "factors", config, settings.to_json()))
+
+
+def labels_digest(rows: Manifest) -> str:
+    """SHA-256 of the labeled rows as the data set names them."""
+    return hashlib.sha256(rows.where("train", "val").to_csv().encode(errors="surrogateescape")).hexdigest()
+
+
+def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console, *, quiet: bool = False) -> None:
+    """Train what is missing of a study, and join the factors.
+
+    Raises:
+        DataError: the labels are not those that the study began with.
+        MismatchError: a study that is finished, but whose parts were changed.
+        SslMaskError: what a training raises. Interrupted: says how to go on.
+    """
+    decide = partial(devices.broadcast, accelerator)
+    config = validate(factors.study.record().config)
+    with factors.study.locked() if accelerator.is_main_process else nullcontext():
+        if decide(lambda: factors.finished):
+            decide(factors.refuse_changed_parts)
+            console.say(f"Done   {factors.path} has finished already.")
+            return
+        rows = decide(lambda: unchanged_rows(factors, config))
+        parts = factors.settings().parts
+        console.say(f"Study  {factors.path}: models of {len(parts)} factors ({', '.join(parts)})")
+        try:
+            _train_parts(factors, config, accelerator, console, quiet=quiet)
+        except Interrupted as stopped:
+            hint = f"Continue with: {factors.how_to_go_on}"
+            raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
+        decide(lambda: join(factors, config, rows))
+    if accelerator.is_main_process:
+        tell(factors, console)
+
+
+def unchanged_rows(factors: FactorStudy, config: RunConfig) -> Manifest:
+    """The rows of the data set. Raises DataError when the labels are not those that the study began with."""
+    rows = read_rows(config.data, Console(quiet=True))
+    if labels_digest(rows) != factors.settings().labels_sha256:
+        raise DataError(
+            f"The labels in {config.data.root.absolute()} are not those that {factors.path} began with: its factors "
+            "would not share one split.",
+            hint="Restore them, or begin a new study.",
+        )
+    return rows
+
+
+def _train_parts(
+    factors: FactorStudy, config: RunConfig, accelerator: Accelerator, console: Console, *, quiet: bool
+) -> None:
+    """Train what is missing, one factor after the other."""
+    asked = factors.settings()
+
+    def train_one(member: RunConfig, begun: Path | None) -> None:
+        console.say(f"\n{member.name}", style="bold")
+        train(member, resume=begun, quiet=quiet)
+
+    if asked.folds is None:
+        members = [factors.study.member(factor_config(config, n), folder) for n, folder in asked.parts.items()]
+        train_members(factors.study, members, train_one, partial(devices.broadcast, accelerator))
+        return
+    for name, folder in asked.parts.items():
+        console.say(f"\nFactor {name}", style="bold")
+        run_folds(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
