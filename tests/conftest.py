@@ -89,7 +89,18 @@ def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """Leave the plots of runs empty: they take longer than a small training. Tests of reports and marked ones draw."""
     if request.node.get_closest_marker("plots") is not None or "reports" in request.node.path.parts:
         return
+    leave_plots_empty(monkeypatch)
 
+
+@pytest.fixture(scope="module")
+def no_plots_in_module() -> Iterator[None]:
+    """The same for what a module makes once."""
+    with pytest.MonkeyPatch.context() as patch:
+        leave_plots_empty(patch)
+        yield
+
+
+def leave_plots_empty(patch: pytest.MonkeyPatch) -> None:
     def leave_empty(path: Path, *_: Any, **__: Any) -> None:
         write_text(path, "")
 
@@ -97,7 +108,7 @@ def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
              fold_plots: ("folds",)}  # fmt: skip
     for module, names in drawn.items():
         for name in names:
-            monkeypatch.setattr(module, f"write_{name}", leave_empty)
+            patch.setattr(module, f"write_{name}", leave_empty)
 
 
 @pytest.fixture(scope="session")

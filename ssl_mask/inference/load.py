@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def load_predictor(
                 RunDir(source.path), compute, cache=cache, max_pixels=max_pixels, reading=reading
             )  # fmt: skip
         if source.kind == "factors":
-            return product_of(source, tuple(map(of, source.parts)))
+            return product_of(source, of)
         return MeanPredictor(source.name, tuple(map(of, source.parts)))
 
     counted = [(s, w) for s, w in zip(sources, weights or [1.0] * len(sources), strict=True) if w > 0]
@@ -51,21 +51,19 @@ def load_predictor(
     return MeanPredictor(name, tuple(of(s) for s, _ in counted), tuple(w for _, w in counted) if weights else None)
 
 
-def product_of(source: Source, parts: Sequence[Predictor]) -> ProductPredictor:
+def product_of(source: Source, load: Callable[[Source], Predictor]) -> ProductPredictor:
     """The factor models of a study together, exactly as they were scored.
 
     Args:
-        parts: a predictor per factor, in order.
+        load: makes the predictor of one factor.
 
     Raises:
-        DataError: the record of the study is missing or damaged. MismatchError: the models are others now.
+        DataError: the record of the study or a part is missing or damaged. MismatchError: the models are others now.
     """
     study = FactorStudy(Study(source.path))
     study.refuse_changed_parts()
     record = study.record()
     counts = np.asarray(record.counts, np.float64)
     ratio = np.asarray(record.prior.ratio) if record.prior is not None and record.prior.used else None
-    by_factor = dict(zip(record.label_schema.sizes, parts, strict=True))
-    return ProductPredictor(
-        source.name, record.label_schema, record.submission, by_factor, counts / counts.sum(), ratio
-    )  # fmt: skip
+    parts = {name: load(part) for name, part in zip(record.label_schema.sizes, source.parts, strict=True)}
+    return ProductPredictor(source.name, record.label_schema, record.submission, parts, counts / counts.sum(), ratio)

@@ -1,0 +1,241 @@
+"""Studies of factor models, on drawn shapes of two factors: one split, own settings per part, a joint prediction."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from accelerate import Accelerator
+from PIL import Image
+from tiny_runs import TINY
+
+from ssl_mask.config import RunConfig, merge, resolve
+from ssl_mask.console import Console
+from ssl_mask.data.predictions import read_predictions
+from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.data.tables import read_csv
+from ssl_mask.errors import ConfigError, DataError, Interrupted, MismatchError
+from ssl_mask.evaluation.factors import corrected
+from ssl_mask.inference.predictor import Compute
+from ssl_mask.inference.run_predictor import load_run_predictor
+from ssl_mask.runs.factors import FactorStudy, folders_of
+from ssl_mask.runs.sources import find_source
+from ssl_mask.runs.study import Study
+from ssl_mask.workflows import factors as workflow
+from ssl_mask.workflows.evaluate import evaluate
+from ssl_mask.workflows.factors import train_factors
+from ssl_mask.workflows.predict import predict
+
+SCHEMA = LabelSchema((Factor("hue", ("blue", "red")), Factor("size", ("large", "small"))))
+OWN = {"hue": {"model": {"embedding_size": 8}, "loss": {"margin": 0.3}}}
+
+
+def draw(root: Path) -> Path:
+    """Sixteen groups of two images, one of four colours and sizes each; four test images."""
+    (root / "images").mkdir(parents=True)
+    lines = ["image,hue,size,group,split"]
+    for i in range(36):
+        hue, size, test = i // 2 % 2, i // 4 % 2, i >= 32
+        pixels = np.random.default_rng(i).integers(0, 90, (32, 32, 3), dtype=np.uint8)
+        half = 6 if size else 14
+        pixels[16 - half : 16 + half, 16 - half : 16 + half, 0 if hue else 2] += 150
+        Image.fromarray(pixels).save(root / "images" / f"{i}.png")
+        labels = "," if test else f"{'red' if hue else 'blue'},{'small' if size else 'large'}"
+        lines.append(f"images/{i}.png,{labels},g{i // 2},{'test' if test else 'train'}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def settings(root: Path, runs: Path, **sections: Any) -> RunConfig:
+    data = {"root": str(root), "options": {"labels": ["hue", "size"]}}
+    base = merge(TINY, {"runs": str(runs), "data": data, "train": {"steps": 2, "eval_every": 1}})
+    return resolve([base, {"factors": OWN}, sections], has_gpu=lambda: False)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read only."""
+    return draw(tmp_path_factory.mktemp("shapes") / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, no_plots_in_module: None, tmp_path_factory: pytest.TempPathFactory) -> FactorStudy:  # noqa: ARG001
+    """A finished study of two folds per factor. Read only."""
+    config = settings(root, tmp_path_factory.mktemp("factors") / "runs", factor_prior="oof")
+    return train_factors(config, folds=2, quiet=True)
+
+
+@pytest.fixture
+def study(whole: FactorStudy, tmp_path: Path) -> FactorStudy:
+    """One that a test may damage."""
+    return FactorStudy(Study(Path(shutil.copytree(whole.path, tmp_path / "runs" / whole.path.name))))
+
+
+def test_every_factor_has_its_own_settings_on_one_split(whole: FactorStudy) -> None:
+    assert {p.name for p in whole.path.iterdir() if not p.name.startswith(".")} == {
+        "study.json", "hue", "size", "oof.parquet", "oof.json", "study_card.md",
+    }  # fmt: skip
+    for k in range(2):
+        hue, size = (whole.runs(name)[k] for name in ("hue", "size"))
+        assert (hue.config().model.embedding_size, hue.config().loss.margin) == (8, 0.3)
+        assert (size.config().model.embedding_size, size.config().loss.margin) == (16, 0.2)
+        assert set(hue.scores().temperatures) == {"hue"} and set(size.scores().temperatures) == {"size"}
+        splits = [
+            {(c["path"], c["group"], c["split"]) for _, c in read_csv(run.manifest, columns=("path", "split"))}
+            for run in (hue, size)
+        ]
+        assert splits[0] == splits[1] and len(splits[0]) == 32
+
+
+def test_the_joined_table_is_the_product_of_the_parts(whole: FactorStudy) -> None:
+    hue, size, joint = (read_predictions(p) for p in (whole.table("hue"), whole.table("size"), whole.oof))
+    assert joint.classes == SCHEMA.joint_classes and len(joint) == 32
+    record = whole.record()
+    assert record.prior is not None
+    for i, path in enumerate(joint.path):
+        a, b = int(np.flatnonzero(hue.path == path)[0]), int(np.flatnonzero(size.path == path)[0])
+        expected = [float(p) * float(q) for p in hue.probs[a] for q in size.probs[b]]
+        if not record.prior.used:
+            assert joint.probs[i].tolist() == pytest.approx(expected, rel=1e-4)
+        assert joint.true[i] == 2 * hue.true[a] + size.true[b]
+    f1 = []
+    for c in range(4):
+        right = int(((joint.true == c) & (joint.predicted == c)).sum())
+        f1.append(2 * right / max(1, int((joint.true == c).sum() + (joint.predicted == c).sum())))
+    assert record.macro_f1.value == pytest.approx(np.mean(f1))
+    assert list(record.counts) == [8, 8, 8, 8] and record.images == 32 and record.groups == 16
+    assert "factor models" in whole.card.read_text() and "joint prior" in whole.card.read_text()
+
+
+def by_hand(study: FactorStudy, images: Any) -> Any:
+    """(n, joint classes) the product over factors of the mean over folds, by loops."""
+    compute = Compute(Accelerator(cpu=True), Console(quiet=True), workers=0)
+    means = [
+        np.mean([load_run_predictor(r, compute, cache="off").probs(images).probs for r in study.runs(n)], axis=0)
+        for n in ("hue", "size")
+    ]
+    return np.array([[p * q for p in means[0][i] for q in means[1][i]] for i in range(len(images))])
+
+
+def test_a_study_predicts_the_product_of_its_factors(study: FactorStudy) -> None:
+    found = predict([study.path], runs_folder=study.path.parent, quiet=True)
+    np.testing.assert_allclose(found.probs, by_hand(study, found.manifest), rtol=1e-4)
+    assert found.path == study.path / "predictions" / "test" / "predictions.csv"
+    assert found.path.read_text().splitlines()[0] == "image,hue,size"
+    source = find_source(study.path, study.path.parent)
+    assert (source.kind, source.schema, source.tables) == ("factors", SCHEMA, (study.oof,))
+    assert [m.name for m in source.members] == ["fold-0", "fold-1"] * 2
+
+
+def test_what_is_stored_of_the_prior_is_applied(study: FactorStudy) -> None:
+    ratio = [1.5, 0.5, 0.25, 1.25]
+    content = json.loads(study.record_file.read_text())
+    content["prior"] |= {"ratio": ratio, "used": True}
+    study.record_file.write_text(json.dumps(content))
+    found = predict([study.path], runs_folder=study.path.parent, write=False, quiet=True)
+    expected = corrected(by_hand(study, found.manifest), np.asarray(ratio))
+    np.testing.assert_allclose(found.probs, expected, rtol=1e-4)
+
+
+def test_a_study_with_a_changed_part_does_not_predict(study: FactorStudy) -> None:
+    first, second = study.runs("size")
+    shutil.copy(first.best, second.best)
+    with pytest.raises(MismatchError, match=r"The models of 'size' in .* are not those"):
+        predict([study.path], runs_folder=study.path.parent, write=False, quiet=True)
+    second.best.unlink()
+    with pytest.raises(DataError, match=r"best\.safetensors is missing"):
+        predict([study.path], runs_folder=study.path.parent, write=False, quiet=True)
+
+
+def test_what_joins_the_parts_is_made_anew_without_training(
+    study: FactorStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = study.record_file.read_text(), read_predictions(study.oof).probs
+    study.record_file.unlink()
+    study.oof.unlink()
+    with pytest.raises(DataError, match="is not finished"):
+        find_source(study.path, study.path.parent)
+    monkeypatch.setattr("ssl_mask.workflows.folds.train", lambda *_, **__: pytest.fail("trained again"))
+    train_factors(RunConfig(runs=study.path.parent), resume=study.path.name, quiet=True)
+    assert study.record_file.read_text() == before[0]
+    np.testing.assert_array_equal(read_predictions(study.oof).probs, before[1])
+
+
+def test_changed_labels_are_refused_before_another_factor_trains(
+    study: FactorStudy, root: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(root, tmp_path / "data"))
+    text = (other / "labels.csv").read_text()
+    (other / "labels.csv").write_text(text.replace("images/0.png,blue", "images/0.png,red"))
+    content = json.loads(study.study.record_file.read_text())
+    content["config"]["data"]["root"] = str(other)
+    study.study.record_file.write_text(json.dumps(content))
+    study.record_file.unlink()
+    with pytest.raises(DataError, match=r"The labels in .* are not those that .* began with"):
+        train_factors(RunConfig(runs=study.path.parent), resume=study.path.name, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("sections", "folds", "message"),
+    [
+        ({"factors": {"hues": {}}}, 2, "factors.hues: there is no such factor.\nDid you mean 'hue'?"),
+        ({"factor_prior": "oof"}, None, "Add --folds 5."),
+        ({"data": {"options": {"labels": ["hue"]}}, "factors": {"hue": {}}}, 2, "has one factor only: hue."),
+    ],
+)
+def test_bad_input_leaves_nothing_behind(
+    root: Path, tmp_path: Path, sections: dict[str, Any], folds: int | None, message: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        train_factors(settings(root, tmp_path / "runs", **sections), folds=folds, quiet=True)
+    assert message in str(refused.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folders_are_named_after_factors_where_that_is_a_name() -> None:
+    assert folders_of(["hue", "Hair colour", "../x", "plots", "A", "a"]) == {
+        "hue": "hue", "Hair colour": "factor-1", "../x": "factor-2", "plots": "factor-3", "A": "factor-4",
+        "a": "factor-5",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_stopped_and_continued_is_the_same_study(
+    whole: FactorStudy, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    real = workflow.run_folds
+
+    def stop_in_the_second(folds: Any, *args: Any, **options: Any) -> Any:
+        trained.append(folds.path.name)
+        if folds.path.name == "size" and len(trained) == 2:
+
+            def stop(_: int) -> None:
+                raise Interrupted("Stopped.", signal_number=15)
+
+            return real(folds, *args, after=stop, **options)
+        return real(folds, *args, **options)
+
+    monkeypatch.setattr(workflow, "run_folds", stop_in_the_second)
+    config = settings(root, tmp_path / "runs", factor_prior="oof")
+    with pytest.raises(Interrupted) as stopped:
+        train_factors(config, folds=2, quiet=True)
+    assert stopped.value.hint.endswith("sslmask train --resume " + str(tmp_path / "runs" / "study-001"))
+    again = train_factors(RunConfig(runs=tmp_path / "runs"), resume="study-001", quiet=True)
+    np.testing.assert_array_equal(read_predictions(again.oof).probs, read_predictions(whole.oof).probs)
+
+
+@pytest.mark.slow
+def test_without_folds_every_factor_has_a_run(root: Path, tmp_path: Path) -> None:
+    study = train_factors(settings(root, tmp_path / "runs"), quiet=True)
+    joint, hue, size = (read_predictions(p) for p in (study.oof, study.table("hue"), study.table("size")))
+    assert list(joint.path) == list(hue.path) == list(size.path) and len(joint) == 16
+    assert (study.path / "hue" / "run.json").is_file() and study.record().prior is None
+    answers = tmp_path / "answers.csv"
+    answers.write_text("image,hue,size\n" + "".join(f"images/{i}.png,red,small\n" for i in range(32, 36)))
+    predict([study.path], runs_folder=tmp_path / "runs", quiet=True)
+    assert evaluate(answers, run=study.path, runs_folder=tmp_path / "runs").images == 4
