@@ -25,13 +25,20 @@ class Taught(NamedTuple):
     votes: dict[str, NDArray[np.int64]]
     """(teachers, n) class that each predicts, of `joint` and of each factor; -1: none."""
 
-    def with_rows_of(self, *others: Taught) -> Taught:
-        """These images, then those of others that as many teachers predicted."""
-        all_ = (self, *others)
-        rows = tuple(row for each in all_ for row in each.mean.manifest.rows)
-        probs = np.concatenate([each.mean.probs for each in all_])
-        votes = {name: np.concatenate([each.votes[name] for each in all_], axis=1) for name in self.votes}
-        return Taught(PredictedImages(self.mean.manifest.with_rows(rows), probs, {}), votes)
+
+def pooled(parts: Sequence[Taught]) -> Taught:
+    """The images of all parts. There are no votes where not all parts have as many teachers.
+
+    Args:
+        parts: at least one; no image is in two of them.
+    """
+    rows = tuple(row for part in parts for row in part.mean.manifest.rows)
+    mean = PredictedImages(
+        parts[0].mean.manifest.with_rows(rows), np.concatenate([part.mean.probs for part in parts]), {}
+    )
+    alike = len({len(part.votes[JOINT]) for part in parts}) == 1
+    votes = {n: np.concatenate([part.votes[n] for part in parts], axis=1) for n in parts[0].votes if alike}
+    return Taught(mean, votes)
 
 
 def teach(predictors: Sequence[Predictor], rows: Manifest, *, tta: bool) -> Taught:

@@ -20,9 +20,13 @@ SOURCES = {"class": "this class", "pooled": "all classes", "none": ""}
 """Where a selection record's threshold comes from: its `source` in words. Other sources are names of rules."""
 
 
-def round_tables(rows: Sequence[RoundSummary]) -> tuple[Table, ...]:
-    """For a terminal: the scores, and the pseudo-labels once there are some. Both fit into 80 columns."""
-    tables = [terminal(score_cells(rows), "Validation scores by round (95 % intervals by group)", words=2)]
+def round_tables(rows: Sequence[RoundSummary], scored: str = "Validation") -> tuple[Table, ...]:
+    """For a terminal: the scores, and the pseudo-labels once there are some. Both fit into 80 columns.
+
+    Args:
+        scored: on what.
+    """
+    tables = [terminal(score_cells(rows), f"{scored} scores by round (95 % intervals by group)", words=2)]
     if rows[1:]:
         tables.append(terminal(label_cells(rows), label_title(rows), words=2))
     return tuple(tables)

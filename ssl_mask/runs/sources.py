@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | run | a run; also `sslmask pseudo`, which has the weights of its best round | |
 | folds | a study of folds | the mean of its folds; `refit/` is a run of its own |
+| rounds | rounds of pseudo-labels by folds | the folds of the best round |
 | seeds | a study of seeds | the mean of its runs, without the baselines |
 | factors | a study of factor models | the product of its factors |
 """
@@ -22,11 +23,12 @@ from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.factors import FactorsRecord, FactorStudy
 from ssl_mask.runs.folds import FoldStudy
 from ssl_mask.runs.records import CheckpointMetadata
+from ssl_mask.runs.rounds import RoundStudy
 from ssl_mask.runs.run import RunDir, find_run, list_runs
 from ssl_mask.runs.seeds import seed_runs
 from ssl_mask.runs.study import Study, find_study, list_studies
 
-SourceKind = Literal["run", "folds", "seeds", "factors"]
+SourceKind = Literal["run", "folds", "rounds", "seeds", "factors"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def find_source(reference: str | Path, runs: Path) -> Source:
             raise DataError(f"No run with a checkpoint in {runs.absolute()}.", hint="Train one first: sslmask train")
         return max(found, key=lambda source: source.updated)
     study = find_study(reference, runs)
-    if study is None or study.record().kind == "rounds":
+    if study is None or study.path != study.home:  # the rounds of a run, which has the weights of the best one
         return run_source(find_run(reference, runs))
     return study_source(study)
 
@@ -116,7 +118,11 @@ def study_source(study: Study) -> Source:
         DataError: not all of them are trained, or the runs of such a study do not predict together.
     """
     record = study.record()
-    if record.kind == "folds":
+    if record.kind == "rounds":
+        rounds = RoundStudy(study)
+        finished = rounds.finished
+        parts = [study_source(rounds.best.study)] if finished else []
+    elif record.kind == "folds":
         folds = FoldStudy(study)
         finished, parts = folds.finished, [*map(run_source, folds.members())]
     elif record.kind == "seeds":

@@ -1,0 +1,239 @@
+"""`sslmask pseudo --folds K`: rounds of pseudo-labels whose score stays honest.
+
+Each round is a study of folds. Student k learns from teachers that have not seen fold k: the models of fold k of the
+round before. So the out-of-fold score of every round can be compared with that of labels only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ssl_mask import devices
+from ssl_mask.config import DataConfig, RunConfig, validate
+from ssl_mask.console import Console
+from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.errors import ConfigError, Interrupted, nothing_written
+from ssl_mask.evaluation.answers import read_answers
+from ssl_mask.guard.teachers import learned_by
+from ssl_mask.pseudo_labeling.fold_report import publish, report_round, stopped_early
+from ssl_mask.pseudo_labeling.fold_setting import Setting, called
+from ssl_mask.pseudo_labeling.folds import Student, select_for_students
+from ssl_mask.pseudo_labeling.honest import honest_models
+from ssl_mask.runs.checkpoint import read_metadata
+from ssl_mask.runs.create import create_folder
+from ssl_mask.runs.folds import FoldsSettings, FoldStudy, member_name
+from ssl_mask.runs.rounds import RoundsSettings, RoundStudy
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.study import Study, create_study, resumed_study
+from ssl_mask.workflows.fold_checks import checked_config
+from ssl_mask.workflows.folds import Changes, create_folds, no_changes, run_folds
+from ssl_mask.workflows.pseudo import refuse_answers_as_pool
+from ssl_mask.workflows.refit import train_refit
+
+
+def pseudo_folds(
+    config: RunConfig,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    refit: bool = False,
+    resume: str | Path | None = None,
+    audit_answers: Path | None = None,
+    quiet: bool = False,
+) -> RoundStudy:
+    """Train `config.pseudo.rounds` rounds after round 0, each a study of folds; the best one predicts.
+
+    Args:
+        config: of every run; `config.name` names the study.
+        folds, repeats: as `train_folds`.
+        refit: also train one model on all labels and pseudo-labels of all teachers; it has no validation of its own.
+        resume: a study to continue; its own settings count.
+        audit_answers: the pool's true labels, a CSV as `evaluate` takes. Only reported: no round depends on it.
+        quiet: print nothing.
+
+    Raises:
+        SslMaskError: any bad input; finished runs are kept. Interrupted: the message says how to go on.
+    """
+    accelerator = devices.make_accelerator(config.train.precision)
+    console = Console(quiet=quiet or not accelerator.is_main_process)
+    found = RoundStudy(resumed_study(resume, config.runs, "pseudo")) if resume is not None else None
+    config = validate(found.study.record().config) if found is not None else config
+    asked: FoldsSettings = FoldsSettings(folds=folds, repeats=repeats, refit=refit)
+    if found is not None:
+        own = found.settings()
+        asked = FoldsSettings(folds=own.folds, repeats=own.repeats, refit=own.refit)
+    setting = Setting(config, asked, accelerator, console)
+    with nothing_written("this study" if found is None else "this round"):
+        check_first(setting, audit_answers, new=found is None)
+    whole = found or devices.broadcast(accelerator, partial(begin_study, setting))
+    with at_work(whole, main=accelerator.is_main_process):
+        best = run_rounds(setting, whole, audit_answers, quiet=quiet)
+        if asked.refit:
+            run_refit(setting, whole, best, quiet=quiet)
+    if accelerator.is_main_process:
+        publish(whole, finished=True)
+    console.say(f"Saved  {whole.path}  (read {whole.card.name}; next: sslmask predict --run {whole.path})")
+    accelerator.wait_for_everyone()
+    return whole
+
+
+def check_first(setting: Setting, answers: Path | None, *, new: bool) -> None:
+    """What would stop a later round stops the study before round 0."""
+    config = setting.config
+    refuse_answers_as_pool(config, answers)
+    if config.pseudo.from_predictions is not None:
+        raise ConfigError("Stored predictions are of one model; folds need one per fold.", hint="Leave out --folds.")
+    if new:
+        devices.broadcast(setting.accelerator, lambda: checked_config(config, setting.asked, setting.console))
+    first = next(iter(setting.manifests.values()))
+    if answers is not None:
+        read_answers(answers, first.schema, first.submission)
+    _ = setting.named
+    if new:
+        _ = setting.overlapping
+
+
+def begin_study(setting: Setting) -> RoundStudy:
+    config = setting.config
+    asked = RoundsSettings(**setting.asked.model_dump(), rounds=config.pseudo.rounds, round_zero=setting.round_zero)
+
+    def build(folder: Path, _: str) -> None:
+        create_study(folder, "pseudo", "rounds", config, asked.to_json())
+
+    return RoundStudy(Study(create_folder(config, "pseudo", build)))
+
+
+@contextmanager
+def at_work(whole: RoundStudy, *, main: bool) -> Iterator[None]:
+    """Hold the study; whatever is interrupted inside of it is continued as a whole."""
+    with whole.study.locked() if main else nullcontext():
+        try:
+            yield
+        except Interrupted as stopped:
+            hint = f"Continue with: sslmask pseudo --resume {whole.path}"
+            raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
+
+
+def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, quiet: bool) -> int:
+    """Train and report all rounds, and return the best one."""
+    accelerator, console, asked = setting.accelerator, setting.console, whole.settings()
+    taught = bool(setting.config.pseudo.teachers)
+    first = f"is {asked.round_zero}" if asked.round_zero else "are the teachers" if taught else "on labels only"
+    console.say(f"Study  {whole.path}: round 0 {first}, then {asked.rounds} of pseudo-labels, {asked.folds} folds each")
+    for number in range(asked.rounds + 1):
+        if number == 0 and taught and asked.round_zero is None:
+            continue
+        if number > 0 or not taught:
+            train_round(setting, whole, number, quiet=quiet)
+        if accelerator.is_main_process:
+            report_round(whole, number, answers, console)
+        if devices.broadcast(accelerator, partial(stopped_early, whole, number)):
+            console.say(f"Stop   out-of-fold macro-F1 fell beyond its interval in round {number}; the best is kept.")
+            break
+    best: int = devices.broadcast(accelerator, lambda: whole.record().best_round)
+    return best
+
+
+def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool) -> None:
+    """Select what is not selected yet, and train what is not trained yet, of a round."""
+    accelerator, console = setting.accelerator, setting.console
+    folds = whole.round(number)
+    decide = partial(devices.broadcast, accelerator)
+    if decide(lambda: folds.finished):
+        run_folds(folds, accelerator, console, quiet=quiet)
+        return
+    console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
+    if not decide(folds.study.record_file.is_file):
+        decide(lambda: bool(create_folds(folds.path, "pseudo", round_config(setting.config, number), setting.asked)))
+    changes: Changes = no_changes
+    if number > 0:
+        missing = decide(lambda: [f for f in setting.folds if is_missing(folds, *f)])
+        if missing:
+            students = {fold: student_of(setting, whole, number, fold) for fold in setting.folds}
+            select_for_students(
+                setting.config, number, list(students.values()), [students[fold] for fold in missing],
+                setting.overlapping, accelerator, console,
+                scores=whole.taught_as_mean if number == 1 and not has_round_zero(whole) else None,
+            )  # fmt: skip
+        changes = partial(changes_of, setting.config, whole, number)
+    run_folds(folds, accelerator, console, changes=changes, quiet=quiet)
+
+
+def has_round_zero(whole: RoundStudy) -> bool:
+    return whole.round(0).finished
+
+
+def is_missing(folds: FoldStudy, repeat: int, fold: int) -> bool:
+    """Whether a student of a round has neither begun nor got its pseudo-labels."""
+    name = member_name(repeat, fold)
+    return folds.study.settle(name) == "new" and not folds.study.run(name).pseudo_labels.is_file()
+
+
+def round_config(config: RunConfig, number: int) -> RunConfig:
+    """What all runs of a round have in common. Round 0 knows labels only, whatever the algorithm of the others."""
+    if number > 0:
+        return config
+    return config.model_copy(update={"algorithm": config.algorithm.model_copy(update={"name": "supervised"})})
+
+
+def student_of(setting: Setting, whole: RoundStudy, number: int, at: tuple[int, int]) -> Student:
+    """A student of a round: its teachers are the models of its fold of the round before, or the named ones."""
+    repeat, fold = at
+    name, named = member_name(repeat, fold), setting.named[at]
+    before = whole.round(number - 1)
+    if number == 1 and named:
+        teachers = named
+    else:
+        models = {run: learned_by(run) for run in before.members()} if before.finished else {}
+        quiet = setting.console if setting.config.guard.leaked else Console(quiet=True)
+        teachers = honest_models(
+            models, setting.val(*at), quiet, leaked=setting.config.guard.leaked, student=called(*at)
+        )
+        teachers += named if setting.config.pseudo.keep_teachers else ()
+    data = open_labeled(setting, setting.split(repeat, fold), setting.manifests[at], teachers)
+    last = before.study.run(name) if number > 1 else None
+    return Student(whole.round(number).study.run(name), called(*at).capitalize(), data, teachers, last, repeat)
+
+
+def open_labeled(
+    setting: Setting, config: DataConfig, manifest: Manifest, teachers: tuple[RunDir, ...]
+) -> TrainingData:
+    """The labeled images of a student, at the size that its first teacher reads."""
+    size = read_metadata(teachers[0].best).image_size
+    return load_training_data(manifest, config, size, setting.accelerator, Console(quiet=True), unlabeled=False)
+
+
+def changes_of(config: RunConfig, whole: RoundStudy, number: int, repeat: int, fold: int) -> Mapping[str, Any]:
+    """What the run of a student has of its own: its pseudo-labels and, if asked, the weights that it starts from."""
+    name, before = member_name(repeat, fold), whole.round(number - 1)
+    run = whole.round(number).study.run(name)
+    changes: dict[str, Any] = {"data": {**config.data.model_dump(mode="json"), "pseudo_labels": str(run.pseudo_labels)}}
+    if config.pseudo.warm_start and before.finished:
+        changes["init_from"] = str(before.study.run(name).path)
+    return changes
+
+
+def run_refit(setting: Setting, whole: RoundStudy, best: int, *, quiet: bool) -> None:
+    """One model on all labels, with pseudo-labels by all teachers of the best round and thresholds from all folds."""
+    accelerator, console, folds = setting.accelerator, setting.console, whole.round(best)
+    if best == 0:
+        train_refit(folds, accelerator, console, quiet=quiet)
+        return
+    run = folds.refit
+    if devices.broadcast(
+        accelerator, lambda: folds.study.settle(run.name) == "new" and not run.pseudo_labels.is_file()
+    ):
+        students = [student_of(setting, whole, best, fold) for fold in setting.folds]
+        config = setting.config.data.model_copy(update={"validation": "none"})
+        manifest = read_manifest(config, Console(quiet=True))
+        teachers = tuple(dict.fromkeys(teacher for student in students for teacher in student.teachers))
+        data = open_labeled(setting, config, manifest, teachers)
+        refit = Student(run, "Refit", data, teachers, None)
+        select_for_students(setting.config, best, students, [refit], setting.overlapping, accelerator, console)
+    data_section = {**setting.config.data.model_dump(mode="json"), "pseudo_labels": str(run.pseudo_labels)}
+    train_refit(folds, accelerator, console, changes={"data": data_section}, quiet=quiet)
