@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.folds import FoldsSettings as FoldsSettings
     from ssl_mask.runs.folds import FoldStudy as FoldStudy
     from ssl_mask.runs.folds import OwnBest as OwnBest
+    from ssl_mask.runs.predicted import ChosenWeights as ChosenWeights
     from ssl_mask.runs.records import AuditRecord as AuditRecord
     from ssl_mask.runs.records import AuditShares as AuditShares
     from ssl_mask.runs.records import BestScore as BestScore
@@ -142,6 +143,7 @@ _HOME = {
     "KeptFiles": "ssl_mask.runs.run",
     "RunDir": "ssl_mask.runs.run",
     "EnvironmentRecord": "ssl_mask.runs.environment",
+    "ChosenWeights": "ssl_mask.runs.predicted",
     "RunStatus": "ssl_mask.runs.records",
     "BestScore": "ssl_mask.runs.records",
     "DataRecord": "ssl_mask.runs.records",
@@ -197,18 +199,19 @@ _HOME = {
 }
 """Name -> the module that it comes from."""
 __all__ = [
-    "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ClassScore",
-    "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig", "DataError",
-    "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "EnvironmentRecord",
-    "Evaluation", "Factor", "File", "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig",
-    "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError", "IncompleteError", "InputError", "Interrupted",
-    "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError",
-    "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError", "OwnBest", "Pair", "PoolRecord",
-    "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary", "Row",
-    "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord", "SelectionRecord",
-    "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig",
-    "TrainingError", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo",
-    "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "train_folds", "uda",
+    "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ChosenWeights",
+    "ClassScore", "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig",
+    "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord",
+    "EnvironmentRecord", "Evaluation", "Factor", "File", "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings",
+    "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError", "IncompleteError", "InputError",
+    "Interrupted", "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark",
+    "MismatchError", "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError", "OwnBest", "Pair",
+    "PoolRecord", "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord",
+    "RoundSummary", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord",
+    "SelectionRecord", "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission",
+    "TeacherRecord", "TrainConfig", "TrainingError", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict",
+    "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "train_folds",
+    "uda",
 ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def evaluate(
         typer.Option(
             metavar="<path>",
             rich_help_panel="Data",
-            show_default="those of the run on its test images",
+            show_default="those of the run on the test images",
             help="A predictions.csv.",
         ),
     ] = None,
@@ -47,7 +47,7 @@ def evaluate(
             "-r",
             metavar="<run>",
             rich_help_panel="Data",
-            help="The run that made the predictions: its name, its path, or `latest`.",
+            help="The run or the study that made the predictions: its name, its path, or `latest`.",
         ),
     ] = "latest",
     groups: Annotated[

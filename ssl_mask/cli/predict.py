@@ -27,6 +27,11 @@ class OnBad(StrEnum):
     fallback = "fallback"
 
 
+class Weights(StrEnum):
+    equal = "equal"
+    oof = "oof"
+
+
 @command(app, "sslmask predict", "sslmask predict --run train-001 --run flat --tta --images photos")
 @takes(
     "data.root", "data.cache", "data.max_pixels", "guard.mode", "runs",
@@ -42,9 +47,18 @@ def predict(
             metavar="<run>",
             rich_help_panel="Data",
             show_default="latest",
-            help="A run: its name, its path, or `latest`. Repeat the option for the mean of several (an ensemble).",
+            help="A run or a study (the mean of its runs): its name, its path, or `latest`. Repeat the option for the "
+            "mean of several (an ensemble); each counts equally.",
         ),
     ] = None,
+    weights: Annotated[
+        Weights,
+        typer.Option(
+            rich_help_panel="Prediction",
+            help="What each of several --run counts: `equal`, or `oof`: chosen on their out-of-fold or validation "
+            "predictions, and kept where it is better than the plain mean beyond the 95 % interval.",
+        ),
+    ] = Weights.equal,
     images: Annotated[
         str | None,
         typer.Option(
@@ -87,7 +101,7 @@ def predict(
         typer.Option(
             metavar="<path>",
             rich_help_panel="Output",
-            show_default="a folder inside the run",
+            show_default="a folder inside the run or the study",
             help="Folder to write to.",
         ),
     ] = None,
@@ -103,7 +117,7 @@ def predict(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Predict images with one run or several, and write a submission.
+    """Predict images with a run, a study, or several of them, and write a submission.
 
     Writes predictions.csv (in the order and with the columns that the data set asks for), probabilities.parquet, and
     predictions.provenance.json, which says whether the images were seen in training.
@@ -118,6 +132,7 @@ def predict(
         }  # fmt: skip
         if shard is not None:
             part = check_shard(shard, sources, on_bad, names=names, guard="guard.mode" in given.flags)
+        check_weights(weights, sources)
         check_early(sources, settings.runs, images, out)
         with loading("torch, timm", quiet=quiet, as_json=as_json):
             from ssl_mask.workflows.predict import predict as run_prediction
@@ -126,7 +141,13 @@ def predict(
         cache = settings.data.cache
         if shard is None:
             done = run_prediction(
-                sources, on_bad=on_bad.value, names=names, cache=cache, guard=settings.guard.mode, **options
+                sources,
+                weights=weights.value,
+                on_bad=on_bad.value,
+                names=names,
+                cache=cache,
+                guard=settings.guard.mode,
+                **options,
             )
             answer(prediction_answer(done))
         else:
@@ -153,6 +174,14 @@ def check_early(runs: list[str], folder: Path, images: str | None, out: Path | N
     if images is not None:
         layout.find_source(images, [Path.cwd()], flag="--images")
     check_folder_to_write(out or (found[0].path if len(found) == 1 else folder), "--out")
+
+
+def check_weights(weights: Weights, runs: list[str]) -> None:
+    """Raises InputError where there is nothing to weigh."""
+    if weights == Weights.oof and len(runs) < 2:
+        raise InputError(
+            "--weights oof weighs several --run, but there is one.", hint="The runs of a study always count equally."
+        )
 
 
 def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard: bool) -> tuple[int, int]:
@@ -185,6 +214,7 @@ def prediction_answer(done: Predictions) -> dict[str, Any]:
     return {
         "path": str(done.path),
         "rows": len(done.manifest),
+        "weights": done.weights and done.weights.to_json(),
         "unreadable": {done.manifest.rows[i].path: why for i, why in sorted(done.unreadable.items())},
         "leakage": done.leakage and done.leakage.status,
         "why": list(done.leakage.why) if done.leakage else [],

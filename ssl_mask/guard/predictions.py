@@ -1,8 +1,8 @@
 """Before predictions are scored: are they those that were made, by these weights, and were the images seen?
 
-`predictions.provenance.json` claims which runs predicted which images, and how clean they are. A claim makes a mark
-worse, never better: the images are compared anew with all that the runs have seen, and some of them are predicted
-again. Where runs or images are not there any more, nobody can say, and the mark is at best `not-checked`.
+`predictions.provenance.json` claims which runs and studies predicted which images, and how clean they are. A claim
+makes a mark worse, never better: the images are compared anew with all that the runs have seen, and some of them are
+predicted again. Where runs or images are not there any more, nobody can say, and the mark is at best `not-checked`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.names import plain
 from ssl_mask.data.predictions import PredictionTable, predicted_class, read_predictions
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import MismatchError
+from ssl_mask.errors import DataError, MismatchError
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.guard.provenance import Provenance, SourceRun, provenance_of, unchecked
+from ssl_mask.guard.provenance import Provenance, provenance_of, runs_of, unchecked
 from ssl_mask.guard.status import Mark, worst_mark
-from ssl_mask.runs.checkpoint import read_metadata
-from ssl_mask.runs.predicted import PredictedBy, PredictedRecord, read_predicted
-from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.predicted import PredictedRecord, PredictedSource, read_predicted
 from ssl_mask.runs.seal import file_digest
+from ssl_mask.runs.sources import Source, find_source
 
 AGAIN = "Predict again: sslmask predict --run …"
 SAMPLE = 32
@@ -35,9 +34,9 @@ FARTHEST, USUAL = 0.3, 0.08
 so much: GPUs compute with fewer digits. Of 32 faces with unsure heads, bfloat16 and float32 are 0.17 and 0.04 apart,
 two networks 0.72 and 0.60."""
 
-PredictAgain = Callable[[Sequence[SourceRun], Manifest, bool, int | None], NDArray[np.float32]]
-"""(n, classes) probabilities of some images by the mean of some runs, with mirrored views or without, and a limit of
-pixels or the runs' own."""
+PredictAgain = Callable[[Sequence[Source], Sequence[float], Manifest, bool, int | None], NDArray[np.float32]]
+"""(n, classes) probabilities of some images by the weighted mean of some runs and studies, with mirrored views or
+without, and a limit of pixels or the runs' own."""
 
 
 def refuse_changed(predictions: Path) -> PredictedRecord | None:
@@ -79,15 +78,16 @@ def provenance_of_predictions(
     _refuse_other_answers(predictions, images, answers)
     ids = dict(zip(images.path.tolist(), images.id.tolist(), strict=True))
     pool = _pool(images, claim)
-    sources = [_source(each, predictions) for each in claim.runs]
-    gone = [each.run for each, source in zip(claim.runs, sources, strict=True) if source is None]
+    sources = [_source(each, predictions) for each in claim.sources]
+    gone = [each.source for each, source in zip(claim.sources, sources, strict=True) if source is None]
     missing = sum(bool(r.digest) and not f.is_file() for r, f in zip(pool.rows, pool.files, strict=True))
     if gone:
         return _no_better(then, f"{gone[0]}, which predicted, is not there any more"), _names(then, ids)
     if missing:
         reason = f"{missing} of {len(pool)} images are not in {pool.root} any more"
         return _no_better(then, reason), _names(then, ids)
-    runs = [source for source in sources if source is not None]
+    there = [source for source in sources if source is not None]
+    runs = [run for source in there for run in runs_of(source)]
     unknown, limit = pool.with_digests([""] * len(pool)), claim.pool.max_pixels
     now = provenance_of(runs, unknown, Console(quiet=True), max_pixels=limit)
     if now.digest and now.digest != content_digest(images.sha256.tolist()):
@@ -95,7 +95,7 @@ def provenance_of_predictions(
             f"The images in {pool.root} are not those that were predicted.", hint="Restore them, or predict again."
         )
     if now.status in {"clean", "photos-clean"}:
-        _refuse_other_probabilities(claim, runs, pool, images.probs, again)
+        _refuse_other_probabilities(claim, there, pool, images.probs, again)
     worse = worst_mark([Mark(now.status, ""), Mark(then.status, "")]).status
     found = now if worse == now.status else Provenance(worse, now.digest, now.overlap, then.why)
     return found, _names(found, ids)
@@ -111,21 +111,32 @@ def _no_better(then: Provenance, reason: str) -> Provenance:
     return Provenance(mark.status, then.digest, then.overlap, (mark.reason,))
 
 
-def _source(claimed: PredictedBy, predictions: Path) -> SourceRun | None:
-    """A run that predicted, where it was then or around its predictions; None when it is not there any more.
+def _source(claimed: PredictedSource, predictions: Path) -> Source | None:
+    """What predicted, where it was then or around its predictions; None when a part of it is not there any more.
 
     Raises:
-        MismatchError: it has other weights now.
+        MismatchError: it has other runs or other weights now.
     """
-    places = [Path(claimed.run), *predictions.absolute().parents[2:3]]
-    run = next((run for run in map(RunDir, places) if run.best.is_file()), None)
-    if run is None:
+    places = [Path(claimed.source), *predictions.absolute().parents[2:3]]
+    source = next((s for s in map(_source_at, places) if s is not None), None)
+    if source is None:
         return None
-    if file_digest(run.best) != claimed.checkpoint_sha256:
-        raise MismatchError(
-            f"{run.best} has changed since it predicted.", hint="Predict again with the weights that are there now."
-        )
-    return SourceRun(run, read_metadata(run.best))
+    again = "Predict again with the weights that are there now."
+    if source.kind != claimed.kind or len(source.members) != len(claimed.runs):
+        raise MismatchError(f"{source.path} has other runs than when it predicted.", hint=again)
+    for run, then in zip(source.members, claimed.runs, strict=True):
+        if file_digest(run.best) != then.checkpoint_sha256:
+            raise MismatchError(f"{run.best} has changed since it predicted.", hint=again)
+    return source
+
+
+def _source_at(path: Path) -> Source | None:
+    """The run or the finished study in a folder, with all its weights."""
+    try:
+        source = find_source(path.absolute(), path.parent)
+    except DataError:
+        return None
+    return source if all(run.best.is_file() for run in source.members) else None
 
 
 def _pool(images: PredictionTable, claim: PredictedRecord) -> Manifest:
@@ -148,15 +159,16 @@ def _refuse_other_answers(predictions: Path, images: PredictionTable, answers: M
 
 
 def _refuse_other_probabilities(
-    claim: PredictedRecord, runs: Sequence[SourceRun], pool: Manifest, probs: NDArray[np.float32], again: PredictAgain
+    claim: PredictedRecord, sources: Sequence[Source], pool: Manifest, probs: NDArray[np.float32], again: PredictAgain
 ) -> None:
     """Predict some images again. Raises MismatchError when the runs say something else of them."""
     readable = np.array([i for i, row in enumerate(pool.rows) if row.digest], np.int64)
     chosen = np.random.default_rng(int(claim.predictions.sha256[:16], 16)).permutation(readable)[:SAMPLE]
     rows = pool.with_rows(pool.rows[i]._replace(digest="") for i in chosen.tolist())
-    if len(chosen) and not agree(probs[chosen], again(runs, rows, "mirrored" in claim.tta, claim.pool.max_pixels)):
+    weights, mirrored = [source.weight for source in claim.sources], "mirrored" in claim.tta
+    if len(chosen) and not agree(probs[chosen], again(sources, weights, rows, mirrored, claim.pool.max_pixels)):
         raise MismatchError(
-            f"{', '.join(str(run.run.path) for run in runs)} did not make these predictions: some images were "
+            f"{', '.join(str(source.path) for source in sources)} did not make these predictions: some images were "
             "predicted again, and the probabilities are others.",
             hint=AGAIN,
         )

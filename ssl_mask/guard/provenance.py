@@ -10,12 +10,14 @@ from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.guard.ancestors import unknown_sight
 from ssl_mask.guard.findings import Pool, PoolRecord, Role
-from ssl_mask.guard.lineage import marks_of, read_seen
+from ssl_mask.guard.lineage import SEEN_ROLES, marks_of, read_seen, union
 from ssl_mask.guard.pools import pool_of
-from ssl_mask.guard.sightings import MEANS, Sighting, sightings
+from ssl_mask.guard.sightings import MEANS, Seen, Sighting, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst, worst_mark
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.records import CheckpointMetadata, LeakageStatus
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import Source
 
 SAID: dict[Role, str] = {
     "train": "trained on with its label",
@@ -52,6 +54,11 @@ class SourceRun(NamedTuple):
     metadata: CheckpointMetadata
 
 
+def runs_of(source: Source) -> tuple[SourceRun, ...]:
+    """The members of a run or a study. Raises ModelError when a checkpoint is missing or damaged."""
+    return tuple(SourceRun(run, read_metadata(run.best)) for run in source.members)
+
+
 def unchecked(reason: str) -> Provenance:
     """That of predictions which nobody could compare with anything."""
     return Provenance("not-checked", "", {}, (reason,))
@@ -70,7 +77,11 @@ def provenance_of(
     if mode == "off":
         return unchecked("the guard was off")
     test = pool_of(pool, "test")
-    found = [_provenance_of_one(source, pool, test, console, max_pixels) for source in sources]
+    alike: dict[tuple[Any, ...], list[SourceRun]] = {}
+    for source in sources:
+        reading = source.run.config().data
+        alike.setdefault((reading.cache, reading.max_pixels, reading.depth), []).append(source)
+    found = [_provenance_of_some(some, pool, test, console, max_pixels) for some in alike.values()]
     overlap = {path: how for one in found for path, how in one.overlap.items()}
     status = worst(*(one.status for one in found))
     why = dict.fromkeys(w for one in found if one.status == status or one.overlap for w in one.why)
@@ -78,32 +89,43 @@ def provenance_of(
     return Provenance(status, digest, dict(sorted(overlap.items())), tuple(why))
 
 
-def _provenance_of_one(
-    source: SourceRun, pool: Manifest, test: Pool, console: Console, max_pixels: int | None
+def _provenance_of_some(
+    sources: Sequence[SourceRun], pool: Manifest, test: Pool, console: Console, max_pixels: int | None
 ) -> Provenance:
-    run, metadata = source
-    seen, marks = read_seen(run, metadata), marks_of(metadata)
-    if seen is None and not marks:
-        return unchecked(unknown_sight(run))
-    config = run.config().data
+    """Of runs that read images alike, such as those of a study: all that they have seen is compared at once."""
+    seen = [read_seen(run, metadata) for run, metadata in sources]
+    marks = [marks_of(metadata) for _, metadata in sources]
+    unknown = next((unknown_sight(run) for (run, _), known in zip(sources, seen, strict=True) if known is None), "")
+    if not any(marks) and not any(known is not None for known in seen):
+        return unchecked(unknown)
+    config = sources[0].run.config().data
     config = config.model_copy(update={"max_pixels": max_pixels or config.max_pixels})
-    record, found = sightings(test, seen or {}, config, console)
-    unknown = "" if seen is not None else unknown_sight(run)
+    record, found = sightings(test, _all_seen(seen), config, console)
     return judge_seen(record, found, marks, grouped=pool.grouped, unknown=unknown)
 
 
+def _all_seen(seen: Sequence[Seen | None]) -> Seen:
+    """What any of some runs has seen, by role: an image that one was chosen on may be one that another trained on."""
+    parts = [known for known in seen if known is not None]
+    if len(parts) == 1:
+        return parts[0]
+    return {role: union(*(p[role] for p in parts if role in p)) for role in SEEN_ROLES if any(role in p for p in parts)}
+
+
 def judge_seen(
-    test: PoolRecord, seen: Mapping[str, Sequence[Sighting]], marks: Mapping[str, Mark], *, grouped: bool,
+    test: PoolRecord, seen: Mapping[str, Sequence[Sighting]], marks: Sequence[Mapping[str, Mark]], *, grouped: bool,
     unknown: str = "",
 ) -> Provenance:  # fmt: skip
-    """Status of a pool of which images were seen, and the mark that the run carries for it.
+    """Status of a pool of which images were seen, and the marks that the runs carry for it.
 
     Args:
+        marks: of each run, by digest of the pool.
         grouped: whether the pool names its persons (groups).
         unknown: why nobody knows all that was seen; "" where it is known.
     """
-    overlap = {path: f"{SAID[how.role]} ({how.kind}, {how.score:.2f})" for path, (how, *_) in seen.items()}
-    found: list[Mark] = [marks[test.digest]] if test.digest in marks else []
+    overlap = {path: _told(min(how, key=lambda s: SEEN_ROLES.index(s.role))) for path, how in seen.items()}
+    found: list[Mark] = [own[test.digest] for own in marks if test.digest in own]
+    compared = len(found) == len(marks)
     found += [Mark(MEANS["test"][role], "") for role in {s.role for how in seen.values() for s in how}]
     if unknown:
         found.append(Mark("not-checked", unknown))
@@ -111,8 +133,12 @@ def judge_seen(
         found.append(Mark("not-checked", f"{len(test.unreadable)} images could not be read"))
     if not grouped:
         found.append(Mark("photos-clean", "these images name no persons (groups), so shared ones cannot be ruled out"))
-    elif test.digest not in marks:
+    elif not compared:
         found.append(Mark("photos-clean", "runs keep no names of persons (groups), so shared ones cannot be ruled out"))
     mark = worst_mark([*found, Mark("clean", NOTHING_SHARED)])
     why = [f"{len(overlap)} of {len(test.files)} images were seen in training"] if overlap else []
     return Provenance(mark.status, test.digest, overlap, (*why, *([mark.reason] if mark.reason else [])))
+
+
+def _told(how: Sighting) -> str:
+    return f"{SAID[how.role]} ({how.kind}, {how.score:.2f})"

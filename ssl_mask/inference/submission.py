@@ -15,8 +15,8 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages, predicted_class, write_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
-from ssl_mask.guard.provenance import Provenance, SourceRun
-from ssl_mask.inference.predictor import Predictor
+from ssl_mask.guard.provenance import Provenance, SourceRun, runs_of
+from ssl_mask.inference.ensemble import Ensemble
 from ssl_mask.runs import environment
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.text import csv_text
@@ -25,12 +25,13 @@ PROVENANCE = "predictions.provenance.json"
 
 
 def write_submission(
-    path: Path, predictor: Predictor, predicted: PredictedImages, leakage: Provenance, *, tta: bool, on_bad: str,
+    path: Path, ensemble: Ensemble, predicted: PredictedImages, leakage: Provenance, *, tta: bool, on_bad: str,
     pool: str, names: bool, max_pixels: int | None,
 ) -> None:  # fmt: skip
     """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256.
 
     Args:
+        ensemble: what predicted.
         pool: short name of the images.
         names: add class names for people, as `submission_csv` does.
         max_pixels: larger images were refused; None: as each run was configured.
@@ -52,7 +53,7 @@ def write_submission(
                 "grouped": manifest.grouped,
                 "max_pixels": max_pixels,
             },
-            "runs": [source_record(s) for s in predictor.sources],
+            **ensemble_record(ensemble),
             "tta": ["plain", "mirrored"] if tta else ["plain"],
             "code": environment.code_version(),
             "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -71,7 +72,16 @@ def refuse_foreign(path: Path) -> None:
         )
 
 
-def source_record(source: SourceRun) -> dict[str, Any]:
+def ensemble_record(ensemble: Ensemble) -> dict[str, Any]:
+    """The sources with what they count and their runs, and how that was chosen."""
+    sources = [
+        {"source": str(s.path), "kind": s.kind, "weight": share, "runs": [member_record(r) for r in runs_of(s)]}
+        for s, share in zip(ensemble.sources, ensemble.shares, strict=True)
+    ]
+    return {"sources": sources, "weights": ensemble.chosen and ensemble.chosen.to_json()}
+
+
+def member_record(source: SourceRun) -> dict[str, Any]:
     """A run that predicted, as it was then."""
     run, metadata = source
     return {

@@ -1,4 +1,4 @@
-"""predictions.provenance.json, as a typed record: which runs predicted which images, and what was found then.
+"""predictions.provenance.json, as a typed record: what predicted which images, and what was found then.
 
 It says what somebody claims. Whoever scores the predictions finds it anew where runs and images are still there.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from ssl_mask.runs.base import Count, Record, Share, read_record
+from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.records import DeclarationRecord, LeakageStatus
+from ssl_mask.runs.sources import SourceKind
 
 
 class PredictedFile(Record):
@@ -50,6 +52,35 @@ class PredictedBy(Record):
     ancestors: tuple[str, ...]
 
 
+class PredictedSource(Record):
+    """What was named with `--run`."""
+
+    source: str
+    """Path of the run or the study."""
+    kind: SourceKind
+    weight: Share
+    """What its predictions count; all weights sum to 1."""
+    runs: tuple[PredictedBy, ...] = Field(min_length=1)
+    """Its members."""
+
+
+class ChosenWeights(Record):
+    """Weights that were chosen on honest predictions, and whether they are better than the plain mean."""
+
+    weights: tuple[Share, ...]
+    """Of each source."""
+    kept: bool
+    """False: the plain mean predicted."""
+    macro_f1_mean: Share
+    """Of the plain mean."""
+    gain: IntervalRecord
+    """Macro-F1 of weights that were chosen on the other folds, less that of the plain mean."""
+    images: Count
+    groups: Count
+    chosen_on: str
+    """Content digest of the images that chose: they are among what the runs have seen."""
+
+
 class UnreadableFiles(Record):
     """What could not be predicted."""
 
@@ -72,12 +103,20 @@ class PredictedRecord(Record):
 
     predictions: PredictedFile
     pool: PredictedPool
-    runs: tuple[PredictedBy, ...] = Field(min_length=1)
+    sources: tuple[PredictedSource, ...] = Field(min_length=1)
+    weights: ChosenWeights | None
+    """None: every source counts equally, as asked."""
     tta: tuple[Literal["plain", "mirrored"], ...]
     code: str
     made: str
     unreadable: UnreadableFiles
     leakage: LeakageThen
+
+    @model_validator(mode="after")
+    def _one_counts(self) -> PredictedRecord:
+        if not any(source.weight for source in self.sources):
+            raise ValueError("no source counts")
+        return self
 
 
 def read_predicted(predictions: Path) -> PredictedRecord | None:

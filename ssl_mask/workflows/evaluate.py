@@ -19,8 +19,8 @@ from ssl_mask.evaluation.answers import read_answers, read_groups, refuse_other_
 from ssl_mask.evaluation.metrics import Interval, accuracy, bootstrap, class_f1_intervals, confusion, f1_per_class
 from ssl_mask.files import write_json
 from ssl_mask.guard.predictions import provenance_of_predictions, refuse_changed
-from ssl_mask.guard.provenance import Provenance, SourceRun
-from ssl_mask.runs.sources import find_source, run_source
+from ssl_mask.guard.provenance import Provenance
+from ssl_mask.runs.sources import Source, find_source
 
 Labels = NDArray[np.int64]
 
@@ -106,7 +106,7 @@ def evaluate(
             intervals.
         predictions: the CSV written by `predict`. None: what `run` predicted of its own test images.
         schema: the classes. None: those of `run`.
-        run: a run's name or path, or `latest`; not looked at where `predictions` and `schema` are given.
+        run: name or path of a run or a study, or `latest`; not looked at where `predictions` and `schema` are given.
         groups: CSV with an image column and a `group` column, where the answers have none.
         seed: of the bootstrap.
         write: write `evaluation.json` beside the predictions.
@@ -163,14 +163,16 @@ def evaluate(
     return result
 
 
-def _predict_again(runs: Sequence[SourceRun], rows: Manifest, tta: bool, max_pixels: int | None) -> NDArray[np.float32]:
-    """(n, classes) what some runs say of images now. Only here are networks loaded."""
+def _predict_again(
+    sources: Sequence[Source], weights: Sequence[float], rows: Manifest, tta: bool, max_pixels: int | None
+) -> NDArray[np.float32]:
+    """(n, classes) what runs and studies say of images now. Only here are networks loaded."""
     from ssl_mask import devices
     from ssl_mask.inference.load import load_predictor
     from ssl_mask.inference.predictor import Compute
 
     compute = Compute(devices.make_accelerator("auto"), Console(quiet=True), workers=0)
-    predictor = load_predictor([run_source(run) for run, _ in runs], compute, cache="off", max_pixels=max_pixels)
+    predictor = load_predictor(sources, compute, weights=weights, cache="off", max_pixels=max_pixels)
     return predictor.probs(rows, tta=tta).probs
 
 

@@ -16,10 +16,12 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.errors import ImageError, InputError, nothing_written
 from ssl_mask.guard.provenance import Provenance, provenance_of
+from ssl_mask.inference.ensemble import Ensemble, oof_weights
 from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.inference.submission import refuse_foreign, unreadable_files, write_submission
+from ssl_mask.runs.predicted import ChosenWeights
 from ssl_mask.runs.sources import Source, find_source
 
 OnBad = Literal["fail", "skip", "fallback"]
@@ -37,6 +39,8 @@ class Predictions:
     """Position of each unreadable image, and why."""
     leakage: Provenance | None
     """Whether the runs have seen these images, and how far a score can be trusted; None but on the first process."""
+    weights: ChosenWeights | None
+    """Where they were chosen: what each source counts, what that is worth, and whether it was kept."""
     path: Path | None
     """The submission CSV, beside `probabilities.parquet` and `predictions.provenance.json`; None: not written."""
 
@@ -47,6 +51,7 @@ def predict(
     runs_folder: str | Path = "runs",
     images: str | Path | None = None,
     data: str | Path | None = None,
+    weights: Literal["equal", "oof"] = "equal",
     tta: bool = False,
     on_bad: OnBad = "fail",
     write: bool = True,
@@ -59,16 +64,19 @@ def predict(
     guard: Literal["on", "off"] = "on",
     quiet: bool = False,
 ) -> Predictions:
-    """Predict a pool of images with one run or the average of several.
+    """Predict a pool of images with a run, with a study (the mean of its runs), or with several of them.
 
     Args:
-        runs: names, paths or `latest`. Several: their calibrated probabilities are averaged.
+        runs: names, paths or `latest`. Several: the mean of their calibrated probabilities; each run and each study
+            counts equally, and within a study its runs.
+        weights: `equal`, or `oof`: what each of several counts is chosen on their validation or out-of-fold
+            predictions, and kept where it is better than the plain mean beyond the interval.
         images: a folder, an image, a glob, or a CSV with an image column. None: the data set's own test images.
         data: the data set's folder. None: the one the first run was trained on.
         tta: average over the plain and the mirrored view.
         on_bad: an unreadable image stops (`fail`), gets an empty answer (`skip`) or the majority class (`fallback`).
         write: False writes no file and only returns the predictions.
-        out: folder to write to. None: inside the run.
+        out: folder to write to. None: inside the run or the study.
         names: add class names for people to a submission whose answers are numbers.
         max_pixels: an image with more pixels is refused before it is decoded. None: as each run was configured.
         guard: compare the images with all that the runs have seen; `off`: the predictions are `not-checked`.
@@ -92,29 +100,29 @@ def predict(
     console = Console(quiet=quiet or not accelerator.is_main_process)
 
     with nothing_written():
-        found = [find_source(r, Path(runs_folder)) for r in runs]
+        found = tuple(find_source(r, Path(runs_folder)) for r in runs)
+        ensemble = Ensemble(found, oof_weights(found, console) if weights == "oof" else None)
         compute = Compute(accelerator, console, batch_size, workers)
-        predictor = load_predictor(found, compute, cache=cache, max_pixels=max_pixels)
+        predictor = load_predictor(found, compute, weights=ensemble.shares, cache=cache, max_pixels=max_pixels)
         rows, pool = rows_to_predict(predictor, images, data, console)
-        folder = (
-            Path(out) if out is not None else _default_folder(found, Path(runs_folder), pool + ("-tta" if tta else ""))
-        )
-        path = folder / "predictions.csv"
+        views = pool + ("-tta" if tta else "") + ("-weights" if weights == "oof" else "")
+        path = (Path(out) if out is not None else default_folder(found, Path(runs_folder), views)) / "predictions.csv"
         if write:
             refuse_foreign(path)
 
-        told = ", ".join(run.name for run in found)
-        console.say(f"Predict {len(rows)} images with {told}" + (", mirrored views averaged" if tta else ""))
+        console.say(
+            f"Predict {len(rows)} images with {told_sources(found)}" + (", mirrored views averaged" if tta else "")
+        )
         predicted = _predict(predictor, rows, tta, on_bad)
         leakage = None
         if accelerator.is_main_process:
-            leakage = provenance_of(predictor.sources, predicted.manifest, console, mode=guard, max_pixels=max_pixels)
+            leakage = provenance_of(ensemble.runs, predicted.manifest, console, mode=guard, max_pixels=max_pixels)
 
     if leakage is not None:
         if write:
             write_submission(
                 path,
-                predictor,
+                ensemble,
                 predicted,
                 leakage,
                 tta=tta,
@@ -129,7 +137,9 @@ def predict(
         console.say(f"Guard  {leakage.sentence}")
         console.say(f"Saved  {path}  ({len(rows)} rows)" if write else f"Done   {len(rows)} rows; nothing is written")
     accelerator.wait_for_everyone()
-    return Predictions(predicted.manifest, predicted.probs, predicted.unreadable, leakage, path if write else None)
+    return Predictions(
+        predicted.manifest, predicted.probs, predicted.unreadable, leakage, ensemble.chosen, path if write else None
+    )
 
 
 def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> PredictedImages:
@@ -144,10 +154,20 @@ def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> 
     return predicted
 
 
-def _default_folder(runs: Sequence[Source], runs_folder: Path, pool: str) -> Path:
-    if len(runs) == 1:
-        return runs[0].predictions(pool)
-    return runs_folder / "ensembles" / "+".join(run.name for run in runs) / pool
+def default_folder(sources: Sequence[Source], runs_folder: Path, pool: str) -> Path:
+    """Where predictions go: into the run or the study; of several below `ensembles/`, named after all of them."""
+    if len(sources) == 1:
+        return sources[0].predictions(pool)
+    home = runs_folder.absolute()
+    paths = [source.path.absolute() for source in sources]
+    names = [p.relative_to(home).parts if p.is_relative_to(home) else (p.name,) for p in paths]
+    return runs_folder / "ensembles" / "+".join("-".join(parts) for parts in names) / pool
+
+
+def told_sources(sources: Sequence[Source]) -> str:
+    """Names for people, such as `study-001 (5 runs), flat`."""
+    counts = [f" ({len(s.members)} runs)" if s.kind != "run" else "" for s in sources]
+    return ", ".join(source.name + count for source, count in zip(sources, counts, strict=True))
 
 
 def _tell_unreadable(predicted: PredictedImages, on_bad: str, console: Console) -> None:

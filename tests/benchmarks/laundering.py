@@ -443,8 +443,8 @@ def predicted_files(scene: Scene, name: str, run: str = "leak", **claims: dict[s
     path = folder / "predictions.provenance.json"
     record = json.loads(path.read_text())
     for part, changes in claims.items():
-        if part == "runs":
-            record["runs"] = [one | changes for one in record["runs"]]
+        if part == "source":
+            record["sources"] = [one | changes for one in record["sources"]]
         else:
             record[part] |= changes
     path.write_text(json.dumps(record))
@@ -471,24 +471,24 @@ def _(scene: Scene) -> LeakageStatus:
 
 @way("predictions: verdict edited, a run that is not there", UNKNOWN)
 def _(scene: Scene) -> LeakageStatus:
-    return scene.scored(predicted_files(scene, "gone", leakage=BETTER, runs={"run": "runs/gone"}))
+    return scene.scored(predicted_files(scene, "gone", leakage=BETTER, source={"source": "runs/gone"}))
 
 
 @way("predictions: verdict edited, another run's path", REFUSED)
 def _(scene: Scene) -> LeakageStatus:
-    return scene.scored(predicted_files(scene, "path", leakage=BETTER, runs={"run": str(scene.honest.path)}))
+    return scene.scored(predicted_files(scene, "path", leakage=BETTER, source={"source": str(scene.honest.path)}))
 
 
 @way("predictions: verdict edited, another run's entry", REFUSED)
 def _(scene: Scene) -> LeakageStatus:
-    entry = json.loads(scene.predictions["honest"].with_name("predictions.provenance.json").read_text())["runs"][0]
-    return scene.scored(predicted_files(scene, "entry", leakage=BETTER, runs=entry))
+    entry = json.loads(scene.predictions["honest"].with_name("predictions.provenance.json").read_text())["sources"][0]
+    return scene.scored(predicted_files(scene, "entry", leakage=BETTER, source=entry))
 
 
 @way("predictions: verdict edited, no run at all", REFUSED)
 def _(scene: Scene) -> LeakageStatus:
     path = predicted_files(scene, "no-run", leakage=BETTER)
-    edit(path.with_name("predictions.provenance.json"), runs=[])
+    edit(path.with_name("predictions.provenance.json"), sources=[])
     return scene.scored(path)
 
 

@@ -90,7 +90,10 @@ def test_provenance_is_bound_to_the_file(run: Run) -> None:
     done = predict(["one"], runs_folder=run.path.parent, quiet=True)
     record = json.loads(done.path.with_name("predictions.provenance.json").read_text())
     assert record["predictions"]["sha256"] == hashlib.sha256(done.path.read_bytes()).hexdigest()
-    assert record["runs"][0]["trained_on"] == run.status.data.content_hash
+    (source,) = record["sources"]
+    assert (source["source"], source["kind"], source["weight"]) == (str(run.path), "run", 1.0)
+    assert record["weights"] is None
+    assert source["runs"][0]["trained_on"] == run.status.data.content_hash
     assert record["leakage"]["verdict"] == "not-checked"
     assert record["tta"] == ["plain"]
 
