@@ -12,6 +12,7 @@ from ssl_mask.errors import ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
     from ssl_mask.cli.flags import Given
+    from ssl_mask.runs.folds import FoldsSettings
 
 
 def check_settings(layers: Iterable[Mapping[str, Any]], *, resumed: bool = False, recipe: str = "") -> RunConfig:
@@ -101,6 +102,13 @@ class FoldFlags(NamedTuple):
                 hint = f"Add --folds 5, or leave out {name}."
                 raise ConfigError(f"{name} has no meaning without --folds.", hint=hint)
 
+    def refuse_others(self, own: FoldsSettings, study: Path) -> None:
+        """Raises ConfigError when a study that is continued has other folds."""
+        for flag, value, has in (("--folds", self.folds, own.folds), ("--repeats", self.repeats, own.repeats)):
+            if value not in {None, has}:
+                hint = f"Leave out {flag} to continue it, or begin a new study."
+                raise ConfigError(f"{study} has {flag.strip('-')} {has}, not {value}.", hint=hint)
+
 
 def resumes_folds(given: Given, name: str, runs: Path, verb: str, asked: FoldFlags) -> bool:
     """Whether `--resume name` continues a study of folds, which then keeps its settings; it may get a refit.
@@ -120,13 +128,7 @@ def resumes_folds(given: Given, name: str, runs: Path, verb: str, asked: FoldFla
         return False
     study = resumed_study(name, runs, verb)
     check_resumed(given, validate(study.record().config), study.path, longer=False)
-    settings = FoldStudy(study).settings()
-    for flag, value, own in (
-        ("--folds", asked.folds, settings.folds), ("--repeats", asked.repeats, settings.repeats),
-    ):  # fmt: skip
-        if value not in {None, own}:
-            hint = f"Leave out {flag} to continue it, or begin a new study."
-            raise ConfigError(f"{study.path} has {flag.strip('-')} {own}, not {value}.", hint=hint)
+    asked.refuse_others(FoldStudy(study).settings(), study.path)
     return True
 
 

@@ -17,6 +17,7 @@ from ssl_mask.errors import InputError, Interrupted, SslMaskError, Terminated
 
 if TYPE_CHECKING:
     from ssl_mask.runs.folds import FoldStudy
+    from ssl_mask.runs.rounds import RoundStudy
     from ssl_mask.runs.run import Run
     from ssl_mask.workflows.compare import Comparison
 
@@ -128,6 +129,11 @@ def folds_answer(study: FoldStudy | None) -> dict[str, Any]:
 
     runs = [run_answer(Run(r)) for r in list_runs(study.path)]
     return {"study": str(study.path), "status": "finished", "runs": runs, **study.record().to_json()}
+
+
+def rounds_answer(study: RoundStudy) -> dict[str, Any]:
+    """What `--json` says of rounds by folds: their out-of-fold scores, and which one is the best."""
+    return {"study": str(study.path), **study.record().to_json()}
 
 
 def as_problem(error: SslMaskError | KeyboardInterrupt | OSError | MemoryError) -> SslMaskError:

@@ -22,7 +22,7 @@ def rounds_card(whole: RoundStudy, record: RoundsRecord) -> str:
     )
     reason = f" ({md(record.leakage_reason)})" if record.leakage_reason else ""
     use = f"`sslmask predict --run {whole.path}` averages the {asked.folds * asked.repeats} models of round {best}."
-    if asked.refit:
+    if whole.round(best).refit.card.is_file():
         use += (
             f" `--run {whole.round(best).refit.path}` is one model on all labels and pseudo-labels of all teachers. It "
             "has no validation of its own, and its expected score is the out-of-fold score."

@@ -66,7 +66,7 @@ def pseudo_folds(
     asked: FoldsSettings = FoldsSettings(folds=folds, repeats=repeats, refit=refit)
     if found is not None:
         own = found.settings()
-        asked = FoldsSettings(folds=own.folds, repeats=own.repeats, refit=own.refit)
+        asked = FoldsSettings(folds=own.folds, repeats=own.repeats, refit=own.refit or refit)
     setting = Setting(config, asked, accelerator, console)
     with nothing_written("this study" if found is None else "this round"):
         check_first(setting, audit_answers, new=found is None)

@@ -19,12 +19,13 @@ from ssl_mask.runs.sources import find_source
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo_folds import pseudo_folds
 
+pytestmark = pytest.mark.slow
 SHORT: dict[str, Any] = {"train": {**SETTINGS["train"], "steps": 2, "eval_every": 1}}
 ASKED: dict[str, Any] = {"rounds": 1, "rule": "percentile", "percentile_step": 0.5}
 
 
 @pytest.fixture(scope="module")
-def study(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RoundStudy:
+def study(drawn: Path, tmp_path_factory: pytest.TempPathFactory, no_plots_in_module: None) -> RoundStudy:  # noqa: ARG001
     """Labels only, a round of pseudo-labels, and a model on all labels. Read only."""
     config = series_config(drawn, tmp_path_factory.mktemp("folds"), pseudo=ASKED, **SHORT)
     return pseudo_folds(config, folds=2, refit=True, quiet=True)
