@@ -4,59 +4,65 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import Json, command
 from ssl_mask.cli.output import answering
-from ssl_mask.errors import InputError
 from ssl_mask.text import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ssl_mask.runs.listing import Entry, StudySummary
     from ssl_mask.runs.records import RunStatus
 
 app = typer.Typer(add_completion=False)
 
 
-@command(app, "sslmask runs", "sslmask runs --runs elsewhere --json")
+@command(app, "sslmask runs", "sslmask runs --all", "sslmask runs --runs elsewhere --json")
 @takes("runs", files=False)
-def runs(given: Given, as_json: Json = False) -> None:
-    """List the runs with their scores."""
+def runs(
+    given: Given,
+    every: Annotated[
+        bool,
+        typer.Option("--all", metavar="", help="Also what studies are made of: their folds, seeds, rounds, trials."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the runs and studies with their scores."""
     with answering(as_json) as answer:
+        from ssl_mask.runs.listing import list_entries
+
         folder = given.alone().runs
-        statuses, damaged = read_runs(folder)
-        answer({
-            "runs": [{**s.to_json(), "name": n, "path": str(folder / n)} for n, s in statuses.items()],
-            "damaged": [{"name": n, "path": str(folder / n), "error": why} for n, why in damaged.items()],
-        })  # fmt: skip
+        entries = [*list_entries(folder, members=every or as_json)]
+        answer(listing_answer(entries, folder))
         if as_json:
             return
-        if not statuses and not damaged:
+        if not entries:
             print(f"No runs in {folder.absolute()}. Make one: sslmask train")
-        if statuses:
-            width = shutil.get_terminal_size().columns
-            print(table([row(name, status) for name, status in statuses.items()], width))
-        for why in damaged.values():
-            print(shown(f"damaged: {why}"))
+        rows = [row(entry) for entry in entries if not entry.damage]
+        if rows:
+            print(table(rows, shutil.get_terminal_size().columns))
+        for entry in entries:
+            if entry.damage:
+                print(shown(f"damaged: {entry.damage}"))
 
 
-def read_runs(folder: Path) -> tuple[dict[str, RunStatus], dict[str, str]]:
-    """Name -> status of all runs in a folder, and name -> what is wrong of those whose status cannot be read."""
-    from ssl_mask.runs.run import list_runs
-
-    statuses: dict[str, RunStatus] = {}
-    damaged: dict[str, str] = {}
-    for run in list_runs(folder):
-        name = run.path.relative_to(folder).as_posix()
-        try:
-            statuses[name] = run.status()
-        except InputError as error:
-            damaged[name] = error.problem
-    return statuses, damaged
+def listing_answer(entries: Sequence[Entry], folder: Path) -> dict[str, Any]:
+    """What `--json` says: all runs, all studies, and what cannot be read."""
+    found: dict[str, list[dict[str, Any]]] = {"runs": [], "studies": [], "damaged": []}
+    for entry in entries:
+        place = {"name": entry.name, "path": str(folder / entry.name)}
+        if entry.run is not None:
+            found["runs"].append({**entry.run.to_json(), **place})
+        elif entry.study is not None:
+            found["studies"].append({**entry.study.to_json(), **place})
+        else:
+            found["damaged"].append({**place, "error": entry.damage})
+    return found
 
 
 COLUMNS = ("run", "val macro-F1", "leakage", "status", "val accuracy", "steps", "weights", "started", "data")
@@ -81,11 +87,24 @@ def table(rows: Sequence[Sequence[str]], width: int) -> str:
     )
 
 
-def row(name: str, run: RunStatus) -> tuple[str, ...]:
+def row(entry: Entry) -> tuple[str, ...]:
+    """The cells of a run or a study; what belongs to a study is indented below it."""
+    name = "  " * entry.depth + (entry.name if not entry.depth else entry.name.rsplit("/", 1)[-1])
+    cells = run_cells(entry.run) if entry.run is not None else study_cells(entry.study) if entry.study else ()
+    return tuple(map(shown, (name, *cells)))
+
+
+def run_cells(run: RunStatus) -> tuple[str, ...]:
     best = run.best
     f1, accuracy = (f"{best.macro_f1:.4f}", f"{best.accuracy:.4f}") if best else ("", "")
     steps = f"{run.step}/{'?' if run.steps is None else run.steps}"
     weights = f"{best.weights}@{best.step}" if best else ""
     data = run.data.content_hash[:8] if run.data else ""
-    cells = name, f1, run.leakage, run.status, accuracy, steps, weights, run.started[:16].replace("T", " "), data
-    return tuple(map(shown, cells))
+    return f1, run.leakage, run.status, accuracy, steps, weights, run.started[:16].replace("T", " "), data
+
+
+def study_cells(study: StudySummary) -> tuple[str, ...]:
+    f1, accuracy = (f"{v:.4f}" if v is not None else "" for v in (study.macro_f1, study.accuracy))
+    status = f"{study.status} {study.done}/{study.total}"
+    f1 = f"{f1} {study.score}" if f1 else ""
+    return f1, study.leakage, status, accuracy, "", "", study.started[:16].replace("T", " "), ""

@@ -23,7 +23,7 @@ VERBS = {
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",
     "evaluate": "Score predictions against the true labels, with confidence intervals.",
     "audit": "Find copies and shared persons between training, validation, test and unlabeled images.",
-    "runs": "List the runs with their scores.",
+    "runs": "List the runs and studies with their scores.",
     "card": "Show a data card, or verify that its images are unchanged.",
     "augment": "Show what an augmentation preset does to your images.",
     "demo": "Draw a small data set, then train, predict and score on it.",

@@ -80,7 +80,7 @@ def test_too_little_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch, caps
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ssl_mask.runs.run.list_runs", full)
+    monkeypatch.setattr("ssl_mask.runs.listing.list_runs", full)
     monkeypatch.setattr(sys, "argv", ["sslmask", "runs"])
     with pytest.raises(SystemExit) as stopped:
         main()

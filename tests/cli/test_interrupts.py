@@ -54,7 +54,7 @@ def stopping(stop: type[BaseException]) -> Callable[..., None]:
         (["uda", "-u", "extra"], "ssl_mask.workflows.train.load_training_data", "nothing of this run was written."),
         (["audit", "-u", "extra"], "ssl_mask.workflows.audit.check", "nothing was written."),
         (["demo"], "ssl_mask.workflows.demo.draw_demo", "nothing was left half-written."),
-        (["runs"], "ssl_mask.runs.run.list_runs", "nothing was left half-written."),
+        (["runs"], "ssl_mask.runs.listing.list_runs", "nothing was left half-written."),
         (["card", "show", "x.md"], "ssl_mask.reports.verify_card.read_card", "nothing was left half-written."),
     ],
     ids=lambda p: p[0] if isinstance(p, list) else "",

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import best_score, data_record, run_status
 from typer.testing import CliRunner
 
-from ssl_mask.cli.runs import ALWAYS, COLUMNS, app, read_runs, table
+from ssl_mask.cli.runs import ALWAYS, COLUMNS, app, table
+from ssl_mask.config import RunConfig
 from ssl_mask.files import write_json
+from ssl_mask.runs.folds import FoldsRecord
+from ssl_mask.runs.listing import list_entries
+from ssl_mask.runs.study import Kind, create_study
 
 STARTED = "2026-11-25 18:00"
 ROWS = [
@@ -76,7 +82,112 @@ def test_a_thousand_runs_are_read_in_a_second(tmp_path: Path) -> None:
     for number in range(1000):
         (tmp_path / f"{number:04}").mkdir()
         (tmp_path / f"{number:04}" / "run.json").write_text(text)
-    read_runs(tmp_path)
+    assert len([*list_entries(tmp_path)]) == 1000
     began = time.process_time()
-    statuses, damaged = read_runs(tmp_path)
-    assert len(statuses) == 1000 and not damaged and time.process_time() - began < 1.0
+    entries = [*list_entries(tmp_path)]
+    assert len(entries) == 1000 and all(e.run for e in entries) and time.process_time() - began < 1.0
+
+
+# ---- studies ----
+
+
+def run_at(path: Path, **fields: Any) -> None:
+    fields = {"status": "finished", "best": best_score(), "leakage": "photos-clean"} | fields
+    write_json(path / "run.json", run_status(**fields).to_json())
+
+
+def study_at(path: Path, kind: Kind, settings: dict[str, Any]) -> Path:
+    return create_study(path, "train", kind, RunConfig(), settings).path
+
+
+def folds_at(path: Path, *, finished: bool = True, repeats: int = 1, refit: bool = False) -> Path:
+    study_at(path, "folds", {"folds": 2, "repeats": repeats, "refit": refit})
+    if finished:
+        interval = {"value": 0.4712, "low": 0.4, "high": 0.5}
+        record = FoldsRecord.model_validate({
+            "members": ["fold-0", "fold-1"], "step": 4, "weights": "ema", "curves": [], "own_best": {},
+            "temperatures": {}, "images": 4, "groups": 2, "grouped": True, "macro_f1": interval,
+            "accuracy": {**interval, "value": 0.6}, "factors": {}, "macro_f1_own_best": 0.5, "nll": 1, "ece": 0.1,
+            "ece_raw": 0.2, "cpu_seconds": 1, "leakage": "transductive-val", "leakage_reason": "", "oof_sha256": "",
+        })  # fmt: skip
+        write_json(path / "oof.json", record.to_json())
+    return path
+
+
+def listed(folder: Path, *words: str) -> list[list[str]]:
+    """Name (with its indent), macro-F1, leakage and status of each line."""
+    done = CliRunner().invoke(app, ["--runs", str(folder), *words], env={"COLUMNS": "300"})
+    assert done.exit_code == 0, done.output
+    header, *lines = done.output.splitlines()
+    starts = [header.index(name) for name in COLUMNS[:5]]
+    return [[line[a:b].rstrip() for a, b in pairwise(starts)] for line in lines]
+
+
+def test_a_study_is_one_line_and_all_adds_what_it_is_made_of(tmp_path: Path) -> None:
+    folds = folds_at(tmp_path / "s", refit=True)
+    for name in ("fold-0", "fold-1", "refit"):
+        run_at(folds / name)
+    run_at(tmp_path / "alone")
+    study, alone = ["s", "0.4712 OOF", "transductive-val", "finished 3/3"], ["alone", "0.5000"]
+    assert [row[:2] for row in listed(tmp_path)] == [alone, study[:2]]
+    assert listed(tmp_path)[1] == study
+    names = [row[0] for row in listed(tmp_path, "--all")]
+    assert names == ["alone", "s", "  fold-0", "  fold-1", "  refit"]
+
+
+def test_an_unfinished_study_says_how_far_it_is(tmp_path: Path) -> None:
+    study_at(tmp_path / "blank", "folds", {"folds": 5})
+    folds = folds_at(tmp_path / "s", finished=False, repeats=2)
+    run_at(folds / "fold-0")
+    run_at(folds / "fold-1", status="interrupted", leakage="transductive-val")
+    assert listed(tmp_path) == [
+        ["blank", "", "not-checked", "not begun 0/5"], ["s", "", "transductive-val", "interrupted 1/4"]
+    ]  # fmt: skip
+
+
+def test_seeds_have_their_mean_without_baselines(tmp_path: Path) -> None:
+    study = study_at(tmp_path / "s", "seeds", {"seeds": [0, 7], "baseline": True})
+    for name, score in (("seed-0", 0.2), ("seed-7", 0.4), ("seed-0-labels-only", 0.9), ("seed-7-labels-only", 0.9)):
+        run_at(study / name, best=best_score(macro_f1=score))
+    assert listed(tmp_path) == [["s", "0.3000 mean", "photos-clean", "finished 4/4"]]
+
+
+def test_studies_in_studies_are_counted_and_listed(tmp_path: Path) -> None:
+    """Two factors, one of them trained; trials of which one has ended; the rounds of a run."""
+    factors = study_at(tmp_path / "f", "factors", {"parts": {"kind": "kind", "cover": "cover"}, "labels_sha256": ""})
+    for name, finished in (("kind", True), ("cover", False)):
+        part = folds_at(factors / name, finished=finished)
+        for fold in (0, 1):
+            run_at(part / f"fold-{fold}", status="finished" if finished or not fold else "running")
+    search = {"space": {}, "space_file": "", "trials": 3, "folds": 2}
+    trials = study_at(tmp_path / "t", "trials", search)
+    interval = {"value": 0.3, "low": 0.2, "high": 0.4}
+    for number, state in ((0, {"state": "finished", "macro_f1": interval, "nll": 1}), (1, {"state": "pruned"})):
+        folds_at(trials / "trials" / f"{number:03d}", finished=not number)
+        write_json(trials / "trials" / f"{number:03d}" / "trial.json", {"number": number, "params": {}, **state})
+    run_at(tmp_path / "p")
+    study_at(tmp_path / "p" / "rounds", "rounds", {"rounds": 1})
+    run_at(tmp_path / "p" / "rounds" / "00")
+    assert listed(tmp_path) == [
+        ["f", "", "photos-clean", "running 1/2"],
+        ["p", "0.5000", "photos-clean", "finished"],
+        ["t", "0.3000 best", "transductive-val", "running 2/3"],
+    ]
+    folds = ["    fold-0", "    fold-1"]
+    names = [row[0] for row in listed(tmp_path, "--all")]
+    assert names == ["f", "  cover", *folds, "  kind", *folds, "p", "  00", "t", "  000", "  001"]
+
+
+def test_json_has_every_run_and_every_study(tmp_path: Path) -> None:
+    folds = folds_at(tmp_path / "s")
+    for name in ("fold-0", "fold-1"):
+        run_at(folds / name)
+    (folds / "fold-1" / "run.json").write_text("{")
+    found = json.loads(CliRunner().invoke(app, ["--runs", str(tmp_path), "--json"]).stdout)
+    assert [r["name"] for r in found["runs"]] == ["s/fold-0"]
+    assert found["studies"] == [] and {d["name"] for d in found["damaged"]} == {"s", "s/fold-1"}
+    run_at(folds / "fold-1")
+    found = json.loads(CliRunner().invoke(app, ["--runs", str(tmp_path), "--json"]).stdout)
+    (study,) = found["studies"]
+    assert study["path"] == str(folds) and (study["kind"], study["macro_f1"], study["done"]) == ("folds", 0.4712, 2)
+    assert [r["name"] for r in found["runs"]] == ["s/fold-0", "s/fold-1"]
