@@ -12,6 +12,7 @@ from ssl_mask.config.data import AugmentConfig, DataConfig
 from ssl_mask.config.model import LossConfig, ModelConfig
 from ssl_mask.config.training import AlgorithmConfig, OptimConfig, TrainConfig
 from ssl_mask.config.unlabeled import GuardConfig, PseudoConfig
+from ssl_mask.errors import ConfigError
 
 OwnSettings = Annotated[dict[str, Any], BeforeValidator(lambda given: {} if given is None else given)]
 """A tree of settings; `mask:` without anything is an empty one."""
@@ -80,6 +81,15 @@ class RunConfig(Settings):
         if self.factor_prior != "off" and not self.factors:
             raise ValueError("factor_prior corrects the product of factor models, but factors names none")
         return self
+
+    def refuse_no_validation(self, what: str) -> None:
+        """Raises ConfigError where nothing is to be validated.
+
+        Args:
+            what: needs validation, for the message.
+        """
+        if self.data.validation == "none":
+            raise ConfigError(f"{what} needs validation, but data.validation is none.", hint="Leave that setting out.")
 
     def single_images(self, norm: str, processes: int = 1) -> str:
         """Why batch norm cannot train: some part of a step is a single image, which has no variance. Empty: it can.

@@ -110,11 +110,12 @@ def fold_numbers(labeled: Manifest, *, folds: int, seed: int) -> NDArray[np.int6
 
     distinct = len(set(labeled.groups))
     if distinct < folds:
-        raise DataError(f"{distinct} groups are too few for {folds} folds.", hint="Lower data.folds, or add groups.")
+        hint = "Lower --folds (data.folds), or add groups."
+        raise DataError(f"{distinct} groups are too few for {folds} folds.", hint=hint)
     most = int(np.bincount(labeled.joint).max())
     if most < folds:
         raise DataError(f"{folds} folds need a class with {folds} images or more; the largest has {most}.",
-                        hint="Lower data.folds, or add images.")  # fmt: skip
+                        hint="Lower --folds (data.folds), or add images.")  # fmt: skip
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class with fewer images than folds only means that some folds lack it; validation reports the support.

@@ -201,9 +201,10 @@ def _leakage(run: RunDir, status: RunStatus) -> list[str]:
 
 def _data_facts(status: RunStatus, data: DataRecord) -> list[tuple[str, str]]:
     groups = data.grouped
+    validation = f"{data.val_images}" + (f" of {data.val_groups} groups" if groups else "")
     facts = [
         ("training images", f"{data.train_images}" + (f" of {data.train_groups} groups" if groups else "")),
-        ("validation images", f"{data.val_images}" + (f" of {data.val_groups} groups" if groups else "")),
+        ("validation images", validation if data.val_images else "none: all labels are trained on"),
         ("groups", "named by the data; groups are never split" if groups else "not named by the data, so not checked"),
     ]
     if data.left_out:

@@ -33,11 +33,8 @@ def checked_config(config: RunConfig, asked: FoldsSettings, console: Console) ->
         ConfigError: no validation is asked for, or the data set brings its own and it is not to be ignored.
         DataError: too few groups, or a fold without a training image of a class.
     """
-    if config.data.validation == "none":
-        raise ConfigError(
-            "data.validation none leaves no fold to predict.", hint="Leave it out: --refit trains on all labels."
-        )
-    rows = read_rows(config.data, Console(quiet=True))
+    config.refuse_no_validation("A study of folds")
+    rows = read_rows(config.data, console)
     if rows.where("val") and config.data.given_split == "keep":
         raise ConfigError(
             f"The data set brings its own validation split ({len(rows.where('val'))} images), which --folds would mix "

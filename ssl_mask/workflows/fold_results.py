@@ -205,7 +205,10 @@ def tell(record: FoldsRecord, console: Console) -> None:
         f"Step   {record.step} ({record.weights} weights) for all folds; each fold at its own best step: macro-F1 "
         f"{record.macro_f1_own_best:.4f} (optimistic)"
     )
-    console.say(f"Error  of confidence {record.ece_raw:.3f}, calibrated {record.ece:.3f} (cross-fitted)")
+    console.say(
+        f"Calib  error of confidence {record.ece:.3f}; {record.ece_raw:.3f} without temperatures, which were fitted on "
+        "the other folds"
+    )
     console.say(f"Guard  {record.leakage} ({record.leakage_reason})")
 
 

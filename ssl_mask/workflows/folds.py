@@ -173,6 +173,8 @@ def run_folds(
 
             train_members(folds.study, members, train_one, decide)
             decide(lambda: settle(folds, console))
+        else:
+            console.say(f"Done   {folds.path} has finished already: all of its folds are trained.")
         decide(lambda: remove_kept(folds))
     record: FoldsRecord = decide(folds.record)
     return record

@@ -139,6 +139,7 @@ def pseudo(
 
 def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: bool) -> None:
     """What would stop a later round stops the study before round 0."""
+    config.refuse_no_validation("Selecting pseudo-labels")
     refuse_answers_as_pool(config, answers)
     if answers is not None:
         read_answers(answers, pool.manifest.schema, pool.manifest.submission)

@@ -29,6 +29,7 @@ from ssl_mask.runs.checkpoint import init_from, is_checkpoint, load_checkpoint
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import Run, RunDir, find_run
 from ssl_mask.runs.seal import origin_of
+from ssl_mask.runs.study import Study
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.text import csv_text
 from ssl_mask.training.algorithm import target_classes
@@ -267,7 +268,9 @@ def finish(session: Session, run: RunDir) -> None:
         session.console.say(f"Kept   the weights of step {session.progress.step}; there is no validation")
     write_text(run.card, run_card(run))
     session.console.say(f"Guard  {mark_of(run.status()).sentence}")
-    session.console.say(f"Saved  {run.path}  (read {run.card.name}; next: sslmask predict --run {run.path})")
+    part_of_a_study = Study(run.path.parent).record_file.is_file()
+    predict = "" if part_of_a_study else f"; next: sslmask predict --run {run.path}"
+    session.console.say(f"Saved  {run.path}  (read {run.card.name}{predict})")
 
 
 def estimate(session: Session) -> None:

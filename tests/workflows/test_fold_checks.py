@@ -1,0 +1,124 @@
+"""What is refused before a study of folds trains, and what is only told. No image is read here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ssl_mask.config import RunConfig, resolve
+from ssl_mask.console import Console
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.errors import ConfigError, DataError
+from ssl_mask.runs.folds import FoldsSettings, FoldStudy
+from ssl_mask.workflows import fold_checks, folds
+from ssl_mask.workflows.fold_checks import checked_config
+
+
+def table(folder: Path, rows: list[tuple[str, str, str]]) -> Path:
+    """A data set of a table: (label, group, split) per image; the images are never opened."""
+    folder.mkdir()
+    lines = ["image,label,group,split"]
+    for number, cells in enumerate(rows):
+        (folder / f"{number}.jpg").write_bytes(b"")
+        lines.append(f"{number}.jpg,{','.join(cells)}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def config(root: Path, /, **sections: Any) -> RunConfig:
+    return resolve([{"preset": "none", "data": {"root": str(root)}}, sections], has_gpu=lambda: False)
+
+
+def groups(label: str, count: int, split: str = "train", images: int = 2) -> list[tuple[str, str, str]]:
+    return [(label, f"{label}{n}", split) for n in range(count) for _ in range(images)]
+
+
+def check(root: Path, folds: int, repeats: int = 1, /, **sections: Any) -> RunConfig:
+    asked = FoldsSettings(folds=folds, repeats=repeats)
+    return checked_config(config(root, **sections), asked, Console())
+
+
+def test_all_runs_get_the_length_that_their_folds_have_on_average(tmp_path: Path) -> None:
+    """3 of 4 parts of 80 images are 60, of which 2 passes in batches of 8 are 15 steps."""
+    data = table(tmp_path / "data", groups("a", 20) + groups("b", 20))
+    found = check(data, 4, train={"epochs": 2, "batch_size": 8})
+    assert (found.train.steps, found.train.epochs, found.data.folds) == (15, None, 4)
+    assert found.train.eval_every == 3  # four evaluations of both kinds of weights on 20 images
+    given = check(data, 4, train={"steps": 30, "eval_every": 7})
+    assert (given.train.steps, given.train.eval_every) == (30, 7)
+
+
+def test_a_given_split_must_be_given_up(tmp_path: Path) -> None:
+    data = table(tmp_path / "data", groups("a", 6) + groups("b", 6) + [("a", "v", "val"), ("b", "w", "val")])
+    with pytest.raises(ConfigError, match=r"its own validation split \(2 images\)") as refused:
+        check(data, 3)
+    assert "data.given_split=ignore" in refused.value.hint
+    assert check(data, 3, data={"given_split": "ignore"}).data.folds == 3
+
+
+def test_folds_need_validation(tmp_path: Path) -> None:
+    data = table(tmp_path / "data", groups("a", 6))
+    with pytest.raises(ConfigError, match="A study of folds needs validation"):
+        check(data, 3, data={"validation": "none"})
+
+
+def test_more_folds_than_groups_are_refused(tmp_path: Path) -> None:
+    data = table(tmp_path / "data", groups("a", 3, images=5) + groups("b", 3, images=5))
+    with pytest.raises(DataError, match="6 groups are too few for 7 folds"):
+        check(data, 7)
+
+
+def test_a_class_of_fewer_groups_than_folds_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table(tmp_path / "data", groups("a", 20) + groups("rare", 3))
+    check(data, 5)
+    assert "Fewer groups than the 5 folds: rare (3). Some folds are validated without" in capsys.readouterr().out
+    check(data, 3)
+    assert "Fewer groups" not in capsys.readouterr().out
+
+
+def test_a_fold_that_would_train_without_a_class_is_refused_in_any_repeat(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a class has one group, the fold of this group has no image of it to train on."""
+    data = table(tmp_path / "data", groups("a", 20) + groups("lone", 1))
+    with pytest.raises(DataError, match=r"Class lone has only 1 group"):
+        check(data, 4)
+    check(data, 4, 2, data={"min_groups": 1})
+    told = capsys.readouterr().out
+    assert told.count("would train without class lone: all of its 1 groups") == 2
+    assert "(split seed 0)" in told and "(split seed 1)" in told
+
+
+def test_a_split_that_puts_all_groups_of_a_class_into_one_fold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = table(tmp_path / "data", groups("a", 6) + groups("pair", 2))
+    check(data, 2, 2)
+
+    def unlucky(labeled: Manifest, *, folds: int, seed: int) -> NDArray[np.int64]:
+        usual = np.arange(len(labeled)) // 2 % folds
+        return np.where((labeled.labels[:, 0] == 1) & (seed == 1), 0, usual)
+
+    monkeypatch.setattr(fold_checks, "fold_numbers", unlucky)
+    check(data, 2, 1)
+    with pytest.raises(DataError, match=r"Fold 0 \(split seed 1\) would train without class pair: all of") as found:
+        check(data, 2, 2)
+    assert "--set data.min_groups=1" in found.value.hint
+
+
+def test_every_run_keeps_its_split_whatever_is_changed(tmp_path: Path) -> None:
+    data = table(tmp_path / "data", groups("a", 6) + groups("b", 6))
+    settings = config(data, data={"split_seed": 7}, runs=str(tmp_path / "runs"))
+    study = folds.create_folds(tmp_path / "runs/s", "uda", settings, FoldsSettings(folds=3, repeats=2))
+    assert [run.name for run in study.members()] == [
+        "fold-0", "fold-1", "fold-2", "repeat-1-fold-0", "repeat-1-fold-1", "repeat-1-fold-2",
+    ]  # fmt: skip
+    assert FoldStudy(study.study).settings() == FoldsSettings(folds=3, repeats=2)
+    changes = {"data": {**settings.data.model_dump(mode="json"), "fold": 0, "on_bad": "skip"}, "seed": 5}
+    made = folds.member_config(study.study, settings, 1, 2, changes)
+    assert (made.data.fold, made.data.split_seed, made.data.on_bad, made.seed) == (2, 8, "skip", 5)
+    assert (made.train.keep, made.name, made.runs) == ("all", "repeat-1-fold-2", study.path)
