@@ -58,6 +58,11 @@ if TYPE_CHECKING:
     from ssl_mask.runs.comparison import ScoreRecord as ScoreRecord
     from ssl_mask.runs.comparison import SeedRecord as SeedRecord
     from ssl_mask.runs.environment import EnvironmentRecord as EnvironmentRecord
+    from ssl_mask.runs.factors import FactorsRecord as FactorsRecord
+    from ssl_mask.runs.factors import FactorsSettings as FactorsSettings
+    from ssl_mask.runs.factors import FactorStudy as FactorStudy
+    from ssl_mask.runs.factors import PartRecord as PartRecord
+    from ssl_mask.runs.factors import PriorRecord as PriorRecord
     from ssl_mask.runs.folds import CurvePoint as CurvePoint
     from ssl_mask.runs.folds import FoldsRecord as FoldsRecord
     from ssl_mask.runs.folds import FoldsSettings as FoldsSettings
@@ -96,6 +101,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.evaluate import Evaluation as Evaluation
     from ssl_mask.workflows.evaluate import NewImages as NewImages
     from ssl_mask.workflows.evaluate import evaluate as evaluate
+    from ssl_mask.workflows.factors import train_factors as train_factors
     from ssl_mask.workflows.folds import train_folds as train_folds
     from ssl_mask.workflows.predict import Predictions as Predictions
     from ssl_mask.workflows.predict import predict as predict
@@ -108,7 +114,13 @@ _HOME = {
     "uda": "ssl_mask.workflows.uda",
     "compare": "ssl_mask.workflows.compare",
     "Comparison": "ssl_mask.workflows.compare",
+    "train_factors": "ssl_mask.workflows.factors",
     "train_folds": "ssl_mask.workflows.folds",
+    "FactorStudy": "ssl_mask.runs.factors",
+    "FactorsSettings": "ssl_mask.runs.factors",
+    "FactorsRecord": "ssl_mask.runs.factors",
+    "PartRecord": "ssl_mask.runs.factors",
+    "PriorRecord": "ssl_mask.runs.factors",
     "FoldStudy": "ssl_mask.runs.folds",
     "FoldsSettings": "ssl_mask.runs.folds",
     "FoldsRecord": "ssl_mask.runs.folds",
@@ -202,16 +214,16 @@ __all__ = [
     "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ChosenWeights",
     "ClassScore", "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig",
     "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord",
-    "EnvironmentRecord", "Evaluation", "Factor", "File", "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings",
-    "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "ImageError", "IncompleteError", "InputError",
-    "Interrupted", "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark",
-    "MismatchError", "ModelConfig", "ModelError", "NewImages", "OptimConfig", "OverlapError", "OwnBest", "Pair",
-    "PoolRecord", "Predictions", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord",
-    "RoundSummary", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord",
-    "SelectionRecord", "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission",
-    "TeacherRecord", "TrainConfig", "TrainingError", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict",
-    "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "train_folds",
-    "uda",
+    "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File", "Findings",
+    "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary",
+    "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "KeptFiles",
+    "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NewImages",
+    "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord",
+    "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary", "Row", "Run",
+    "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord", "SelectionRecord", "SslMaskError",
+    "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
+    "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config",
+    "load_run", "predict", "pseudo", "train", "train_factors", "train_folds", "uda",
 ]  # fmt: skip
 
 

@@ -18,8 +18,8 @@ import ssl_mask
 from ssl_mask.config import load
 
 ORDER = (
-    "demo", "load_config", "train", "load_run", "train_folds", "predict", "evaluate", "uda", "compare", "pseudo",
-    "audit",
+    "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "evaluate", "uda",
+    "compare", "pseudo", "audit",
 )  # fmt: skip
 """Later examples use what earlier ones made, as a reader does."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ssl_mask.config import RunConfig, merge, merged, resolve, settle_length, validate
 from ssl_mask.errors import ConfigError, InputError, StorageError
@@ -102,34 +102,44 @@ class FoldFlags(NamedTuple):
                 hint = f"Add --folds 5, or leave out {name}."
                 raise ConfigError(f"{name} has no meaning without --folds.", hint=hint)
 
-    def refuse_others(self, own: FoldsSettings, study: Path) -> None:
-        """Raises ConfigError when a study that is continued has other folds."""
-        for flag, value, has in (("--folds", self.folds, own.folds), ("--repeats", self.repeats, own.repeats)):
+    def refuse_others(self, own: FoldsSettings | None, study: Path) -> None:
+        """Raises ConfigError when a study that is continued has other folds, or none."""
+        for flag, value, has in (
+            ("--folds", self.folds, own and own.folds),
+            ("--repeats", self.repeats, own and own.repeats),
+            ("--refit", self.refit or None, own and self.refit),
+        ):
             if value not in {None, has}:
+                what = f"{flag.strip('-')} {has}, not {value}" if own is not None else "no folds"
                 hint = f"Leave out {flag} to continue it, or begin a new study."
-                raise ConfigError(f"{study} has {flag.strip('-')} {has}, not {value}.", hint=hint)
+                raise ConfigError(f"{study} has {what}.", hint=hint)
 
 
-def resumes_folds(given: Given, name: str, runs: Path, verb: str, asked: FoldFlags) -> bool:
-    """Whether `--resume name` continues a study of folds, which then keeps its settings; it may get a refit.
+def resumed_kind(
+    given: Given, name: str, runs: Path, verb: str, asked: FoldFlags
+) -> Literal["folds", "factors"] | None:
+    """Which kind of study `--resume name` continues, which then keeps its settings; it may get a refit. None: another.
 
     Raises:
         ConfigError: the command line asks for other settings, or for folds of a single run.
         InputError: another verb made the study.
     """
+    from ssl_mask.runs.factors import FactorStudy
     from ssl_mask.runs.folds import FoldStudy
     from ssl_mask.runs.study import find_study, resumed_study
 
     found = find_study(name, runs) if name != "latest" else None
-    if found is None or found.record().kind != "folds":
+    kind = None if found is None else found.record().kind
+    if kind not in {"folds", "factors"}:
         asked.refuse_alone()
         if asked.folds is not None:
             raise ConfigError(f"{name} is not a study of folds.", hint="Begin one: leave out --resume.")
-        return False
+        return None
     study = resumed_study(name, runs, verb)
     check_resumed(given, validate(study.record().config), study.path, longer=False)
-    asked.refuse_others(FoldStudy(study).settings(), study.path)
-    return True
+    own = FoldStudy(study).settings() if kind == "folds" else FactorStudy(study).settings().folds
+    asked.refuse_others(own, study.path)
+    return "folds" if kind == "folds" else "factors"
 
 
 def parse_seeds(text: str | None) -> list[int] | None:

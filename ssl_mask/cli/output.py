@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ssl_mask.errors import InputError, Interrupted, SslMaskError, Terminated
 
 if TYPE_CHECKING:
+    from ssl_mask.runs.factors import FactorStudy
     from ssl_mask.runs.folds import FoldStudy
     from ssl_mask.runs.rounds import RoundStudy
     from ssl_mask.runs.run import Run
@@ -121,8 +122,8 @@ def study_answer(study: Comparison) -> dict[str, Any]:
     }
 
 
-def folds_answer(study: FoldStudy | None) -> dict[str, Any]:
-    """What `--json` says of a study of folds: its runs, its out-of-fold scores; of a dry run that it was one."""
+def joined_answer(study: FoldStudy | FactorStudy | None) -> dict[str, Any]:
+    """What `--json` says of a study of folds or factors: its runs, its out-of-fold scores; or that it was a dry run."""
     if study is None:
         return {"study": None, "status": "dry-run"}
     from ssl_mask.runs.run import Run, list_runs

@@ -15,11 +15,11 @@ from ssl_mask.cli.early import (
     check_seeds,
     check_settings,
     parse_seeds,
-    resumes_folds,
+    resumed_kind,
 )
 from ssl_mask.cli.flags import DECLARED, GUARD, TRAINING, UNLABELED, Given, takes
 from ssl_mask.cli.options import DryRun, Folds, Json, Quiet, Refit, Repeats, Resume, command
-from ssl_mask.cli.output import answering, folds_answer, loading, run_answer, study_answer
+from ssl_mask.cli.output import answering, joined_answer, loading, run_answer, study_answer
 from ssl_mask.config import resolve, validate
 from ssl_mask.errors import InputError
 
@@ -59,13 +59,14 @@ def uda(
     with answering(as_json) as answer:
         layers, asked = [{"algorithm": {"name": "uda"}}, *given.layers(quiet=quiet)], FoldFlags(folds, repeats, refit)
         early, chosen = check_settings(layers, resumed=resume is not None), parse_seeds(seeds)
-        several, folded = baseline or chosen is not None, folds is not None
-        if several and folded:
-            hint = "Compare two studies of folds, or leave out --folds."
-            raise InputError("--folds does not go with --baseline or --seeds.", hint=hint)
+        several, kind = baseline or chosen is not None, "factors" if early.factors else "folds" if folds else None
+        if several and kind is not None:
+            what = "--folds does" if kind == "folds" else "factors do"
+            hint = f"Compare two studies of {kind}, or leave out {'--folds' if kind == 'folds' else 'factors'}."
+            raise InputError(f"{what} not go with --baseline or --seeds.", hint=hint)
         if resume is not None:
-            folded = resumes_folds(given, resume, early.runs, "uda", asked)
-            several = not folded and _check_resumed(given, resume, early.runs, chosen, baseline=baseline)
+            kind = resumed_kind(given, resume, early.runs, "uda", asked)
+            several = kind is None and _check_resumed(given, resume, early.runs, chosen, baseline=baseline)
         else:
             asked.refuse_alone()
             if not dry_run:
@@ -76,12 +77,18 @@ def uda(
             if resume is None:
                 check_folder(early)
             from ssl_mask.workflows.compare import compare
+            from ssl_mask.workflows.factors import train_factors
             from ssl_mask.workflows.folds import train_folds
             from ssl_mask.workflows.train import train
 
         settings = resolve(layers)
-        if folded:
-            answer(folds_answer(train_folds(
+        if kind == "factors":
+            answer(joined_answer(train_factors(
+                settings, folds=folds, repeats=repeats or 1, refit=refit, verb="uda", resume=resume, dry_run=dry_run,
+                quiet=quiet,
+            )))  # fmt: skip
+        elif kind == "folds":
+            answer(joined_answer(train_folds(
                 settings, folds=folds or 5, repeats=repeats or 1, refit=refit, verb="uda", resume=resume,
                 dry_run=dry_run, quiet=quiet,
             )))  # fmt: skip

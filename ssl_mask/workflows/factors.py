@@ -19,15 +19,17 @@ from ssl_mask.console import Console
 from ssl_mask.data.load import read_rows
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import ConfigError, DataError, Interrupted, did_you_mean, nothing_written
+from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, did_you_mean, nothing_written
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.factors import FactorsSettings, FactorStudy, folders_of
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
+from ssl_mask.training.cost import measure
 from ssl_mask.workflows.factor_results import join, tell
 from ssl_mask.workflows.fold_checks import checked_config
-from ssl_mask.workflows.folds import create_folds, run_folds
-from ssl_mask.workflows.train import train
+from ssl_mask.workflows.folds import create_folds, run_folds, seconds_of
+from ssl_mask.workflows.refit import train_refit
+from ssl_mask.workflows.train import prepare, train
 
 
 def train_factors(
@@ -38,8 +40,9 @@ def train_factors(
     refit: bool = False,
     verb: str = "train",
     resume: str | Path | None = None,
+    dry_run: bool = False,
     quiet: bool = False,
-) -> FactorStudy:
+) -> FactorStudy | None:
     """Train a model per factor and join their predictions.
 
     Args:
@@ -47,18 +50,34 @@ def train_factors(
         folds: a study of so many folds per factor; None: a single run per factor.
         repeats, refit: as `train_folds`.
         verb: `train` or `uda`: how the study is continued.
-        resume: a study to continue; its own settings count, finished runs are not redone.
+        resume: a study to continue; its own settings count, finished runs are not redone. It may get a refit.
+        dry_run: check configuration and data, run two steps per factor, print what all would cost; returns None.
         quiet: print nothing.
 
     Raises:
         SslMaskError: any bad input. Interrupted: everything is saved, the message says how to go on.
+
+    Examples:
+        >>> import ssl_mask
+        >>> settings = {"data": {"root": "faces"}, "factors": {"age": {"train": {"sampler": "balanced"}}}}
+        >>> config = ssl_mask.load_config(settings, preset="laptop")
+        >>> study = ssl_mask.train_factors(config, quiet=True)  # folds=5: a study of folds per factor
+        >>> list(study.record().parts)
+        ['mask', 'gender', 'age']
+        >>> predictions = ssl_mask.predict([study.path], write=False, quiet=True)
     """
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     asked = None if folds is None else FoldsSettings(folds=folds, repeats=repeats, refit=refit)
     with nothing_written("this study"):
+        if resume is None and dry_run:
+            devices.broadcast(accelerator, lambda: checked_factors(config, asked, console))
+            estimate(config, asked, accelerator, console)
+            return None
+        if dry_run:
+            raise InputError("--dry-run is of a new study.", hint="Leave out --resume.")
         study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume, console))
-    run_factors(study, accelerator, console, quiet=quiet)
+    run_factors(study, accelerator, console, refit=refit, quiet=quiet)
     return study
 
 
@@ -73,6 +92,26 @@ def _open(
         create_factors(folder, verb, config, folds, rows)
 
     return FactorStudy(Study(create_folder(config, "study", build)))
+
+
+def estimate(config: RunConfig, folds: FoldsSettings | None, accelerator: Accelerator, console: Console) -> None:
+    """Run two steps of the first run of each factor and print what all runs together would take."""
+    rows, total = devices.broadcast(accelerator, lambda: read_rows(config.data, Console(quiet=True))), 0.0
+    for name in rows.schema.sizes:
+        own = factor_config(config, name)
+        if folds is not None:
+            own = checked_config(own, folds, Console(quiet=True))
+        session, _, _ = prepare(own, accelerator, Console(quiet=True))
+        cost = measure(session)
+        seconds = cost.seconds if folds is None else seconds_of(cost, folds)
+        runs = 1 if folds is None else folds.folds * folds.repeats
+        total += seconds
+        console.say(
+            f"Factor {name}: {runs} runs of {cost.steps} steps of {cost.step_seconds:.2f} s and {cost.evaluations} "
+            f"evaluations of {cost.evaluation_seconds:.1f} s: {seconds / 60:.1f} minutes"
+        )
+    console.say("Dry run: configuration and data of all factors are fine.")
+    console.say(f"Estimate: {total / 60:.1f} minutes in all, {cost.memory_gb:.2f} GB memory.")
 
 
 def checked_factors(config: RunConfig, folds: FoldsSettings | None, console: Console) -> Manifest:
@@ -127,8 +166,13 @@ def labels_digest(rows: Manifest) -> str:
     return hashlib.sha256(rows.where("train", "val").to_csv().encode(errors="surrogateescape")).hexdigest()
 
 
-def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console, *, quiet: bool = False) -> None:
+def run_factors(
+    factors: FactorStudy, accelerator: Accelerator, console: Console, *, refit: bool = False, quiet: bool = False
+) -> None:
     """Train what is missing of a study, and join the factors.
+
+    Args:
+        refit: train models on all labels too, although the study did not begin with them.
 
     Raises:
         DataError: the labels are not those that the study began with.
@@ -136,21 +180,22 @@ def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console
         SslMaskError: what a training raises. Interrupted: says how to go on.
     """
     decide = partial(devices.broadcast, accelerator)
-    config = validate(factors.study.record().config)
+    config, asked = validate(factors.study.record().config), factors.settings()
     with factors.study.locked() if accelerator.is_main_process else nullcontext():
-        if decide(lambda: factors.finished):
-            decide(factors.refuse_changed_parts)
-            console.say(f"Done   {factors.path} has finished already.")
-            return
         rows = decide(lambda: unchanged_rows(factors, config))
-        parts = factors.settings().parts
-        console.say(f"Study  {factors.path}: models of {len(parts)} factors ({', '.join(parts)})")
+        console.say(f"Study  {factors.path}: models of {len(asked.parts)} factors ({', '.join(asked.parts)})")
         try:
-            _train_parts(factors, config, accelerator, console, quiet=quiet)
+            if decide(lambda: factors.finished):
+                decide(factors.refuse_changed_parts)
+            else:
+                _train_parts(factors, config, accelerator, console, quiet=quiet)
+                decide(lambda: join(factors, config, rows))
+            if asked.folds is not None and (refit or asked.folds.refit):
+                for folder in asked.parts.values():
+                    train_refit(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
         except Interrupted as stopped:
             hint = f"Continue with: {factors.how_to_go_on}"
             raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
-        decide(lambda: join(factors, config, rows))
     if accelerator.is_main_process:
         tell(factors, console)
 

@@ -21,7 +21,7 @@ from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy, member_name
 from ssl_mask.runs.study import State, Study, create_study, resumed_study, train_members
-from ssl_mask.training.cost import measure
+from ssl_mask.training.cost import Cost, measure
 from ssl_mask.workflows.fold_checks import checked_config, refuse_changed_data
 from ssl_mask.workflows.fold_results import remove_kept, settle
 from ssl_mask.workflows.refit import train_refit
@@ -107,7 +107,7 @@ def estimate(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, 
     study = Study(config.runs / (config.name or "study"))
     session, _, _ = prepare(member_config(study, config, 0, 0, {}), accelerator, console)
     cost, runs = measure(session), asked.folds * asked.repeats
-    minutes = (runs * cost.seconds + asked.refit * cost.steps * cost.step_seconds) / 60
+    minutes = seconds_of(cost, asked) / 60
     more = " and a refit on all labels" if asked.refit else ""
     console.say(f"Dry run: configuration, data and all {asked.folds} folds are fine.")
     console.say(
@@ -118,6 +118,11 @@ def estimate(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, 
         f"Estimate: {minutes:.1f} minutes in all, {cost.memory_gb:.2f} GB memory, and until the folds are finished "
         f"{runs * cost.kept_bytes / 1e9:.2f} GB of disk for the weights of all evaluations."
     )
+
+
+def seconds_of(cost: Cost, asked: FoldsSettings) -> float:
+    """What a study takes, from the cost of one of its runs."""
+    return asked.folds * asked.repeats * cost.seconds + asked.refit * cost.steps * cost.step_seconds
 
 
 def create_folds(path: Path, verb: str, config: RunConfig, settings: FoldsSettings) -> FoldStudy:

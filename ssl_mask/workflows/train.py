@@ -73,7 +73,8 @@ def train(
         True
     """
     if config.factors and resume is None:
-        raise ConfigError("factors asks for a model per factor; this trains a single model.", hint="Leave it out.")
+        hint = "Train them with sslmask train or uda (API: ssl_mask.train_factors), or leave `factors` out."
+        raise ConfigError("factors asks for a model per factor; this trains a single model.", hint=hint)
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:
         config = resumed_config(run, length or {})
