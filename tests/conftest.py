@@ -17,7 +17,7 @@ from tiny_runs import TINY
 from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.files import write_text
-from ssl_mask.reports import confusion_plot, fold_plots, plots, round_plots
+from ssl_mask.reports import confusion_plot, fold_plots, plots, round_plots, tune_plots
 from ssl_mask.runs.run import Run
 from ssl_mask.workflows.pseudo import pseudo
 
@@ -105,7 +105,7 @@ def leave_plots_empty(patch: pytest.MonkeyPatch) -> None:
         write_text(path, "")
 
     drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds"),
-             fold_plots: ("folds",)}  # fmt: skip
+             fold_plots: ("folds",), tune_plots: ("history", "importance", "parallel")}  # fmt: skip
     for module, names in drawn.items():
         for name in names:
             patch.setattr(module, f"write_{name}", leave_empty)

@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssl_mask.config import RunConfig
+from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.predictions import write_predictions
+from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.evaluation.metrics import macro_f1
+from ssl_mask.files import write_json
+from ssl_mask.reports import samples
 from ssl_mask.runs.comparison import IntervalRecord
+from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
 from ssl_mask.runs.study import create_study
 from ssl_mask.runs.trials import TrialStudy, TuneSettings
 from ssl_mask.tuning.journal import Journal
@@ -55,3 +64,36 @@ def scored(number: int, params: Mapping[str, Any], report: Report) -> Outcome:  
 
 def outcome(value: float) -> Outcome:
     return Outcome(IntervalRecord(value=value, low=value - 0.1, high=value + 0.1), 2 - value, 6, "ema", 1.0)
+
+
+MADE = LabelSchema((Factor("kind", ("cat", "dog", "fox")),))
+
+
+def made_trial(
+    folds: FoldStudy,
+    config: RunConfig,
+    asked: TuneSettings,  # noqa: ARG001
+    parts: FoldsSettings,
+    report: Report | None = None,
+) -> FoldsRecord:
+    """In place of a study of folds: 120 images of 40 groups, predicted as well as a formula of the settings says."""
+    create_study(folds.path, "tune", "folds", config, parts.to_json())
+    good = formula({"optim.lr": config.optim.lr, "train.batch_size": config.train.batch_size,
+                    "model.pooling": config.model.pooling}) - 0.25  # fmt: skip
+    for n in range(1, parts.folds * parts.repeats + 1):
+        if report is not None:
+            report(n, good)
+    rng = np.random.default_rng([config.data.split_seed, 7])  # luck, of a group: the same for all trials of a split
+    true = np.arange(120) % 3
+    right = np.repeat(rng.random(40), 3) < good
+    rows = tuple(
+        Row(f"{i:03d}.jpg", f"g{i // 3}", "val", "made", (int(t),), digest=f"{i:064x}") for i, t in enumerate(true)
+    )
+    manifest = Manifest(folds.path, "table", MADE, rows, True, Submission("image", ("answer",), "names"))
+    probs = np.eye(3, dtype=np.float32)[np.where(right, true, (true + 1) % 3)]
+    write_predictions(folds.oof, manifest, probs, fold=0)
+    value = macro_f1(true, probs.argmax(axis=1), 3)
+    interval = IntervalRecord(value=value, low=value - 0.1, high=min(value + 0.1, 1.0))
+    record = samples.folds(parts.folds)[0].model_copy(update={"macro_f1": interval, "nll": 2 - value, "grouped": True})
+    write_json(folds.record_file, record.to_json())
+    return record

@@ -20,6 +20,7 @@ VERBS = {
     "train": "Train on labeled images.",
     "uda": "Train on labeled and unlabeled images (UDA, FixMatch, FreeMatch, SoftMatch).",
     "pseudo": "Train in rounds: pseudo-label the unlabeled images, train on them, repeat.",
+    "tune": "Search settings, and test whether the winner is better than the default or was lucky.",
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",
     "evaluate": "Score predictions against the true labels, with confidence intervals.",
     "audit": "Find copies and shared persons between training, validation, test and unlabeled images.",

@@ -85,8 +85,8 @@ class VerdictRecord(Record):
 
     winner: Count
     params: dict[str, Any]
-    search_gain: Finite
-    """Macro-F1 of the winner less that of the default, on the folds of the search."""
+    search_gain: Finite | None
+    """Macro-F1 of the winner less that of the default, on the folds of the search. None: the default failed."""
     confirmed: IntervalRecord | None = None
     """The same on other splits, with a 95 % interval, paired, by group. None: not compared."""
     splits: tuple[SplitRecord, ...] = ()

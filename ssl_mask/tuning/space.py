@@ -20,6 +20,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ssl_mask.config import RunConfig, merge, nest, read_config_file, settle_length, validate
+from ssl_mask.config.load import configs_folder
 from ssl_mask.errors import ConfigError, did_you_mean
 from ssl_mask.reading import one_line
 
@@ -27,13 +28,19 @@ RANGE = {"low", "high", "log", "step"}
 COMPARED = "all trials are scored on the same images and folds, so it cannot differ between them."
 LUCK = "a seed is luck, not a setting: its best value means nothing on other images."
 PLACE = "it names a place, not a setting that could be better or worse."
-FIXED = {
-    "data.root": COMPARED, "data.layout": COMPARED, "data.folds": COMPARED, "data.fold": COMPARED,
-    "data.min_groups": COMPARED, "data.corrections": COMPARED, "data.on_bad": COMPARED, "data.outside_root": COMPARED,
-    "data.max_pixels": COMPARED, "seed": LUCK, "data.split_seed": LUCK, "runs": PLACE, "name": PLACE,
-    "data.cache": PLACE, "preset": "name its settings one by one, or begin a search for each preset.",
+FIXED = dict.fromkeys(
+    ("data.root", "data.layout", "data.folds", "data.fold", "data.factor", "data.validation", "data.given_split",
+     "data.min_groups", "data.corrections", "data.on_bad", "data.outside_root", "data.max_pixels"),
+    COMPARED,
+) | {
+    "seed": LUCK, "data.split_seed": LUCK, "runs": PLACE, "name": PLACE, "data.cache": PLACE,
+    "preset": "name its settings one by one, or begin a search for each preset.",
     "guard": "the leakage guard is not a setting that could be better or worse.",
     "pseudo": "trials train without rounds of pseudo-labels.",
+    "factors": "search one factor at a time, with data.factor.",
+    "factor_prior": "it changes no training.",
+    "train.keep": "it changes no training.",
+    "train.last_weights": "it changes no training.",
 }  # fmt: skip
 """What cannot be searched, and why."""
 
@@ -81,18 +88,26 @@ Space = Mapping[str, Dimension]
 """Key of a setting -> its values."""
 
 
+def logarithmic(space: Space) -> list[str]:
+    """Settings that are searched by their order of magnitude."""
+    return [key for key, dimension in space.items() if isinstance(dimension, Range) and dimension.log]
+
+
 def label(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def read_space(path: Path) -> dict[str, Any]:
-    """The keys of a space file and what it says of each, unchecked.
+    """The keys of a space file, or of a shipped space by its name, and what it says of each, unchecked.
 
     Raises:
         ConfigError: no such file, not YAML, not a mapping, or empty.
     """
+    shipped = {p.stem: p for p in (configs_folder() / "spaces").glob("*.yaml")}
+    path = shipped.get(str(path), path)
     if not path.is_file():
-        raise ConfigError(f"No file {path}.", hint="--space takes a YAML file, with lines like: optim.lr: [1e-3, 3e-3]")
+        hint = f"--space takes a YAML file, with lines like optim.lr: [1e-3, 3e-3]. Shipped: {', '.join(shipped)}."
+        raise ConfigError(f"No file {path}.", hint=hint)
     content = dict(_flat(read_config_file(path)))
     if not content:
         raise ConfigError(f"{path} names no setting.", hint="Add a line such as: optim.lr: [1e-3, 3e-3]")

@@ -91,3 +91,13 @@ def _ended(journal: Journal, number: int, objective: Objective) -> TrialRecord:
         traceback.clear_frames(error.__traceback__)  # they hold the network, and the next trial needs its memory
         gc.collect()
         return record("failed", reason=reason)
+
+
+def tell_lost(journal: Journal, number: int) -> None:
+    """A trial whose process has died has failed, unless it had ended before."""
+    with journal.study.holding(journal.study.trial(number)) as free:
+        if free and not journal.has_ended(number):
+            reason = "its process died, most likely out of memory"
+            record = TrialRecord(number=number, params=journal.params(number), state="failed", reason=reason)
+            write_json(journal.study.trial_file(number), record.to_json())
+            journal.tell(record)

@@ -39,9 +39,10 @@ def judge(winner: TrialRecord, default: TrialRecord, pairs: Mapping[int, Pair], 
     Raises:
         DataError: the tables are not of the same images.
     """
-    base = VerdictRecord(
-        winner=winner.number, params=winner.params, search_gain=f1_of(winner) - f1_of(default), recommended=False
-    )
+    gain = f1_of(winner) - f1_of(default) if default.state == "finished" else None
+    base = VerdictRecord(winner=winner.number, params=winner.params, search_gain=gain, recommended=False)
+    if gain is None:
+        return base.model_copy(update={"reason": f"the default, to compare it with, failed: {default.reason}"})
     if winner.number == DEFAULT:
         return base.model_copy(update={"reason": "no trial was better than the default"})
     if not pairs:
@@ -97,40 +98,3 @@ def _refuse_other_images(tables: Sequence[tuple[PredictionTable, PredictionTable
                     f"{file} is not of the same images and labels as {next(iter(pairs.values())).default}.",
                     hint="The data has changed during the search: restore it, or begin a new search.",
                 )
-
-
-def sentences(verdict: VerdictRecord) -> tuple[str, str]:
-    """The verdict in a few words, and the figures that say so."""
-    gain, confirmed = verdict.search_gain, verdict.confirmed
-    search = f"In the search, trial {verdict.winner} was {gain:+.4f} macro-F1 better than the default"
-    if verdict.winner == DEFAULT:
-        return "Keep the default: no trial was better.", ""
-    if confirmed is None:
-        return (
-            f"Not recommended: {verdict.reason}.",
-            f"{search}; the best of many trials always looks better than it is.",
-        )
-    figures = (
-        f"{search}; on {len(verdict.splits)} other splits {confirmed.value:+.4f} "
-        f"(95 % interval {confirmed.low:+.4f} to {confirmed.high:+.4f}, paired, by {unit(verdict)}). {luck(verdict)}"
-    )
-    if verdict.recommended:
-        return f"Recommended: trial {verdict.winner} is better than the default on other splits, too.", figures
-    if confirmed.high < 0:
-        return f"Keep the default: on other splits trial {verdict.winner} is worse.", figures
-    return "Keep the default: no gain can be shown, the interval includes 0.", figures
-
-
-def unit(verdict: VerdictRecord) -> str:
-    return "group" if verdict.grouped else "image"
-
-
-def luck(verdict: VerdictRecord) -> str:
-    """How much of the gain in the search was luck."""
-    gain, confirmed = verdict.search_gain, verdict.confirmed
-    if confirmed is None or gain <= 0:
-        return ""
-    share = min(max(1 - confirmed.value / gain, 0.0), 1.0)
-    if share == 0:
-        return "None of the gain was luck."
-    return f"So {share:.0%} of the gain in the search was luck."

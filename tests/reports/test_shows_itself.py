@@ -18,6 +18,7 @@ import pytest
         ("round_table", "Pseudo-labels for 22600 images"),
         ("score_table", "too few to say"),
         ("factors", "not corrected by the joint prior"),
+        ("tune_card", "**Recommended: trial"),
     ],
 )
 def test_texts(module: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +33,7 @@ def test_texts(module: str, words: str, capsys: pytest.CaptureFixture[str], monk
         ("plots", {"curves.svg", "consistency.svg"}),
         ("confusion_plot", {"confusion.svg"}),
         ("round_plots", {"selection.svg", "rounds.svg"}),
+        ("tune_plots", {"history.svg", "importance.svg", "parallel.svg"}),
     ],
 )
 def test_plots(

@@ -1,0 +1,268 @@
+"""`sslmask tune`: a search over settings whose winner must prove itself.
+
+    open -> trials -> confirm -> verdict
+
+Each trial is a study of folds. The journal alone decides what is tried next, so any number of processes may work on a
+search, and one that was killed goes on as if nothing had happened. Then the best trial and the default are trained on
+splits that the search has not seen: the best of many trials always looks better than it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ssl_mask import devices
+from ssl_mask.config import RunConfig
+from ssl_mask.console import Console
+from ssl_mask.errors import ConfigError, InputError, Interrupted, TrainingError, nothing_written
+from ssl_mask.files import write_json, write_text
+from ssl_mask.reports import tune_card, tune_plots
+from ssl_mask.runs.create import create_folder
+from ssl_mask.runs.folds import FoldsSettings
+from ssl_mask.runs.study import Study, create_study, find_study, list_studies, resumed_study
+from ssl_mask.runs.trials import DEFAULT, Metric, TrialRecord, TrialStudy, TuneSettings, VerdictRecord
+from ssl_mask.tuning.engines import run_here
+from ssl_mask.tuning.journal import Journal
+from ssl_mask.tuning.progress import TrialLines
+from ssl_mask.tuning.ray_engine import run_on_ray
+from ssl_mask.tuning.recipe import recipe_text
+from ssl_mask.tuning.space import changed, logarithmic, parse_space, read_space
+from ssl_mask.tuning.trial import tell_lost
+from ssl_mask.tuning.verdict import judge, winner_of
+from ssl_mask.workflows.fold_checks import checked_config
+from ssl_mask.workflows.tune_folds import (
+    ConfirmationError,
+    confirm,
+    default_config,
+    journal_of,
+    lighten,
+    work_on_trial,
+)
+
+Engine = Literal["optuna", "ray"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A finished search."""
+
+    study: TrialStudy
+    verdict: VerdictRecord
+
+    @property
+    def path(self) -> Path:
+        return self.study.path
+
+    @property
+    def best(self) -> Path:
+        """The winner, for `--config`."""
+        return self.study.best
+
+
+def tune(
+    config: RunConfig,
+    *,
+    space: Path | None = None,
+    trials: int | None = None,
+    folds: int = 3,
+    repeats: int = 1,
+    metric: Metric = "macro_f1",
+    confirm: int = 2,
+    engine: Engine = "optuna",
+    parallel: int = 1,
+    resume: str | Path | None = None,
+    quiet: bool = False,
+) -> Search:
+    """Search settings, then compare the best trial with the default on other splits.
+
+    Args:
+        config: the default, which trial 0 trains; `config.name` names the search.
+        space: YAML file of the search space.
+        trials: over all processes, the default included; 30 where it is not given. With `resume`, a higher number
+            goes on searching.
+        folds: of each trial; its score is macro-F1 of the pooled out-of-fold predictions at the common step.
+        repeats: splits of each trial.
+        metric: what the search looks at.
+        confirm: other splits on which the winner is compared with the default.
+        engine: `optuna` works on one trial after another in this process; `ray` gives them to Ray Tune.
+        parallel: trials at the same time, with `ray`.
+        resume: a search to go on with; its own settings count.
+        quiet: print nothing.
+
+    Raises:
+        SslMaskError: any bad input, or no trial has finished; what has ended is kept.
+        Interrupted: says how to go on.
+    """
+    accelerator = devices.make_accelerator(config.train.precision)
+    if accelerator.num_processes > 1:
+        raise InputError(
+            "A search does not train one trial in several processes.",
+            hint="Start sslmask tune once per GPU, with the same --name: they share the trials of one search.",
+        )
+    console = Console(quiet=quiet)
+    with nothing_written("this search"):
+        search = find_search(config, space, trials, folds, repeats, metric, confirm, resume, console)
+    journal = journal_of(search)
+    journal.trials()  # a damaged journal, or no Optuna: said before anything starts
+    hint = f"Continue with: sslmask tune --resume {search.path}"
+    try:
+        search_trials(journal, engine, parallel, console)
+        return Search(search, finish(journal, console))
+    except Interrupted as stopped:
+        raise Interrupted(
+            "Stopped; what has ended is kept.", signal_number=stopped.exit_code - 128, hint=hint
+        ) from None
+    except KeyboardInterrupt as stopped:
+        raise Interrupted.by(stopped, "what has ended is kept.", hint=hint) from None
+
+
+# ---- open ----
+
+
+def find_search(
+    config: RunConfig, space: Path | None, trials: int | None, folds: int, repeats: int, metric: Metric, confirm: int,
+    resume: str | Path | None, console: Console,
+) -> TrialStudy:  # fmt: skip
+    """The search to work on: the one to resume, one that the same command has begun, or a new one."""
+    if resume is not None:
+        search = TrialStudy(resumed_study(resume, config.runs, "tune"))
+        return extended(search, trials)
+    if space is None:
+        raise ConfigError("A search needs a space.", hint="Name its file: sslmask tune --space space.yaml")
+    asked = TuneSettings(
+        space=read_space(space), space_file=str(space), trials=trials or 30, folds=folds, repeats=repeats,
+        metric=metric, confirm=confirm,
+    )  # fmt: skip
+    if config.factors:
+        raise ConfigError("A search is of one model, not of factor models.", hint="Search one: --set data.factor=NAME")
+    parse_space(asked.space, config, str(space))
+    checked_config(config, FoldsSettings(folds=folds, repeats=repeats), console)
+    begun = begun_before(config, asked)
+    if begun is not None:
+        console.say(f"Goes on with {begun.path}, which this command has begun.")
+        return begun
+
+    def build(folder: Path, _: str) -> None:
+        create_study(folder, "tune", "trials", config, asked.to_json())
+
+    return TrialStudy(Study(create_folder(config, "tune", build)))
+
+
+def begun_before(config: RunConfig, asked: TuneSettings) -> TrialStudy | None:
+    """The search of this name, or without a name one that is not finished, with the same settings.
+
+    So a command that was killed is simply given again, and several processes share a search by the same command.
+    """
+    named = find_study(config.runs / config.name, config.runs) if config.name else None
+    found = ([named] if named else []) if config.name else list_studies(config.runs)
+    for study in found:
+        record = study.record()
+        search = TrialStudy(study)
+        same = record.kind == "trials" and record.config == config.model_dump(mode="json")
+        if same and search.settings() == asked and (config.name or not search.verdict_file.is_file()):
+            return search
+    return None
+
+
+def extended(search: TrialStudy, trials: int | None) -> TrialStudy:
+    """The search, with more trials where more are asked for.
+
+    Raises:
+        ConfigError: fewer are asked for.
+    """
+    settings = search.settings()
+    if trials is None or trials == settings.trials:
+        return search
+    if trials < settings.trials:
+        raise ConfigError(f"{search.path} has {settings.trials} trials, not {trials}.", hint="Leave out --trials.")
+    record = search.study.record()
+    more = record.model_copy(update={"settings": {**record.settings, "trials": trials}})
+    write_json(search.study.record_file, more.to_json())
+    search.verdict_file.unlink(missing_ok=True)
+    return search
+
+
+# ---- trials ----
+
+
+def search_trials(journal: Journal, engine: Engine, parallel: int, console: Console) -> None:
+    """Work on trials until all have ended.
+
+    Raises:
+        TrainingError: all have failed.
+    """
+    asked, lines = journal.study.settings(), TrialLines(journal, console)
+    lines.begin(asked)
+    if engine == "ray":
+        work = partial(work_on_disk, str(journal.study.path.absolute()))
+        run_on_ray(journal.next_trial, work, lines, lost=partial(tell_lost, journal), parallel=parallel)
+    else:
+        run_here(journal.next_trial, partial(work_on_trial, journal), lines)
+    refuse_no_result(journal.ended(), journal.study)
+
+
+def work_on_disk(path: str, number: int) -> bool:
+    """A trial of a search that is known by its folder only: in a process that Ray has started."""
+    return work_on_trial(journal_of(TrialStudy(Study(Path(path)))), number)
+
+
+def refuse_no_result(records: list[TrialRecord], search: TrialStudy) -> None:
+    """Raises TrainingError when all trials have failed."""
+    if all(r.state == "failed" for r in records):
+        raise TrainingError(
+            f"All {len(records)} trials of {search.path} failed. The first: {records[0].reason}",
+            hint="Change what it says with -c or --set, and begin a new search.",
+        )
+
+
+# ---- confirm, verdict ----
+
+
+def finish(journal: Journal, console: Console) -> VerdictRecord:
+    """Compare the winner with the default on other splits, and write what the search has found."""
+    search, records = journal.study, journal.ended()
+    if not search.verdict_file.is_file():
+        winner = winner_of(records, journal.metric)
+        assert winner is not None  # some trial has finished: only after that others are pruned
+        verdict = verdict_on(search, winner, records[DEFAULT], console)
+        report(journal, records, verdict)
+        for record in records:
+            kept = record.state == "finished" and record.number in {DEFAULT, winner.number}
+            lighten(search.trial(record.number), keep_weights=kept)
+        write_json(search.verdict_file, verdict.to_json())
+    verdict = search.verdict()
+    console.rich.print(tune_card.trials_table(records, journal.metric))
+    for sentence in filter(None, tune_card.sentences(verdict)):
+        console.say(sentence)
+    use = f"sslmask train --folds 5 -c {search.best}"
+    console.say(f"Saved  {search.path}  (read {search.card.name}; to use it: {use})")
+    return verdict
+
+
+def verdict_on(search: TrialStudy, winner: TrialRecord, default: TrialRecord, console: Console) -> VerdictRecord:
+    pairs, failed = {}, ""
+    grouped = search.trial(winner.number).record().grouped
+    if winner.number != DEFAULT and default.state == "finished":
+        where = tune_card.splits(search.settings().confirm)
+        console.say(f"Best   trial {winner.number}; now it and the default are trained on {where}")
+        try:
+            pairs = confirm(search, winner, console)
+        except ConfirmationError as error:
+            failed = str(error)
+    verdict = judge(winner, default, pairs, grouped=grouped)
+    return verdict.model_copy(update={"reason": failed}) if failed else verdict
+
+
+def report(journal: Journal, records: list[TrialRecord], verdict: VerdictRecord) -> None:
+    """The table, the configuration of the winner, the plots and the card."""
+    search, base = journal.study, default_config(journal.study)
+    importance = journal.importance()
+    write_text(search.table, tune_card.trials_csv(records, list(journal.space)))
+    write_text(search.best, recipe_text(search, changed(base, verdict.params), verdict))
+    tune_plots.write_history(search.plots / "history.svg", records, journal.metric)
+    tune_plots.write_importance(search.plots / "importance.svg", importance)
+    tune_plots.write_parallel(search.plots / "parallel.svg", records, logarithmic(journal.space), journal.metric)
+    write_text(search.card, tune_card.tune_card(str(search.path), search.settings(), records, verdict, importance))

@@ -1,0 +1,155 @@
+"""What a trial of `sslmask tune` trains: a study of folds, reported after every fold; and the winner once more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ssl_mask import devices
+from ssl_mask.config import RunConfig, validate
+from ssl_mask.console import Console
+from ssl_mask.errors import SslMaskError, TrainingError
+from ssl_mask.evaluation.folds import best_point, mean_curve
+from ssl_mask.files import storage
+from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
+from ssl_mask.runs.trials import DEFAULT, TrialRecord, TrialStudy, TuneSettings
+from ssl_mask.tuning import engines
+from ssl_mask.tuning.journal import Journal
+from ssl_mask.tuning.space import changed, default_params, parse_space
+from ssl_mask.tuning.trial import Outcome, Report, failure, run_trial
+from ssl_mask.tuning.verdict import Pair
+from ssl_mask.workflows.fold_results import curve_of
+from ssl_mask.workflows.folds import create_folds, run_folds
+
+
+def journal_of(search: TrialStudy) -> Journal:
+    """The journal of a search that is on the disk."""
+    asked, base = search.settings(), default_config(search)
+    space = parse_space(asked.space, base, asked.space_file)
+    return Journal(search, space, default_params(base, space), base.seed, asked.metric, asked.trials)
+
+
+def default_config(search: TrialStudy) -> RunConfig:
+    return validate(search.study.record().config)
+
+
+def work_on_trial(journal: Journal, number: int) -> bool:
+    """Train a trial to its end; False where another process works on it."""
+    base, asked = default_config(journal.study), journal.study.settings()
+    folds = journal.study.trial(number)
+
+    def objective(number: int, params: Mapping[str, Any], report: Report) -> Outcome:  # noqa: ARG001
+        record = train_trial(
+            folds, changed(base, params), asked, FoldsSettings(folds=asked.folds, repeats=asked.repeats), report
+        )
+        return Outcome(record.macro_f1, record.nll, record.step, record.weights, record.cpu_seconds)
+
+    done = run_trial(journal, number, objective)
+    if done:
+        lighten(folds, keep_weights=journal.study.record(number).state == "finished")
+    return done
+
+
+def train_trial(
+    folds: FoldStudy, config: RunConfig, asked: TuneSettings, parts: FoldsSettings, report: Report | None = None
+) -> FoldsRecord:
+    """Train what is missing of a trial's study of folds.
+
+    Args:
+        report: told the best of the mean curve of the first folds, after each.
+
+    Raises:
+        TrainingError: as of a run of it that has failed.
+        SslMaskError: what a training raises.
+    """
+    if not folds.study.record_file.is_file():
+        create_folds(folds.path, "tune", config, parts)
+    refuse_failed(folds)
+
+    def after(finished: int) -> None:
+        point = best_point(mean_curve([curve_of(run) for run in folds.members()[:finished]]))
+        if report is not None:
+            report(finished, point.macro_f1 if asked.metric == "macro_f1" else point.nll)
+
+    return run_folds(
+        folds, devices.make_accelerator(config.train.precision), Console(quiet=True), after=after, quiet=True
+    )
+
+
+def refuse_failed(folds: FoldStudy) -> None:
+    """Raises the error of a run that has failed: killed before the trial was told so."""
+    for run in folds.members():
+        if run.status_file.is_file() and (status := run.status()).status == "failed":
+            raise TrainingError(status.failure)
+
+
+def lighten(folds: FoldStudy, *, keep_weights: bool) -> None:
+    """Remove what nobody needs of a trial that has ended: a search would fill a disk with states to resume from."""
+    for run in folds.members() if folds.study.record_file.is_file() else ():  # refused before it was begun
+        with storage(run.path):
+            run.last.unlink(missing_ok=True)
+            for weights in () if keep_weights else run.path.glob("checkpoints/**/*.safetensors"):
+                weights.unlink(missing_ok=True)
+
+
+class ConfirmationError(Exception):
+    """The default or the winner cannot be trained on another split."""
+
+
+def confirm(search: TrialStudy, winner: TrialRecord, console: Console) -> dict[int, Pair]:
+    """The default and the winner on other splits: seed of the split -> their out-of-fold predictions.
+
+    Several processes share the work.
+
+    Raises:
+        ConfirmationError: one of them fails there, and why.
+    """
+    asked, base = search.settings(), default_config(search)
+    todo = {(seed, number): search.confirmation(seed, number)
+            for seed in other_splits(base, asked) for number in (DEFAULT, winner.number)}  # fmt: skip
+    left = [key for key, folds in todo.items() if not folds.finished]
+    with console.progress("Confirm", len(todo), unit="studies") as advance:
+        while left:
+            before = len(left)
+            for key in list(left):
+                seed, number = key
+                advance(
+                    len(todo) - len(left),
+                    f"{'the default' if number == DEFAULT else f'trial {number}'}, split seed {seed}",
+                )
+                with search.holding(todo[key]) as free:
+                    if free or todo[key].finished:
+                        _train_on_split(todo[key], base, asked, seed, number, winner)
+                        left.remove(key)
+            if len(left) == before:
+                time.sleep(engines.WAIT_SECONDS)
+    return {seed: Pair(todo[seed, DEFAULT].oof, todo[seed, winner.number].oof) for seed in other_splits(base, asked)}
+
+
+def other_splits(base: RunConfig, asked: TuneSettings) -> list[int]:
+    """Seeds of splits that the search has not seen; its repeats have taken the first ones."""
+    first = base.data.split_seed + asked.repeats
+    return list(range(first, first + asked.confirm))
+
+
+def _train_on_split(
+    folds: FoldStudy, base: RunConfig, asked: TuneSettings, seed: int, number: int, winner: TrialRecord
+) -> None:
+    params = winner.params if number == winner.number else {}
+    config = changed(base, {**params, "data.split_seed": seed})
+    with explained(f"{'the default' if number == DEFAULT else f'trial {number}'} failed on split seed {seed}"):
+        train_trial(folds, config, asked, FoldsSettings(folds=asked.folds))
+    lighten(folds, keep_weights=True)
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Raises ConfirmationError for what would make a trial a failed one."""
+    try:
+        yield
+    except (SslMaskError, MemoryError, RuntimeError) as error:
+        if not (reason := failure(error)):
+            raise
+        raise ConfirmationError(f"{what}: {reason}") from None
