@@ -24,8 +24,9 @@ class TrialLines:
         runs = asked.folds * asked.repeats
         at_most = asked.trials * runs + 2 * asked.confirm * asked.folds
         self.console.say(
-            f"Search {self.journal.study.path}: {asked.trials} trials of {runs} runs, then the winner and the default "
-            f"on {splits(asked.confirm)}; at most {at_most} trainings"
+            f"Search {self.journal.study.path}: {asked.trials} trials of {runs} runs"
+            + f", then the winner and the default on {splits(asked.confirm)}" * (asked.confirm > 0)
+            + f"; at most {at_most} trainings"
         )
         if self.told:
             self.console.say(f"       {len(self.told)} trials have ended before")

@@ -69,7 +69,7 @@ def run_on_ray(
 
     asking = _searcher(next_trial, after, lost, parallel)
     with connected(library), tempfile.TemporaryDirectory(prefix="sslmask-ray-") as folder:
-        here = {"work": work, "threads": _threads(parallel), "folder": str(Path.cwd())}
+        here = {"work": work, "folder": str(Path.cwd())}
         share = {"cpu": 1.0, "gpu": 1.0 if library.cluster_resources().get("GPU") else 0.0}
         tune.Tuner(
             tune.with_resources(tune.with_parameters(_work_there, **here), share),
@@ -122,12 +122,10 @@ def _searcher(
     return Asking()
 
 
-def _work_there(config: dict[str, Any], *, work: Work, threads: int, folder: str) -> None:
+def _work_there(config: dict[str, Any], *, work: Work, folder: str) -> None:
     """A trial, in a process of Ray's. What would stop a search is reported: an error means that the process died."""
-    import torch
     from ray import tune
 
-    torch.set_num_threads(threads)
     if Path(folder).is_dir():  # paths of the configuration are relative to it
         os.chdir(folder)
     try:
@@ -136,13 +134,6 @@ def _work_there(config: dict[str, Any], *, work: Work, threads: int, folder: str
         tune.report({"stops": str(error) or type(error).__name__})
     else:
         tune.report({"stops": ""})
-
-
-def _threads(parallel: int) -> int:
-    """As many as this process would use: their number changes the last digits of a sum."""
-    import torch
-
-    return max(1, torch.get_num_threads() // parallel)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
@@ -197,15 +199,18 @@ def search_trials(journal: Journal, engine: Engine, parallel: int, console: Cons
     asked, lines = journal.study.settings(), TrialLines(journal, console)
     lines.begin(asked)
     if engine == "ray":
-        work = partial(work_on_disk, str(journal.study.path.absolute()))
+        # As many threads as this process would use: their number changes the last digits of a sum.
+        threads = max(1, torch.get_num_threads() // parallel)
+        work = partial(work_on_disk, str(journal.study.path.absolute()), threads)
         run_on_ray(journal.next_trial, work, lines, lost=partial(tell_lost, journal), parallel=parallel)
     else:
         run_here(journal.next_trial, partial(work_on_trial, journal), lines)
     refuse_no_result(journal.ended(), journal.study)
 
 
-def work_on_disk(path: str, number: int) -> bool:
+def work_on_disk(path: str, threads: int, number: int) -> bool:
     """A trial of a search that is known by its folder only: in a process that Ray has started."""
+    torch.set_num_threads(threads)
     return work_on_trial(journal_of(TrialStudy(Study(Path(path)))), number)
 
 
@@ -246,8 +251,10 @@ def verdict_on(search: TrialStudy, winner: TrialRecord, default: TrialRecord, co
     pairs, failed = {}, ""
     grouped = search.trial(winner.number).record().grouped
     if winner.number != DEFAULT and default.state == "finished":
-        where = tune_card.splits(search.settings().confirm)
-        console.say(f"Best   trial {winner.number}; now it and the default are trained on {where}")
+        if asked := search.settings().confirm:
+            console.say(
+                f"Best   trial {winner.number}; now it and the default are trained on {tune_card.splits(asked)}"
+            )
         try:
             pairs = confirm(search, winner, console)
         except ConfirmationError as error:
