@@ -42,6 +42,7 @@ from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
 
 TRACED: LeakageStatus = "transductive-test"
+LEAKS: LeakageStatus = "leaked-declared"
 UNKNOWN: LeakageStatus = "not-checked"
 REFUSED = "refused"
 SETTINGS: dict[str, Any] = {
@@ -51,6 +52,7 @@ SETTINGS: dict[str, Any] = {
     "optim": {"lr": 0.02},
     "data": {"folds": 2},
 }
+LEAKED = {"leaked": True, "reason": "to measure", "allowed_by": "this benchmark"}
 DECLARED = {"transductive": True, "reason": "to measure", "allowed_by": "this benchmark"}
 
 
@@ -120,6 +122,19 @@ class Scene:
         guard, data = {"drop_overlap": True}, {"unlabeled": [] if "from_predictions" in asked else ["extra"]}
         study: Run = pseudo(self.config(name=name, pseudo=asked, guard=guard, data=data), quiet=True)
         return study.dir.round(1)
+
+    @cached_property
+    def other_fold(self) -> RunDir:
+        """A run that was trained with the labels of the others' validation images."""
+        return self.train(name="other-fold", data={"fold": 1})
+
+    @cached_property
+    def all_folds(self) -> RunDir:
+        """A round of pseudo-labels by the models of all folds, as declared."""
+        asked = {"teachers": [str(self.honest.path), str(self.other_fold.path)], "rounds": 1, "rule": "percentile"}
+        config = self.config(name="of-all-folds", pseudo=asked, guard={**LEAKED, "drop_overlap": True},
+                             data={"unlabeled": ["extra"]})  # fmt: skip
+        return pseudo(config, quiet=True).dir.round(1)
 
     def copy(self, run: RunDir, name: str) -> RunDir:
         """A copy of a run to damage, under another name."""
@@ -241,8 +256,18 @@ def _(scene: Scene) -> LeakageStatus:
 
 @way("init_from a run that trained on these validation images", REFUSED)
 def _(scene: Scene) -> LeakageStatus:
-    other = scene.train(name="other-fold", data={"fold": 1})
-    return scene.train(init_from=str(other.path)).status().leakage
+    return scene.train(init_from=str(scene.other_fold.path)).status().leakage
+
+
+@way("the same, declared", LEAKS)
+def _(scene: Scene) -> LeakageStatus:
+    return scene.train(init_from=str(scene.other_fold.path), guard=LEAKED).status().leakage
+
+
+@way("init_from a child of such a run on other validation images", REFUSED)
+def _(scene: Scene) -> LeakageStatus:
+    child = scene.train(name="its-child", init_from=str(scene.other_fold.path), data={"fold": 1})
+    return scene.train(init_from=str(child.path)).status().leakage
 
 
 # ---- what stands in a run ----
@@ -376,6 +401,44 @@ def _(scene: Scene) -> LeakageStatus:
     teacher = {"run": str(scene.honest.path), "checkpoint_sha256": file_digest(scene.honest.best)}
     edit(run.selection, teachers=[teacher])
     return scene.heir(**labels(run.pseudo_labels))
+
+
+@way("pseudo-labels by the models of all folds", REFUSED)
+def _(scene: Scene) -> LeakageStatus:
+    return scene.heir(**labels(scene.all_folds.pseudo_labels))
+
+
+@way("the same, declared where they are trained on", LEAKS)
+def _(scene: Scene) -> LeakageStatus:
+    table = labels(scene.all_folds.pseudo_labels)
+    return scene.train(data=table["data"], guard={**LEAKED, "drop_overlap": True}).status().leakage
+
+
+@way("the same, renamed, in another folder with their selection.json", REFUSED)
+def _(scene: Scene) -> LeakageStatus:
+    place = scene.place("of-nobody")
+    shutil.copy(scene.all_folds.selection, place)
+    return scene.heir(**labels(Path(shutil.copy(scene.all_folds.pseudo_labels, place / "pseudo_labels.csv"))))
+
+
+@way("the same, renamed, in another folder alone", UNKNOWN)
+def _(scene: Scene) -> LeakageStatus:
+    return scene.heir(
+        **labels(Path(shutil.copy(scene.all_folds.pseudo_labels, scene.place("of-nobody-alone") / "mine.csv")))
+    )
+
+
+@way("pseudo-labels by a run that learned from them", REFUSED)
+def _(scene: Scene) -> LeakageStatus:
+    """Its own training images are honest; those of its teachers are not."""
+    asked = {"teachers": [str(scene.all_folds.path)], "rounds": 1, "rule": "percentile"}
+    pool = {"data": {"unlabeled": ["extra"]}, "guard": {"drop_overlap": True}}
+    return pseudo(scene.config(name="grandchild", pseudo=asked, **pool), quiet=True).status.leakage
+
+
+@way("init_from a run that learned from them", REFUSED)
+def _(scene: Scene) -> LeakageStatus:
+    return scene.train(init_from=str(scene.all_folds.path)).status().leakage
 
 
 @contextmanager

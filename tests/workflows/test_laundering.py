@@ -10,10 +10,11 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from laundering import WAYS, Scene, Way, launders, result_of
+from laundering import WAYS, Scene, Way, labels, launders, result_of
 
 ALWAYS = {
     "model.weights = its checkpoint",
+    "pseudo-labels by the models of all folds",
     "model.weights = its tensors without a header",
     "its checkpoint in the folder of an honest run",
     "an honest run is resumed from its state",
@@ -33,6 +34,13 @@ def tried() -> list[Any]:
 def scene(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
     """Both runs are made once, by the first way that needs them."""
     return Scene(tmp_path_factory.mktemp("laundering"), drawn)
+
+
+@pytest.mark.slow
+def test_what_is_honest_passes(scene: Scene) -> None:
+    """Pseudo-labels by, and weights of, a run with the same validation images need no declaration."""
+    assert scene.train(**labels(scene.rounds["honest"].pseudo_labels)).status().leakage == "photos-clean"
+    assert scene.train(init_from=str(scene.honest.path)).status().leakage == "photos-clean"
 
 
 @pytest.mark.parametrize("one", tried())
