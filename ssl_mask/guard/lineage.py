@@ -6,7 +6,7 @@ fingerprints. So the question can be asked anew for every pool, also for one tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -140,23 +140,31 @@ def met_again(
     rest = {role: prints.at([i for i, d in enumerate(prints.digests) if d not in compared[role]])
             for role, prints in seen.items()}  # fmt: skip
     rest = {role: prints for role, prints in rest.items() if len(prints)}
+    leaking = set[str]()
     for pool in gate.pools if rest else ():
         if pool.role in MEANS:
             record, found = sightings(pool, rest, config.data, console, prints=gate.prints[pool.name])
             for role, status in MEANS[pool.role].items():
                 if number := sum(any(s.role == role for s in how) for how in found.values()):
                     why = f"{ancestor.name}, which it builds on, {HAS[role]} {number} images of {called(record)}"
+                    leaking |= {pool.name} if status == "leaked-declared" else set()
                     yield record.digest, Mark(status, why)
-    yield from persons_met_again(gate, ancestor)
+    yield from persons_met_again(gate, ancestor, leaking)
 
 
-def persons_met_again(gate: GateResult, ancestor: Ancestor) -> Iterator[tuple[str, Mark]]:
-    """The same for persons (groups), whose names mean something in one data set only."""
+def persons_met_again(
+    gate: GateResult, ancestor: Ancestor, leaking: Collection[str] = ()
+) -> Iterator[tuple[str, Mark]]:
+    """The same for persons (groups), whose names mean something in one data set only.
+
+    Args:
+        leaking: names of pools of which images were met already, with their labels.
+    """
     if ancestor.run is None or ancestor.metadata is None or gate.findings is None:
         return
     root, learned = Path(ancestor.metadata.data.root).resolve(), None
     for pool in gate.pools:
-        if pool.role in MEANS and pool.root.resolve() == root and any(pool.groups):
+        if pool.role in MEANS and pool.name not in leaking and pool.root.resolve() == root and any(pool.groups):
             learned = learned or learned_by(ancestor.run)
             if shared := sorted(learned.groups & set(pool.groups)):
                 record = gate.findings.pool(pool.name)
