@@ -79,6 +79,9 @@ VERBS = {
     "train": Verb(("train", "--guard", "off"), ("train", "--resume", "train-001"), "runs/train-001", cold=True),
     "uda": Verb(("uda", "--name", "u"), ("uda", "--resume", "u"), "runs/u"),
     "study": Verb(("uda", "--baseline", "--name", "s"), ("uda", "--resume", "s"), "runs/s"),
+    "folds": Verb(
+        ("train", "--guard", "off", "--folds", "2", "--refit", "--name", "f"), ("train", "--resume", "f"), "runs/f"
+    ),
     "pseudo": Verb(("pseudo", "--name", "p"), ("pseudo", "--resume", "p"), "runs/p"),
     "audit": Verb(
         ("audit", "--train", "some", "--val", "pool", "--test", "few", "--drop-list", "drop.csv", "--processes", "2"),
@@ -412,12 +415,13 @@ def prepare(*, plots: bool) -> None:
 def leave_plots_empty() -> None:
     """They take longer than everything else of so small a run."""
     from ssl_mask.files import write_text
-    from ssl_mask.reports import confusion_plot, plots, round_plots
+    from ssl_mask.reports import confusion_plot, fold_plots, plots, round_plots
 
-    drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds")}
+    drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds"),
+             fold_plots: ("folds",)}  # fmt: skip
     for module, names in drawn.items():
         for name in names:
-            setattr(module, f"write_{name}", lambda path, *_: write_text(path, ""))
+            setattr(module, f"write_{name}", lambda path, *_, **__: write_text(path, ""))
 
 
 def disturb(bench: Bench, verbs: Sequence[str], kills: int, seed: int) -> dict[str, collections.Counter[str]]:

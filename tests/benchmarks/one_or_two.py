@@ -39,6 +39,7 @@ from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.errors import StorageError
 from ssl_mask.runs.run import Run, find_run
 from ssl_mask.training import loop
+from ssl_mask.workflows.folds import train_folds
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
 from ssl_mask.workflows.train import train
@@ -83,10 +84,15 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
         "pseudo",
         {**POOL, "pseudo": {"rounds": 1, "rule": "percentile"}, "guard": {"mode": "on", "drop_overlap": True}},
     ),
+    "folds": ("folds", {}),
     "predict": ("predict", {}),
 }
 """What is run, with which settings. `predict` comes after `train`."""
-VERBS: dict[str, Callable[..., Run | None]] = {"train": train, "uda": uda, "pseudo": pseudo}
+VERBS: dict[str, Callable[..., object]] = {
+    "train": train, "uda": uda, "pseudo": pseudo, "folds": partial(train_folds, folds=2, refit=True),
+}  # fmt: skip
+WITHIN = {"pseudo": "rounds/01", "folds": "fold-1"}
+"""Verb -> the run inside its study that is compared."""
 
 
 def run_job(job: str, faces: Path, runs: Path) -> None:
@@ -229,13 +235,14 @@ def differences(job: str, one: Path, two: Path) -> dict[str, float | None]:
     if JOBS[job][0] == "predict":
         tables = [probabilities(next(p.glob("*.parquet"))) for p in (one, two)]
         return found | {"validation": float(np.abs(tables[0] - tables[1]).max())}
-    first, second = (find_run(p / "rounds/01" if JOBS[job][0] == "pseudo" else p, p.parent) for p in (one, two))
+    first, second = (find_run(p / WITHIN.get(JOBS[job][0], ""), p.parent) for p in (one, two))
     states = [torch.load(run.last, weights_only=True) for run in (first, second)]
     curves = [losses_of(Run(run)) for run in (first, second)]
+    tables = [run.validation if JOBS[job][0] != "folds" else run.path.parent / "oof.parquet" for run in (first, second)]
     return {
         "weights": apart(states[0]["model"], states[1]["model"]),
         "ema": apart(states[0]["ema"], states[1]["ema"]),
-        "validation": float(np.abs(probabilities(first.validation) - probabilities(second.validation)).max()),
+        "validation": float(np.abs(np.subtract(*map(probabilities, tables))).max()),
         "loss": float(np.abs(curves[0] - curves[1]).max()),
     }
 
