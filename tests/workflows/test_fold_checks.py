@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ssl_mask.config import RunConfig, resolve
+from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ConfigError, DataError
+from ssl_mask.reports import samples
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.workflows import fold_checks, folds
 from ssl_mask.workflows.fold_checks import checked_config
+from ssl_mask.workflows.refit import refit_config
 
 
 def table(folder: Path, rows: list[tuple[str, str, str]]) -> Path:
@@ -122,3 +124,31 @@ def test_every_run_keeps_its_split_whatever_is_changed(tmp_path: Path) -> None:
     made = folds.member_config(study.study, settings, 1, 2, changes)
     assert (made.data.fold, made.data.split_seed, made.data.on_bad, made.seed) == (2, 8, "skip", 5)
     assert (made.train.keep, made.name, made.runs) == ("all", "repeat-1-fold-2", study.path)
+
+
+def test_a_refit_is_the_study_on_all_labels_for_the_common_step(tmp_path: Path) -> None:
+    """Thresholds on calibrated confidences have no validation there, so they get the temperatures of the folds."""
+    data = table(tmp_path / "data", groups("a", 6) + groups("b", 6))
+    settings = config(data, algorithm={"name": "fixmatch"}, train={"steps": 9, "patience": 3}, runs=str(tmp_path / "r"))
+    study = folds.create_folds(tmp_path / "r/s", "uda", settings, FoldsSettings(folds=3, refit=True))
+    record, _ = samples.folds()
+    made = refit_config(study, record, {"seed": 4})
+    assert (made.data.validation, made.seed, made.name, made.runs) == ("none", 4, "refit", study.path)
+    assert (made.train.stop_at, made.train.steps, made.train.last_weights) == (record.step, 9, record.weights)
+    assert (made.train.patience, made.algorithm.temperature) == (0, record.temperatures)
+    fixed = refit_config(study, record, {"algorithm": {**settings.algorithm.model_dump(), "temperature": 2.0}})
+    assert fixed.algorithm.temperature == 2.0
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"optim": {"schedule": "plateau"}}, "optim.schedule plateau"),
+        ({"train": {"patience": 2}}, "train.patience"),
+        ({"algorithm": {"name": "uda"}}, "algorithm.temperature calibrated"),
+    ],
+)
+def test_what_waits_for_validation_is_refused_without_it(tmp_path: Path, sections: Any, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.validation none evaluates nothing, but {key}"):
+        config(tmp_path, **merge(sections, {"data": {"validation": "none"}}))
+    assert config(tmp_path, **sections).data.validation == "fold"

@@ -1,0 +1,70 @@
+"""`--folds`, `--repeats`, `--refit`, `--resume STUDY`: what does not go together is one clear error, without torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssl_mask.cli.app import main
+from ssl_mask.config import RunConfig
+from ssl_mask.runs.create import begin_run
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.study import create_study
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command line says when it ends with exit code 3."""
+    monkeypatch.setattr(sys, "argv", ["sslmask", *words])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 3
+    return capsys.readouterr().err
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a study of three folds, and a run."""
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig(preset="none")
+    create_study(tmp_path / "runs/s", "train", "folds", config, {"folds": 3, "repeats": 2})
+    run = RunDir(tmp_path / "runs/r")
+    run.path.mkdir()
+    begin_run(run, config, "train")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "problem", "next_step"),
+    [
+        (["train", "--repeats", "2"], "--repeats has no meaning without --folds", "Add --folds 5"),
+        (["uda", "-u", "extra", "--refit"], "--refit has no meaning without --folds", "leave out --refit"),
+        (["uda", "-u", "extra", "--folds", "3", "--seeds", "0,1"], "--folds does not go with", "leave out --folds"),
+        (["uda", "-u", "extra", "--folds", "3", "--baseline"], "--folds does not go with", "leave out --folds"),
+        (["train", "--resume", "s", "--folds", "4"], "runs/s has folds 3, not 4", "Leave out --folds"),
+        (["train", "--resume", "s", "--repeats", "1"], "runs/s has repeats 2, not 1", "Leave out --repeats"),
+        (["train", "--resume", "s", "--set", "optim.lr=0.5"], "optim.lr: 0.001 in the run, 0.5", "Leave them out"),
+        (["uda", "--resume", "s"], "s is a study that sslmask train made", "sslmask train --resume s"),
+        (["train", "--resume", "r", "--folds", "3"], "r is not a study of folds", "leave out --resume"),
+        (["train", "--resume", "r", "--refit"], "--refit has no meaning without --folds", "leave out --refit"),
+    ],
+    ids=lambda p: "-".join(p) if isinstance(p, list) else "",
+)
+def test_what_does_not_go_together_is_one_error(
+    words: list[str], problem: str, next_step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(monkeypatch, capsys, *words)
+    assert problem in told and next_step in told and told.count("Error: ") == 1
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("count", ["1", "0", "-2"])
+def test_fewer_than_two_folds_are_no_folds(
+    count: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sslmask", "train", "--folds", count])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2 and "--folds" in capsys.readouterr().err
