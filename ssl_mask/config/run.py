@@ -91,6 +91,18 @@ class RunConfig(Settings):
         if self.data.validation == "none":
             raise ConfigError(f"{what} needs validation, but data.validation is none.", hint="Leave that setting out.")
 
+    def refuse_factors(self, what: str) -> None:
+        """Raises ConfigError where a model per factor is asked for.
+
+        Args:
+            what: trains other models, for the message.
+        """
+        if self.factors:
+            hint = (
+                "Leave `factors` out. Factor models are trained by sslmask train and uda; they can teach and predict."
+            )
+            raise ConfigError(f"{what} knows no model per factor, but the configuration has factors.", hint=hint)
+
     def single_images(self, norm: str, processes: int = 1) -> str:
         """Why batch norm cannot train: some part of a step is a single image, which has no variance. Empty: it can.
 

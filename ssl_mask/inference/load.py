@@ -13,7 +13,7 @@ from ssl_mask.inference.product_predictor import ProductPredictor
 from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.runs.factors import FactorStudy
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.sources import Source
+from ssl_mask.runs.sources import Source, study_source
 from ssl_mask.runs.study import Study
 
 
@@ -52,7 +52,9 @@ def load_predictor(
 
 
 def product_of(source: Source, load: Callable[[Source], Predictor]) -> ProductPredictor:
-    """The factor models of a study together, exactly as they were scored.
+    """The factor models of a study together, exactly as they were scored; those of one fold without the joint prior.
+
+    The prior comes from all labels, also from those that the models of one fold have not seen.
 
     Args:
         load: makes the predictor of one factor.
@@ -64,6 +66,7 @@ def product_of(source: Source, load: Callable[[Source], Predictor]) -> ProductPr
     study.refuse_changed_parts()
     record = study.record()
     counts = np.asarray(record.counts, np.float64)
-    ratio = np.asarray(record.prior.ratio) if record.prior is not None and record.prior.used else None
+    corrects = record.prior is not None and record.prior.used and source == study_source(study.study)
+    ratio = np.asarray(record.prior.ratio) if record.prior is not None and corrects else None
     parts = {name: load(part) for name, part in zip(record.label_schema.sizes, source.parts, strict=True)}
     return ProductPredictor(source.name, record.label_schema, record.submission, parts, counts / counts.sum(), ratio)

@@ -17,8 +17,7 @@ from ssl_mask.data.unlabeled import unlabeled_rows
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.pseudo_labeling.honest import has_validation, honest_models, named_models
 from ssl_mask.runs.folds import FoldsSettings
-from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.sources import find_source
+from ssl_mask.runs.sources import Source, find_source
 
 
 def called(repeat: int, fold: int) -> str:
@@ -61,7 +60,7 @@ class Setting:
         return self.labeled.with_rows(row for row in self.labeled.rows if row.path in paths)
 
     @cached_property
-    def named(self) -> dict[tuple[int, int], tuple[RunDir, ...]]:
+    def named(self) -> dict[tuple[int, int], tuple[Source, ...]]:
         """Of each student the named teachers that have not seen its fold; of none where none are named.
 
         Raises:

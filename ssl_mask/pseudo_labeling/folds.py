@@ -20,12 +20,12 @@ from ssl_mask.data.load import TrainingData, load_unlabeled
 from ssl_mask.data.predictions import PredictedImages, write_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.folds import fit_temperatures, head_scores, joint_probs
-from ssl_mask.inference.predictor import Compute
-from ssl_mask.inference.run_predictor import RunPredictor
-from ssl_mask.pseudo_labeling.round import load_teacher, write_round
+from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.pseudo_labeling.round import image_size, load_teacher, write_round
 from ssl_mask.pseudo_labeling.select import select_pseudo_labels
 from ssl_mask.pseudo_labeling.teachers import Taught, pooled, teach
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import Source
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Student:
     """For people."""
     data: TrainingData
     """Its labeled images: what it trains on, and what it is validated on; the refit is validated on nothing."""
-    teachers: tuple[RunDir, ...]
+    teachers: tuple[Source, ...]
     before: RunDir | None
     """The run of the same fold in the round before, where it has pseudo-labels."""
     split: int = 0
@@ -88,7 +88,7 @@ def write_by_path(path: Path, images: PredictedImages) -> None:
 
 
 def select_for(
-    config: RunConfig, number: int, student: Student, predictors: Sequence[RunPredictor], others: Sequence[Taught],
+    config: RunConfig, number: int, student: Student, predictors: Sequence[Predictor], others: Sequence[Taught],
     overlapping: frozenset[str], compute: Compute,
 ) -> None:  # fmt: skip
     """The pseudo-labels of one student.
@@ -99,7 +99,9 @@ def select_for(
     """
     asked, accelerator, console = config.pseudo, compute.accelerator, compute.console
     data, labeled = student.data, pooled(others)
-    pool = load_unlabeled(data.manifest, data.labeled, config.data, predictors[0].size, accelerator, console)
+    pool = load_unlabeled(
+        data.manifest, data.labeled, config.data, image_size(student.teachers[0]), accelerator, console
+    )
     pool = pool.without(overlapping, "overlaps labeled or test images")
     taught = teach(predictors, pool.manifest, tta=config.augment.flip)
     votes = (taught.votes, labeled.votes) if asked.agreement > 0 else None

@@ -11,32 +11,44 @@ from ssl_mask.data.tables import read_csv
 from ssl_mask.errors import DataError, OverlapError
 from ssl_mask.guard.teachers import HeldOut, Learned, dishonest, learned_by
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.sources import find_source
+from ssl_mask.runs.sources import Source, find_source
 
 
-def named_models(references: Sequence[str], runs: Path) -> dict[RunDir, Learned]:
+def named_models(references: Sequence[str], runs: Path) -> dict[Source, Learned]:
     """All models of the named runs and studies, each once, and what each has learned from.
+
+    Factor models of one fold teach together: their product is one model.
 
     Raises:
         DataError: no such run, or one that is not finished.
     """
-    found = {m.path.resolve(): m for name in references for m in find_source(name, runs).members}
-    for run in found.values():
+    models = [model for name in references for model in find_source(name, runs).models]
+    found = {tuple(run.path.resolve() for run in model.members): model for model in models}
+    for run in (run for model in found.values() for run in model.members):
         status = run.status()
         if status.status != "finished":
             hint = f"Finish it: sslmask {status.verb} --resume {run.path}"
             raise DataError(f"{run.path} is not finished.", hint=hint)
-    return {run: learned_by(run) for run in found.values()}
+    return {model: learned_from(model) for model in found.values()}
+
+
+def learned_from(model: Source) -> Learned:
+    """What all runs of a model were trained on with labels."""
+    each = [learned_by(run) for run in model.members]
+    digests, groups = (
+        frozenset[str]().union(*sets) for sets in zip(*((e.digests, e.groups) for e in each), strict=True)
+    )
+    return Learned(digests, groups, next((e.unknown for e in each if e.unknown), ""))
 
 
 def honest_models(
-    models: Mapping[RunDir, Learned],
+    models: Mapping[Source, Learned],
     val: Manifest,
     console: Console,
     *,
     leaked: bool = False,
     student: str = "this run",
-) -> tuple[RunDir, ...]:
+) -> tuple[Source, ...]:
     """The models that have learned from nothing that a student is validated on.
 
     Args:
@@ -48,10 +60,10 @@ def honest_models(
         OverlapError: there is none; says what each one has seen.
     """
     held_out = HeldOut.of(val)
-    why = {run: dishonest(learned, held_out) for run, learned in models.items()}
-    honest = tuple(run for run in models if leaked or not why[run])
+    why = {model: dishonest(learned, held_out) for model, learned in models.items()}
+    honest = tuple(model for model in models if leaked or not why[model])
     if not honest:
-        shown = [f"{run.path}: {why[run]}." for run in models][:5]
+        shown = [f"{called(model)}: {why[model]}." for model in models][:5]
         more = [f"… and {len(models) - 5} more models."] if len(models) > 5 else []
         raise OverlapError(
             "\n".join([f"No teacher has left out the validation images of {student}:", *shown, *more]),
@@ -63,6 +75,11 @@ def honest_models(
     elif len(honest) < len(models):
         console.say(f"Teach  {len(honest)} of {len(models)} models: they have not seen what validates {student}")
     return honest
+
+
+def called(model: Source) -> str:
+    """A model in messages: its run, or a fold of a study of factor models."""
+    return str(model.path) if model.kind == "run" else f"{model.path} ({model.members[0].name} of each factor)"
 
 
 def has_validation(run: RunDir, val: Manifest) -> bool:

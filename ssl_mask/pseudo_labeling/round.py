@@ -25,8 +25,8 @@ from ssl_mask.devices import broadcast
 from ssl_mask.errors import MismatchError, ModelError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.predictions import SAMPLE, agree
+from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.predictor import Compute, Predictor
-from ssl_mask.inference.run_predictor import RunPredictor, load_run_predictor
 from ssl_mask.inference.shards import sample_rows, shards_are_mirrored
 from ssl_mask.pseudo_labeling.record import refuse_nothing, selection_record, tell_selection
 from ssl_mask.pseudo_labeling.select import (
@@ -39,20 +39,22 @@ from ssl_mask.pseudo_labeling.select import (
 )
 from ssl_mask.pseudo_labeling.streaming import select_from_shards
 from ssl_mask.pseudo_labeling.teachers import teach
+from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.records import TeacherRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest, sealed
+from ssl_mask.runs.sources import Source
 
 
 def select_round(
-    config: RunConfig, number: int, teachers: Sequence[RunDir], before: RunDir | None, into: RunDir,
+    config: RunConfig, number: int, teachers: Sequence[Source], before: RunDir | None, into: RunDir,
     manifest: Manifest, overlapping: frozenset[str], accelerator: Accelerator, console: Console, *,
     scores: Path | None = None,
 ) -> None:  # fmt: skip
     """Write `pool.parquet`, `selection.json` and, last, `pseudo_labels.csv` of round `number` (from 1).
 
     Args:
-        teachers: the runs whose best weights predict; the mean of their probabilities counts.
+        teachers: the models that predict; the mean of their probabilities counts.
         before: the round before, where it has pseudo-labels too.
         manifest: the data set, split.
         overlapping: digests of the pool's images that overlap validation or test images; they are left out.
@@ -65,7 +67,7 @@ def select_round(
     asked = config.pseudo
     compute = Compute(accelerator, console, max(64, config.train.batch_size))
     predictors = [load_teacher(teacher, manifest.schema, config, compute) for teacher in teachers]
-    size = predictors[0].size
+    size = image_size(teachers[0])
     data = load_training_data(manifest, config.data, size, accelerator, console, unlabeled=False)
     if asked.from_predictions is not None:
         selection, validation = from_shards(
@@ -89,13 +91,18 @@ def select_round(
     accelerator.wait_for_everyone()
 
 
-def load_teacher(teacher: RunDir, schema: LabelSchema, config: RunConfig, compute: Compute) -> RunPredictor:
-    """The best weights of a teacher.
+def image_size(teacher: Source) -> int:
+    """Pixels of a side that a teacher reads; of factor models the first. Others open images at their own size."""
+    return read_metadata(teacher.members[0].best).image_size
+
+
+def load_teacher(teacher: Source, schema: LabelSchema, config: RunConfig, compute: Compute) -> Predictor:
+    """The best weights of a teacher, or the product of its factors.
 
     Raises:
         ModelError: no checkpoint, or it knows other classes.
     """
-    predictor = load_run_predictor(teacher, compute, reading=config.data)
+    predictor = load_predictor([teacher], compute, reading=config.data)
     if schema != predictor.schema:
         raise ModelError(f"{teacher.path} was trained for other classes.", hint="Name teachers for these labels.")
     return predictor
@@ -147,7 +154,7 @@ def of_validation_groups(manifest: Manifest) -> tuple[Row, ...]:
 
 
 def write_round(
-    asked: PseudoConfig, number: int, teachers: Sequence[RunDir], before: RunDir | None, into: RunDir,
+    asked: PseudoConfig, number: int, teachers: Sequence[Source], before: RunDir | None, into: RunDir,
     selection: Selection, validation: PredictedImages, console: Console,
 ) -> None:  # fmt: skip
     """The pool, the record and, last, the pseudo-labels: where they are, the selection is complete."""
@@ -165,9 +172,10 @@ def write_round(
     write_text(into.pseudo_labels, table)
 
 
-def teacher_records(teachers: Sequence[RunDir]) -> tuple[TeacherRecord, ...]:
+def teacher_records(teachers: Sequence[Source]) -> tuple[TeacherRecord, ...]:
     """Which runs teach, and with which weights."""
-    return tuple(TeacherRecord(run=t.path.as_posix(), checkpoint_sha256=file_digest(t.best)) for t in teachers)
+    runs = dict.fromkeys(run for teacher in teachers for run in teacher.members)
+    return tuple(TeacherRecord(run=run.path.as_posix(), checkpoint_sha256=file_digest(run.best)) for run in runs)
 
 
 def write_pool(path: Path, selection: Selection, history: History) -> None:

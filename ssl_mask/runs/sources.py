@@ -51,6 +51,14 @@ class Source:
         return tuple(m for part in self.parts for m in part.members) if self.parts else (RunDir(self.path),)
 
     @property
+    def models(self) -> tuple[Source, ...]:
+        """What predicts alone: each run, and of factor models those of one fold, which share their training groups."""
+        if self.kind == "factors":
+            each = [part.models for part in self.parts]
+            return tuple(Source(self.path, "factors", parts) for parts in zip(*each, strict=True))
+        return tuple(model for part in self.parts for model in part.models) or (self,)
+
+    @property
     def tables(self) -> tuple[Path, ...]:
         """Predictions of labeled images by models that have not seen their groups: validation of a run, out-of-fold
         predictions of a study of folds; of several tables of the same images, their mean counts."""

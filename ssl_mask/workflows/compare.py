@@ -85,6 +85,7 @@ def _open(config: RunConfig, plan: Seeds, resume: str | Path | None) -> Study:
     if resume is not None:
         return resumed_study(resume, config.runs, "uda")
     config.refuse_no_validation("A comparison")
+    config.refuse_factors("A comparison")
 
     def build(folder: Path, _: str) -> None:
         create_study(folder, "uda", "seeds", config, plan.to_json())

@@ -126,7 +126,7 @@ def checked_factors(config: RunConfig, folds: FoldsSettings | None, console: Con
     if folds is None and config.factor_prior == "oof":
         raise ConfigError("factor_prior oof is decided on out-of-fold predictions.", hint="Add --folds 5.")
     if folds is not None:
-        checked_config(config, folds, console)
+        checked_config(config.model_copy(update={"factors": {}, "factor_prior": "off"}), folds, console)
     return rows
 
 

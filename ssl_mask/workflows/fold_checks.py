@@ -34,6 +34,7 @@ def checked_config(config: RunConfig, asked: FoldsSettings, console: Console) ->
         DataError: too few groups, or a fold without a training image of a class.
     """
     config.refuse_no_validation("A study of folds")
+    config.refuse_factors("A study of folds")
     rows = read_rows(config.data, console)
     if rows.where("val") and config.data.given_split == "keep":
         raise ConfigError(

@@ -30,6 +30,7 @@ from ssl_mask.pseudo_labeling.report import publish, report_round, round_zero, s
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import Run, RunDir, round_name
+from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.train import train
 
@@ -58,7 +59,7 @@ class Pool:
         return val.with_digests(digest_files(val.files, None))
 
     @cached_property
-    def teachers(self) -> tuple[RunDir, ...]:
+    def teachers(self) -> tuple[Source, ...]:
         """The models of `pseudo.teachers` that have not learned from validation images; none where none is named.
 
         Raises:
@@ -73,8 +74,9 @@ class Pool:
     @property
     def round_zero(self) -> str | None:
         """The run that serves as round 0: the only teacher, if its score compares with those of the rounds."""
-        alone = len(self.teachers) == 1 and has_validation(self.teachers[0], self.val)
-        return str(self.teachers[0].path) if alone else None
+        alone = self.teachers[0] if len(self.teachers) == 1 and self.teachers[0].kind == "run" else None
+        same = alone is not None and has_validation(alone.members[0], self.val)
+        return str(alone.path) if alone is not None and same else None
 
     @cached_property
     def overlapping(self) -> frozenset[str]:
@@ -140,6 +142,7 @@ def pseudo(
 def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: bool) -> None:
     """What would stop a later round stops the study before round 0."""
     config.refuse_no_validation("Selecting pseudo-labels")
+    config.refuse_factors("sslmask pseudo")
     refuse_answers_as_pool(config, answers)
     if answers is not None:
         read_answers(answers, pool.manifest.schema, pool.manifest.submission)
@@ -197,11 +200,11 @@ def rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None) ->
             return
 
 
-def teachers_of(config: RunConfig, whole: RunDir, number: int, pool: Pool) -> tuple[RunDir, ...]:
+def teachers_of(config: RunConfig, whole: RunDir, number: int, pool: Pool) -> tuple[Source, ...]:
     """Who predicts the pool for a round: round 0 or the teachers, then the round before, with the teachers if asked."""
     if number == 1:
-        return pool.teachers or (whole.round(0),)
-    return (whole.round(number - 1), *(pool.teachers if config.pseudo.keep_teachers else ()))
+        return pool.teachers or (run_source(whole.round(0)),)
+    return (run_source(whole.round(number - 1)), *(pool.teachers if config.pseudo.keep_teachers else ()))
 
 
 def what_is_left(study: Study, number: int) -> str:

@@ -24,11 +24,11 @@ from ssl_mask.pseudo_labeling.fold_report import publish, report_round, stopped_
 from ssl_mask.pseudo_labeling.fold_setting import Setting, called
 from ssl_mask.pseudo_labeling.folds import Student, select_for_students
 from ssl_mask.pseudo_labeling.honest import honest_models
-from ssl_mask.runs.checkpoint import read_metadata
+from ssl_mask.pseudo_labeling.round import image_size
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy, member_name
 from ssl_mask.runs.rounds import RoundsSettings, RoundStudy
-from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study
 from ssl_mask.workflows.fold_checks import checked_config
 from ssl_mask.workflows.folds import Changes, create_folds, no_changes, run_folds
@@ -189,7 +189,7 @@ def student_of(setting: Setting, whole: RoundStudy, number: int, at: tuple[int, 
     if number == 1 and named:
         teachers = named
     else:
-        models = {run: learned_by(run) for run in before.members()} if before.finished else {}
+        models = {run_source(run): learned_by(run) for run in before.members()} if before.finished else {}
         quiet = setting.console if setting.config.guard.leaked else Console(quiet=True)
         teachers = honest_models(
             models, setting.val(*at), quiet, leaked=setting.config.guard.leaked, student=called(*at)
@@ -201,10 +201,10 @@ def student_of(setting: Setting, whole: RoundStudy, number: int, at: tuple[int, 
 
 
 def open_labeled(
-    setting: Setting, config: DataConfig, manifest: Manifest, teachers: tuple[RunDir, ...]
+    setting: Setting, config: DataConfig, manifest: Manifest, teachers: tuple[Source, ...]
 ) -> TrainingData:
     """The labeled images of a student, at the size that its first teacher reads."""
-    size = read_metadata(teachers[0].best).image_size
+    size = image_size(teachers[0])
     return load_training_data(manifest, config, size, setting.accelerator, Console(quiet=True), unlabeled=False)
 
 

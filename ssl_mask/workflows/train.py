@@ -72,9 +72,8 @@ def train(
         >>> 0 <= run.scores.macro_f1 <= 1
         True
     """
-    if config.factors and resume is None:
-        hint = "Train them with sslmask train or uda (API: ssl_mask.train_factors), or leave `factors` out."
-        raise ConfigError("factors asks for a model per factor; this trains a single model.", hint=hint)
+    if resume is None:
+        config.refuse_factors("A single run")
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:
         config = resumed_config(run, length or {})

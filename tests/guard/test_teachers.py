@@ -27,10 +27,11 @@ from ssl_mask.guard.lineage import inherited
 from ssl_mask.guard.policy import judge
 from ssl_mask.guard.seen import save_seen
 from ssl_mask.guard.teachers import HeldOut, Learned, dishonest, learned_by
-from ssl_mask.pseudo_labeling.honest import honest_models
+from ssl_mask.pseudo_labeling.honest import honest_models, learned_from
 from ssl_mask.runs.checkpoint import save_checkpoint
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
+from ssl_mask.runs.sources import Source, run_source
 
 QUIET = Console(quiet=True)
 HEADER = "path,group,split,source,id,sha256\n"
@@ -112,14 +113,30 @@ def test_the_seen_set_knows_images_whose_run_is_gone(tmp_path: Path) -> None:
 
 def test_the_honest_of_several_teachers_are_taken_and_none_is_refused(tmp_path: Path) -> None:
     runs = [made(tmp_path / f"fold-{k}", " ".join(f"{g}1" for g in "abc" if g != "abc"[k])) for k in range(3)]
-    models = {run: learned_by(run) for run in runs}
+    models = {run_source(run): learned_by(run) for run in runs}
     for k, group in enumerate("abc"):
-        assert honest_models(models, validation(f"{group}1"), QUIET) == (runs[k],)
+        assert honest_models(models, validation(f"{group}1"), QUIET) == (run_source(runs[k]),)
     with pytest.raises(OverlapError, match="No teacher has left out the validation images of fold 1") as refused:
         honest_models(models, validation("a1 b1"), QUIET, student="fold 1")
     assert "fold-0" in refused.value.problem and "such as b1.jpg" in refused.value.problem
     assert "study of folds" in refused.value.hint
-    assert honest_models(models, validation("a1 b1"), QUIET, leaked=True) == tuple(runs)
+    assert honest_models(models, validation("a1 b1"), QUIET, leaked=True) == tuple(models)
+
+
+def test_factor_models_of_one_fold_teach_together(tmp_path: Path) -> None:
+    def folds(factor: str) -> Source:
+        names = [" ".join(f"{g}1" for g in "abc" if g != own) for own in "abc"]
+        runs = [made(tmp_path / factor / f"fold-{k}", trained) for k, trained in enumerate(names)]
+        return Source(tmp_path / factor, "folds", tuple(map(run_source, runs)))
+
+    hue, size = folds("hue"), folds("size")
+    study = Source(tmp_path, "factors", (hue, size))
+    assert [model.members for model in study.models] == [(hue.members[k], size.members[k]) for k in range(3)]
+    models = {model: learned_from(model) for model in study.models}
+    for k, group in enumerate("abc"):
+        assert honest_models(models, validation(f"{group}1"), QUIET) == (study.models[k],)
+    mixed = Source(tmp_path, "factors", (hue.parts[0], size.parts[1]))
+    assert (learned_from(mixed).groups, learned_from(mixed).digests) == (set("abc"), {"a1", "b1", "c1"})
 
 
 @pytest.mark.parametrize(("root", "refused"), [(True, True), (False, False)])

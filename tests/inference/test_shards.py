@@ -21,6 +21,7 @@ from ssl_mask.inference import shards as files
 from ssl_mask.inference.run_predictor import RunPredictor
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import run_source
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.predict_shard import predict_shard
 from ssl_mask.workflows.pseudo import pseudo
@@ -140,7 +141,7 @@ def chosen(
     accelerator = devices.make_accelerator("fp32")
     quiet = Console(quiet=True)
     manifest = read_manifest(config.data, quiet)
-    select_round(config, 1, [teacher], None, RunDir(into / "01"), manifest, frozenset(), accelerator, quiet)
+    select_round(config, 1, [run_source(teacher)], None, RunDir(into / "01"), manifest, frozenset(), accelerator, quiet)
     return RunDir(into / "01")
 
 

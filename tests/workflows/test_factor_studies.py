@@ -13,8 +13,10 @@ from accelerate import Accelerator
 from PIL import Image
 from tiny_runs import TINY
 
-from ssl_mask.config import RunConfig, merge, resolve
+from ssl_mask.config import RunConfig, merge, resolve, validate
 from ssl_mask.console import Console
+from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.manifest import Submission
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.data.tables import read_csv
@@ -29,14 +31,19 @@ from ssl_mask.workflows import factors as workflow
 from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.factors import train_factors
 from ssl_mask.workflows.predict import predict
+from ssl_mask.workflows.pseudo import pseudo
 
 SCHEMA = LabelSchema((Factor("hue", ("blue", "red")), Factor("size", ("large", "small"))))
 OWN = {"hue": {"model": {"embedding_size": 8}, "loss": {"margin": 0.3}}}
 
 
 def draw(root: Path) -> Path:
-    """Sixteen groups of two images, one of four colours and sizes each; four test images."""
+    """Sixteen groups of two images, one of four colours and sizes each; four test images and eight unlabeled ones."""
     (root / "images").mkdir(parents=True)
+    (root / "extra").mkdir()
+    for i in range(8):
+        pixels = np.random.default_rng(100 + i).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "extra" / f"{i}.png")
     lines = ["image,hue,size,group,split"]
     for i in range(36):
         hue, size, test = i // 2 % 2, i // 4 % 2, i >= 32
@@ -201,6 +208,26 @@ def test_folders_are_named_after_factors_where_that_is_a_name() -> None:
         "hue": "hue", "Hair colour": "factor-1", "../x": "factor-2", "plots": "factor-3", "A": "factor-4",
         "a": "factor-5",
     }  # fmt: skip
+
+
+def test_factor_models_teach_the_students_of_their_fold(whole: FactorStudy, root: Path, tmp_path: Path) -> None:
+    sections = {"factors": {}, "data": {"unlabeled": ["extra"], "fold": 1}}
+    asked = {"rounds": 1, "rule": "percentile", "percentile_step": 1.0, "teachers": [str(whole.path)]}
+    tree = settings(root, tmp_path / "runs").model_dump(mode="json")
+    config = validate(merge({**tree, "factors": {}}, {**sections, "pseudo": asked}))
+    run = pseudo(config, quiet=True)
+    record = run.dir.round(1).selection_record()
+    assert [t.run for t in record.teachers] == [str(whole.path / name / "fold-1") for name in ("hue", "size")]
+    assert record.selected == 8
+    compute = Compute(Accelerator(cpu=True), Console(quiet=True), workers=0)
+    pool = read_predictions(run.dir.round(1).pool)
+    rows = read_images(root / "extra", SCHEMA, Submission("image", ("hue", "size"), "names"))
+    views = [load_run_predictor(whole.runs(n)[1], compute, cache="off").probs(rows, tta=True) for n in SCHEMA.sizes]
+    by_path = {Path(r.path).name: i for i, r in enumerate(rows.rows)}
+    for path, probs in zip(pool.path, pool.probs, strict=True):
+        i = by_path[Path(path).name]
+        expected = [p * q for p in views[0].probs[i] for q in views[1].probs[i]]
+        assert probs.tolist() == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.slow
