@@ -92,6 +92,11 @@ if TYPE_CHECKING:
     from ssl_mask.runs.run import load_run as load_run
     from ssl_mask.runs.study import Study as Study
     from ssl_mask.runs.study import StudyRecord as StudyRecord
+    from ssl_mask.runs.trials import SplitRecord as SplitRecord
+    from ssl_mask.runs.trials import TrialRecord as TrialRecord
+    from ssl_mask.runs.trials import TrialStudy as TrialStudy
+    from ssl_mask.runs.trials import TuneSettings as TuneSettings
+    from ssl_mask.runs.trials import VerdictRecord as VerdictRecord
     from ssl_mask.workflows.audit import Audit as Audit
     from ssl_mask.workflows.audit import audit as audit
     from ssl_mask.workflows.compare import Comparison as Comparison
@@ -107,6 +112,8 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
     from ssl_mask.workflows.train import train as train
+    from ssl_mask.workflows.tune import Search as Search
+    from ssl_mask.workflows.tune import tune as tune
     from ssl_mask.workflows.uda import uda as uda
 
 _HOME = {
@@ -128,6 +135,13 @@ _HOME = {
     "OwnBest": "ssl_mask.runs.folds",
     "Study": "ssl_mask.runs.study",
     "StudyRecord": "ssl_mask.runs.study",
+    "tune": "ssl_mask.workflows.tune",
+    "Search": "ssl_mask.workflows.tune",
+    "TrialStudy": "ssl_mask.runs.trials",
+    "TuneSettings": "ssl_mask.runs.trials",
+    "TrialRecord": "ssl_mask.runs.trials",
+    "VerdictRecord": "ssl_mask.runs.trials",
+    "SplitRecord": "ssl_mask.runs.trials",
     "pseudo": "ssl_mask.workflows.pseudo",
     "predict": "ssl_mask.workflows.predict",
     "Predictions": "ssl_mask.workflows.predict",
@@ -214,16 +228,18 @@ __all__ = [
     "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ChosenWeights",
     "ClassScore", "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig",
     "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord",
-    "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File", "Findings",
-    "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary",
-    "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "KeptFiles",
-    "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NewImages",
-    "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord",
-    "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary", "Row", "Run",
-    "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "SeedRecord", "SeenRecord", "SelectionRecord", "SslMaskError",
-    "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
-    "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "audit", "compare", "demo", "evaluate", "load_config",
-    "load_run", "predict", "pseudo", "train", "train_factors", "train_folds", "uda",
+    "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File",
+    "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig", "GuardError", "HeadSelectionRecord",
+    "HeadSummary", "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord",
+    "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError",
+    "NewImages", "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions",
+    "PriorRecord", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary",
+    "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search", "SeedRecord", "SeenRecord",
+    "SelectionRecord", "SplitRecord", "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore",
+    "Submission", "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord", "TrialStudy", "TuneSettings",
+    "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "VerdictRecord", "audit", "compare", "demo",
+    "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "train_factors", "train_folds", "tune",
+    "uda",
 ]  # fmt: skip
 
 

@@ -143,7 +143,9 @@ def study_source(study: Study) -> Source:
         names = [run.path.relative_to(study.path).as_posix() for run in list_runs(study.path)]
         raise DataError(
             f"{study.path} is a study of {record.kind}: its runs do not predict together.",
-            hint=f"Name one of them: {', '.join(names)}." if names else "Name another one: sslmask runs",
+            hint=f"Name one of them: {', '.join(names)}."
+            if names
+            else f"Name one of its trials: {study.path}/trials/000",
         )
     if not finished:
         raise DataError(

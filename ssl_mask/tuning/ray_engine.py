@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -141,9 +143,11 @@ def connected(library: Any) -> Iterator[None]:
     """To the cluster that RAY_ADDRESS names or that `ray start` has started here; else to a local one of our own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before = library.is_initialized()
+        before, handler = library.is_initialized(), signal.getsignal(signal.SIGTERM)
         if not before:
             library.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)  # Ray's own prints the machine's registers
         logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             yield

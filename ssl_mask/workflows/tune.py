@@ -9,6 +9,7 @@ splits that the search has not seen: the best of many trials always looks better
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ import torch
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.errors import ConfigError, InputError, Interrupted, TrainingError, nothing_written
-from ssl_mask.files import write_json, write_text
+from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, TrainingError, nothing_written
+from ssl_mask.files import one_at_a_time, storage, write_json, write_text
 from ssl_mask.reports import tune_card, tune_plots
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsSettings
@@ -97,6 +98,15 @@ def tune(
     Raises:
         SslMaskError: any bad input, or no trial has finished; what has ended is kept.
         Interrupted: says how to go on.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import ssl_mask
+        >>> _ = Path("space.yaml").write_text("optim.lr: [1.0e-3, 3.0e-3]")
+        >>> config = ssl_mask.load_config({"data": {"root": "faces"}}, preset="laptop")
+        >>> search = ssl_mask.tune(config, space=Path("space.yaml"), trials=2, folds=2, confirm=0, quiet=True)
+        >>> search.verdict.recommended
+        False
     """
     accelerator = devices.make_accelerator(config.train.precision)
     if accelerator.num_processes > 1:
@@ -142,15 +152,18 @@ def find_search(
         raise ConfigError("A search is of one model, not of factor models.", hint="Search one: --set data.factor=NAME")
     parse_space(asked.space, config, str(space))
     checked_config(config, FoldsSettings(folds=folds, repeats=repeats), console)
-    begun = begun_before(config, asked)
-    if begun is not None:
-        console.say(f"Goes on with {begun.path}, which this command has begun.")
-        return begun
 
     def build(folder: Path, _: str) -> None:
         create_study(folder, "tune", "trials", config, asked.to_json())
 
-    return TrialStudy(Study(create_folder(config, "tune", build)))
+    with storage(config.runs):
+        config.runs.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(config.runs / ".tune.lock"):  # of two equal commands, the second one joins the first
+        begun = begun_before(config, asked)
+        if begun is not None:
+            console.say(f"Goes on with {begun.path}, which this command has begun.")
+            return begun
+        return TrialStudy(Study(create_folder(config, "tune", build)))
 
 
 def begun_before(config: RunConfig, asked: TuneSettings) -> TrialStudy | None:
@@ -160,12 +173,12 @@ def begun_before(config: RunConfig, asked: TuneSettings) -> TrialStudy | None:
     """
     named = find_study(config.runs / config.name, config.runs) if config.name else None
     found = ([named] if named else []) if config.name else list_studies(config.runs)
-    for study in found:
-        record = study.record()
-        search = TrialStudy(study)
-        same = record.kind == "trials" and record.config == config.model_dump(mode="json")
-        if same and search.settings() == asked and (config.name or not search.verdict_file.is_file()):
-            return search
+    for search in map(TrialStudy, found):
+        with suppress(DataError):  # another study is damaged: not ours to say
+            record = search.study.record()
+            same = record.kind == "trials" and record.config == config.model_dump(mode="json")
+            if same and search.settings() == asked and (config.name or not search.verdict_file.is_file()):
+                return search
     return None
 
 

@@ -73,6 +73,8 @@ def train_trial(
         if report is not None:
             report(finished, point.macro_f1 if asked.metric == "macro_f1" else point.nll)
 
+    for finished in range(1, 1 + len(folds.members()) * folds.finished):  # killed between its end and its record
+        after(finished)
     return run_folds(
         folds, devices.make_accelerator(config.train.precision), Console(quiet=True), after=after, quiet=True
     )

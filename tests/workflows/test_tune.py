@@ -18,8 +18,10 @@ from tiny_runs import TINY
 
 from ssl_mask.config import RunConfig, resolve
 from ssl_mask.errors import ConfigError, TrainingError
+from ssl_mask.evaluation.folds import Point
+from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study
-from ssl_mask.runs.trials import TrialStudy
+from ssl_mask.runs.trials import TrialStudy, TuneSettings
 from ssl_mask.workflows import tune_folds
 from ssl_mask.workflows.tune import tune
 
@@ -58,10 +60,10 @@ def test_a_search_ends_with_a_verdict_on_other_splits(
     tiny: Callable[..., RunConfig], space: Path, calls: Calls
 ) -> None:
     config = tiny(data={"split_seed": 3})
-    search = tune(config, space=space, trials=12, repeats=2, quiet=True)
+    search = tune(config, space=space, trials=9, repeats=2, quiet=True)
     winner = search.verdict.winner
     names = [f"split-{seed}/{who}" for seed in (5, 6) for who in ("default", f"trial-{winner:03d}")]
-    assert calls == [f"trials/{n:03d}" for n in range(12)] + [f"confirm/{n}" for n in names]
+    assert calls == [f"trials/{n:03d}" for n in range(9)] + [f"confirm/{n}" for n in names]
     assert winner > 0 and search.verdict.recommended and [s.split_seed for s in search.verdict.splits] == [5, 6]
     assert search.path.name == "tune-001" and {p.name for p in (search.path / "plots").iterdir()} == {
         "history.svg", "importance.svg", "parallel.svg",
@@ -146,6 +148,19 @@ def test_what_is_wrong_is_said_before_anything_is_written(tiny: Callable[..., Ru
     assert not (tiny().runs / "x").exists()
 
 
+def test_a_trial_that_was_killed_between_its_end_and_its_record_reports_all_folds(
+    tiny: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds, parts = FoldStudy(Study(tmp_path / "000")), FoldsSettings(folds=3)
+    asked = TuneSettings(space=SPACE, space_file="space.yaml", trials=1, folds=3, metric="nll")
+    made = made_trial(folds, tiny(), asked, parts)
+    curves = {f"fold-{k}": [Point(2, "live", 0.3, 1.0 + k), Point(4, "live", 0.4, 2.0 + k)] for k in range(3)}
+    monkeypatch.setattr(tune_folds, "curve_of", lambda run: curves[run.name])
+    told: list[tuple[int, float]] = []
+    record = tune_folds.train_trial(folds, tiny(), asked, parts, lambda n, value: told.append((n, value)))
+    assert record == made and told == [(1, 2.0), (2, 2.5), (3, 3.0)]  # log-loss where the mean macro-F1 is best
+
+
 # ---- with trainings ----
 
 TRAINED = {"optim.lr": {"low": 1e-3, "high": 1e-1, "log": True}, "model.pooling": ["avg", "gem"]}
@@ -153,8 +168,8 @@ TRAINED = {"optim.lr": {"low": 1e-3, "high": 1e-1, "log": True}, "model.pooling"
 
 def started(work: Path, *words: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "ssl_mask", "tune", *words]
-    log = (work / "log.txt").open("ab")
-    return subprocess.Popen(command, cwd=work, stdout=log, stderr=log, start_new_session=True)
+    with (work / "log.txt").open("ab") as log:
+        return subprocess.Popen(command, cwd=work, stdout=log, stderr=log, start_new_session=True)
 
 
 @pytest.fixture
@@ -177,7 +192,7 @@ def oof_of(folder: Path) -> list[bytes]:
     return [p.read_bytes() for p in sorted(folder.glob("trials/*/oof.parquet"))]
 
 
-SMALL = ("--space", "space.yaml", "--trials", "3", "--folds", "2", "--confirm", "0", "-q")
+SMALL = ("--space", "space.yaml", "--trials", "2", "--folds", "2", "--confirm", "0", "-q")
 
 
 @pytest.mark.slow
@@ -192,7 +207,7 @@ def test_a_killed_search_has_the_same_trials_and_ray_executes_the_same_ones(work
     assert started(work, *SMALL, "--name", "killed").wait() == 0
     assert started(work, *SMALL, "--name", "ray", "--engine", "ray").wait() == 0, (work / "log.txt").read_text()
     expected = trials_of(work / "runs/whole")
-    assert [t["state"] for t in expected] == ["finished"] * 3
+    assert [t["state"] for t in expected] == ["finished"] * 2
     for name in ("killed", "ray"):
         assert trials_of(work / "runs" / name) == expected
         assert oof_of(work / "runs" / name) == oof_of(work / "runs/whole")
