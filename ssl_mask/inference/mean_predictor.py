@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import ModelError
 from ssl_mask.guard.provenance import SourceRun
 from ssl_mask.inference.predictor import OnBad, Predictor
+from ssl_mask.inference.run_predictor import RunPredictor, predict_together
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class MeanPredictor:
         return tuple(source for p in self.predictors for source in p.sources)
 
     def probs(self, rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail") -> PredictedImages:
-        each = [p.probs(rows, tta=tta, on_bad=on_bad) for p in self.predictors]
+        each = each_probs(self.predictors, rows, tta=tta, on_bad=on_bad)
         mean = sum(share * p.probs.astype(np.float64) for share, p in zip(self.shares, each, strict=True))
         unreadable = {position: why for p in each for position, why in p.unreadable.items()}
         return PredictedImages(each[0].manifest, np.asarray(mean, dtype=np.float32), unreadable)
@@ -71,3 +73,17 @@ class MeanPredictor:
         """The embeddings side by side: a dot product is then the weighted mean of the cosines of the predictors."""
         each = [p.embed(rows, on_bad=on_bad) for p in self.predictors]
         return np.concatenate([e * np.float32(np.sqrt(s)) for e, s in zip(each, self.shares, strict=True)], axis=1)
+
+
+def each_probs(
+    predictors: Sequence[Predictor], rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail"
+) -> list[PredictedImages]:
+    """What each predictor says, in order; runs that read images alike, as those of a study, open each image once."""
+    found: dict[int, PredictedImages] = {}
+    for i, predictor in enumerate(predictors):
+        if not isinstance(predictor, RunPredictor):
+            found[i] = predictor.probs(rows, tta=tta, on_bad=on_bad)
+        elif i not in found:
+            alike = {j: p for j, p in enumerate(predictors) if isinstance(p, RunPredictor) and p.reads_as(predictor)}
+            found |= zip(alike, predict_together([*alike.values()], rows, tta=tta, on_bad=on_bad), strict=True)
+    return [found[i] for i in range(len(predictors))]

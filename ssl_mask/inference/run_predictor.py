@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from ssl_mask.config import DataConfig
 from ssl_mask.data.image_set import ImageSet, open_images
@@ -15,7 +17,7 @@ from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.value_range import warn_of_depth
 from ssl_mask.errors import ModelError
-from ssl_mask.evaluation.scores import mean_probs
+from ssl_mask.evaluation.scores import HeadLogits, mean_probs
 from ssl_mask.guard.provenance import SourceRun
 from ssl_mask.inference.logits import embed_images, predict_logits, reading_workers
 from ssl_mask.inference.predictor import Compute, OnBad
@@ -56,31 +58,25 @@ class RunPredictor:
         return (self.source,)
 
     def probs(self, rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail") -> PredictedImages:
-        opened, readable = self._open(rows, on_bad)
-        probs = np.full((len(rows), len(self.schema.joint_classes)), np.nan, dtype=np.float32)
-        if readable:
-            with self.compute.console.counting(f"Predicting with {self.name}") as tell:
-                views = predict_logits(
-                    self.model, opened.images, accelerator=self.compute.accelerator, flip=tta, on_progress=tell,
-                    batch_size=self.compute.batch_size, workers=self._workers(opened),
-                )  # fmt: skip
-            probs[readable] = mean_probs(views, self.source.metadata.temperatures)
-        digests = dict(zip(readable, (r.digest for r in opened.manifest.rows), strict=True))
-        why = {i: opened.left_out[r.path] for i, r in enumerate(rows.rows) if i not in digests}
-        return PredictedImages(rows.with_digests(digests.get(i, "") for i in range(len(rows))), probs, why)
+        (predicted,) = predict_together([self], rows, tta=tta, on_bad=on_bad)
+        return predicted
+
+    def reads_as(self, other: RunPredictor) -> bool:
+        """Whether both open an image in the same way, so that it need be opened once for both."""
+        return self.size == other.size and self.reading == other.reading and self.compute == other.compute
 
     def embed(self, rows: Manifest, *, on_bad: OnBad = "fail") -> NDArray[np.float32]:
-        opened, readable = self._open(rows, on_bad)
+        opened, readable = self.open(rows, on_bad)
         embeddings = np.full((len(rows), self.model.embedding_size), np.nan, dtype=np.float32)
         if readable:
             with self.compute.console.counting(f"Embedding with {self.name}") as tell:
                 embeddings[readable] = embed_images(
                     self.model, opened.images, accelerator=self.compute.accelerator, on_progress=tell,
-                    batch_size=self.compute.batch_size, workers=self._workers(opened),
+                    batch_size=self.compute.batch_size, workers=self.workers(opened),
                 )  # fmt: skip
         return embeddings
 
-    def _open(self, rows: Manifest, on_bad: OnBad) -> tuple[ImageSet, list[int]]:
+    def open(self, rows: Manifest, on_bad: OnBad) -> tuple[ImageSet, list[int]]:
         """The readable images, and their positions in `rows`."""
         console = self.compute.console
         warn_of_depth(rows.files, self.reading, console)
@@ -89,8 +85,61 @@ class RunPredictor:
             opened = open_images(rows, self.reading, self.size, tolerant=on_bad == "skip", on_progress=tell)
         return opened, [i for i, r in enumerate(rows.rows) if r.path not in opened.left_out]
 
-    def _workers(self, opened: ImageSet) -> int:
+    def workers(self, opened: ImageSet) -> int:
+        """Processes that read images which are open."""
         return reading_workers(opened.images, self.compute.workers, self.compute.accelerator)
+
+
+def predict_together(
+    predictors: Sequence[RunPredictor], rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail"
+) -> list[PredictedImages]:
+    """What each of some runs that read images alike says of them; each image is opened once for all.
+
+    Args:
+        tta, on_bad: as `Predictor.probs`.
+
+    Raises:
+        ImageError: an unreadable image, with `on_bad` fail.
+    """
+    first = predictors[0]
+    opened, readable = first.open(rows, on_bad)
+    digests = dict(zip(readable, (r.digest for r in opened.manifest.rows), strict=True))
+    manifest = rows.with_digests(digests.get(i, "") for i in range(len(rows)))
+    why = {i: opened.left_out[r.path] for i, r in enumerate(rows.rows) if i not in digests}
+    views: list[HeadLogits] = []
+    if readable:
+        name = first.name if len(predictors) == 1 else f"{len(predictors)} models"
+        with first.compute.console.counting(f"Predicting with {name}") as tell:
+            views = predict_logits(
+                SideBySide(p.model for p in predictors), opened.images, accelerator=first.compute.accelerator,
+                batch_size=first.compute.batch_size, workers=first.workers(opened), flip=tta, on_progress=tell,
+            )  # fmt: skip
+    found: list[PredictedImages] = []
+    for i, predictor in enumerate(predictors):
+        probs = np.full((len(rows), len(predictor.schema.joint_classes)), np.nan, dtype=np.float32)
+        if readable:
+            own = [{head: z for (model, head), z in keyed(view) if model == i} for view in views]
+            probs[readable] = mean_probs(own, predictor.source.metadata.temperatures)
+        found.append(PredictedImages(manifest, probs, why))
+    return found
+
+
+class SideBySide(nn.Module):
+    """Several networks on the same images: the heads of all, as `<number of the network>/<head>`."""
+
+    def __init__(self, models: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return {f"{i}/{head}": z for i, model in enumerate(self.models) for head, z in model(images).items()}
+
+
+def keyed(logits: HeadLogits) -> Iterator[tuple[tuple[int, str], NDArray[np.float32]]]:
+    """(number of the network, head) and logits of what `SideBySide` returns."""
+    for key, z in logits.items():
+        number, _, head = key.partition("/")
+        yield (int(number), head), z
 
 
 def load_run_predictor(

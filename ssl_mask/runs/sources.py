@@ -140,12 +140,10 @@ def study_source(study: Study) -> Source:
         finished = factors.finished
         parts = [_factor_source(factors, name) for name in factors.settings().parts] if finished else []
     else:
-        names = [run.path.relative_to(study.path).as_posix() for run in list_runs(study.path)]
         raise DataError(
-            f"{study.path} is a study of {record.kind}: its runs do not predict together.",
-            hint=f"Name one of them: {', '.join(names)}."
-            if names
-            else f"Name one of its trials: {study.path}/trials/000",
+            f"{study.path} is a search: its trials do not predict together.",
+            hint=f"Train its winner: sslmask train --config {study.path}/best.yaml. Or name a trial: "
+            f"--run {study.path}/trials/000",
         )
     if not finished:
         raise DataError(

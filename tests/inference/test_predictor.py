@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.devices import make_accelerator
 from ssl_mask.errors import ImageError, ModelError
+from ssl_mask.inference import run_predictor
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.mean_predictor import MeanPredictor
 from ssl_mask.inference.predictor import Compute
@@ -102,6 +104,26 @@ def test_several_runs_are_their_mean(runs: tuple[Run, Run], drawn: Path) -> None
         for j in range(8):
             expected = sum(sum(a * b for a, b in zip(e[i][1], e[j][1], strict=True)) for e in each) / 2
             assert float(embeddings[i] @ embeddings[j]) == pytest.approx(expected, abs=2e-5)
+
+
+def test_runs_that_read_alike_open_each_image_once(
+    runs: tuple[Run, Run], drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = (run_source(r.dir) for r in runs)
+    mean = load_predictor([Source(drawn, "folds", (small, large, small))], compute(), cache="off")
+    own = [load_run_predictor(r.dir, compute(), cache="off") for r in runs]
+    rows = photos_of(drawn / "extra", own[0])
+    first, second = (p.probs(rows, tta=True).probs for p in own)
+    opened: list[int] = []
+    real = run_predictor.open_images
+
+    def counted(asked: Manifest, reading: Any, size: int, **options: Any) -> Any:
+        opened.append(size)
+        return real(asked, reading, size, **options)
+
+    monkeypatch.setattr(run_predictor, "open_images", counted)
+    np.testing.assert_allclose(mean.probs(rows, tta=True).probs, (2 * first + second) / 3, atol=1e-6)
+    assert opened == [32, 48]
 
 
 @pytest.mark.parametrize("cache", ["auto", "off"])

@@ -85,11 +85,13 @@ def test_an_unfinished_study_says_how_to_finish_it(tmp_path: Path, make: Any, ve
     assert refused.value.hint == f"Finish it: sslmask {verb} --resume {tmp_path / 's'}"
 
 
-def test_a_study_that_does_not_predict_names_its_runs(tmp_path: Path) -> None:
-    study_of(tmp_path / "t", "trials", {}, ["a", "b"], 1.0)
-    with pytest.raises(DataError, match="t is a study of trials: its runs do not predict together") as refused:
+def test_a_search_does_not_predict_but_its_trials_do(tmp_path: Path) -> None:
+    study_of(tmp_path / "t", "trials", {}, [], 1.0)
+    folds(tmp_path / "t" / "trials" / "000")
+    with pytest.raises(DataError, match="t is a search: its trials do not predict together") as refused:
         find_source("t", tmp_path)
-    assert refused.value.hint == "Name one of them: a, b."
+    assert f"--run {tmp_path}/t/trials/000" in refused.value.hint
+    assert find_source("t/trials/000", tmp_path).kind == "folds"
 
 
 def test_a_run_of_rounds_is_a_run(tmp_path: Path) -> None:
