@@ -131,12 +131,12 @@ def joined_of(probs: NDArray[np.float64], true: list[int], groups: int, folds: i
 
 
 def slow_gain(joined: JoinedTables, parts: list[int]) -> float:
-    """Each part is predicted with weights that the slow loop chooses on the others."""
+    """Each part is predicted with weights from the others, image by image."""
     true = joined.true.tolist()
     nested = [-1] * len(true)
     for part in set(parts):
         rest = [i for i, p in enumerate(parts) if p != part]
-        weights = slow_weights(joined.probs[:, rest], [true[i] for i in rest], 50)
+        weights = greedy_weights(joined.probs[:, rest], np.asarray([true[i] for i in rest])).tolist()
         for i in (i for i, p in enumerate(parts) if p == part):
             mean = [sum(w * p[i][c] for w, p in zip(weights, joined.probs, strict=True)) for c in range(CLASSES)]
             nested[i] = mean.index(max(mean))
@@ -153,7 +153,7 @@ def test_the_gain_is_that_of_weights_from_the_other_folds() -> None:
     plain = probs.mean(axis=0).argmax(axis=1)
     assert choice.mean == pytest.approx(f1_score(true, plain, labels=range(CLASSES), average="macro"))
     assert (choice.images, choice.groups) == (30, 15)
-    assert choice.weights.tolist() == pytest.approx(slow_weights(probs, true, 50))
+    assert choice.weights.tolist() == greedy_weights(probs, np.asarray(true)).tolist()
 
 
 def test_a_source_that_knows_nothing_is_left_out_and_the_weights_are_kept() -> None:
@@ -169,6 +169,12 @@ def test_luck_among_equals_is_no_gain() -> None:
     own = np.tensordot(choice.weights, probs, axes=1).argmax(axis=1)
     assert f1_score(true, own, average="macro") > choice.mean
     assert not choice.kept and choice.gain.low <= 0
+
+
+def test_a_gain_whose_interval_reaches_zero_is_not_kept() -> None:
+    probs, true = predictions(1, 3, 150, (0.9, 0.7, 0.6))
+    choice = choose_weights(joined_of(probs, true, groups=30, folds=5))
+    assert choice.gain.low < 0 < choice.gain.value and not choice.kept
 
 
 def test_one_fold_is_parted_by_whole_groups() -> None:
