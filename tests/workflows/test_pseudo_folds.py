@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from small_rounds import SETTINGS, read_json, series_config, table_of
+from small_rounds import SETTINGS, read_json, series_config, table_of, weights_of
 
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.data.tables import read_csv
+from ssl_mask.errors import OverlapError
 from ssl_mask.evaluation.metrics import bootstrap
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.rounds import RoundStudy
@@ -98,3 +100,99 @@ def test_a_finished_study_is_left_alone(study: RoundStudy, drawn: Path) -> None:
     pseudo_folds(series_config(drawn, study.path.parent), resume=study.path, quiet=True)
     assert {p: p.stat().st_mtime_ns for p in before} == before
     assert read_json(study.record_file)["finished"]
+
+
+# ---- a study that is killed anywhere ----
+
+
+def content_of(study: RoundStudy) -> dict[str, Any]:
+    """All that later results depend on; only the folder differs between two studies."""
+    found: dict[str, Any] = {}
+    for number in range(2):
+        folds = study.round(number)
+        found[f"{number}/oof"] = folds.oof.read_bytes()
+        for run in (*folds.members(), *([folds.refit] if folds.refit.best.is_file() else [])):
+            found |= {f"{number}/{run.name}/{key}": tensor.numpy() for key, tensor in weights_of(run).items()}
+            if run.pseudo_labels.is_file():
+                found[f"{number}/{run.name}/labels"] = run.pseudo_labels.read_bytes()
+                found[f"{number}/{run.name}/pool"] = run.pool.read_bytes()
+    return found
+
+
+class Killed(BaseException):
+    """Nothing may run after it, as after a SIGKILL: no handler of ours catches it."""
+
+
+@pytest.mark.usefixtures("no_plots_in_module")
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [
+        ("ssl_mask.pseudo_labeling.folds.select_for", 2),  # one student has its pseudo-labels, the other one not
+        ("ssl_mask.training.fit.save", 9),
+        ("ssl_mask.workflows.folds.settle", 2),
+        ("ssl_mask.workflows.pseudo_folds.train_refit", 1),
+        ("ssl_mask.workflows.pseudo_folds.publish", 1),
+    ],
+)
+def test_a_study_that_is_killed_ends_with_the_same_bytes(
+    study: RoundStudy, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, call: int
+) -> None:
+    module, name = where.rsplit(".", 1)
+    original, calls = getattr(import_module(module), name), []
+
+    def dies(*given: Any, **named: Any) -> Any:
+        calls.append(name)
+        if len(calls) == call:
+            raise Killed
+        return original(*given, **named)
+
+    config = series_config(drawn, tmp_path, pseudo=ASKED, **SHORT)
+    with monkeypatch.context() as patch:
+        patch.setattr(import_module(module), name, dies)
+        with pytest.raises(Killed):
+            pseudo_folds(config, folds=2, refit=True, quiet=True)
+    again = pseudo_folds(config, resume="pseudo-001", quiet=True)
+    one, two = content_of(study), content_of(again)
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        assert (value == two[key]).all() if isinstance(value, np.ndarray) else value == two[key], key
+    assert [r.macro_f1 for r in again.record().rounds] == [r.macro_f1 for r in study.record().rounds]
+
+
+# ---- teachers that are named ----
+
+
+def test_the_guard_finds_nothing_in_honest_rounds_and_refuses_the_teachers_of_another_fold(
+    study: RoundStudy, drawn: Path, tmp_path: Path
+) -> None:
+    """A study is named as the teacher: of these folds it is round 0; the models of other folds may not teach."""
+    guard = {"mode": "on", "drop_overlap": True, "cards": str(tmp_path / "cards")}
+    asked = {**ASKED, "teachers": [str(study.round(0).path)]}
+    config = series_config(drawn, tmp_path, pseudo=asked, guard=guard, name="taught", **SHORT)
+    taught = pseudo_folds(config, folds=2, quiet=True)
+    assert taught.settings().round_zero == str(study.round(0).path)
+    assert not (taught.path / "rounds" / "00").exists()
+    for own, other in zip(taught.round(1).members(), study.round(1).members(), strict=True):
+        used, all_ = (set(read_predictions(run.pool).sha256.tolist()) for run in (own, other))
+        assert used < all_  # without the copies of labeled and test images
+        assert [t.run for t in own.selection_record().teachers] == [t.run for t in other.selection_record().teachers]
+        assert own.status().leakage in {"photos-clean", "not-checked"}  # `study` was made with the guard off
+    one = {**ASKED, "teachers": [str(study.round(0).members()[0].path)]}
+    with pytest.raises(OverlapError, match="No teacher has left out the validation images of fold 1"):
+        pseudo_folds(series_config(drawn, tmp_path, pseudo=one, **SHORT), folds=2, quiet=True)
+
+
+def test_teachers_of_another_split_are_judged_by_their_images(study: RoundStudy, drawn: Path, tmp_path: Path) -> None:
+    """A run with another number of folds may be honest; so the mean of what is honest is no round 0."""
+    members = [str(run.path) for run in (*study.round(0).members(), *study.round(1).members())]
+    asked = {**ASKED, "teachers": members, "agreement": 1.0}
+    taught = pseudo_folds(series_config(drawn, tmp_path, pseudo=asked, **SHORT), folds=2, quiet=True)
+    assert taught.settings().round_zero is None
+    names = [[Path(t.run).name for t in r.selection_record().teachers] for r in taught.round(1).members()]
+    assert names == [["fold-0", "fold-0"], ["fold-1", "fold-1"]]
+    row = taught.record().rounds[0]
+    assert (row.teachers, row.taught_by, taught.record().best_round) == (4, "mean of 4 teachers", 1)
+    tables = [read_predictions(study.round(n).oof) for n in range(2)]
+    mean = read_predictions(taught.taught_as_mean)
+    assert mean.path.tolist() == tables[0].path.tolist()
+    np.testing.assert_allclose(mean.probs, (tables[0].probs + tables[1].probs) / 2, atol=1e-5)
