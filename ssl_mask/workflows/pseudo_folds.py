@@ -114,9 +114,11 @@ def at_work(whole: RoundStudy, *, main: bool) -> Iterator[None]:
     with whole.study.locked() if main else nullcontext():
         try:
             yield
-        except Interrupted as stopped:
+        except (Interrupted, KeyboardInterrupt) as stopped:
             hint = f"Continue with: sslmask pseudo --resume {whole.path}"
-            raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
+            if isinstance(stopped, Interrupted):
+                raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
+            raise Interrupted.by(stopped, "finished runs are saved.", hint=hint) from None
 
 
 def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, quiet: bool) -> int:
