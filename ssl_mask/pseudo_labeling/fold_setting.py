@@ -69,7 +69,7 @@ class Setting:
         """
         if not self.config.pseudo.teachers:
             return dict.fromkeys(self.folds, ())
-        models = named_models(self.config.pseudo.teachers, self.config.runs)
+        models = named_models(self.config.pseudo.teachers, self.config.runs, self.labeled.schema)
         said = self.console if self.config.guard.leaked else Console(quiet=True)
         return {
             fold: honest_models(models, self.val(*fold), said, leaked=self.config.guard.leaked, student=called(*fold))

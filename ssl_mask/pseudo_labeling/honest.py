@@ -7,20 +7,22 @@ from pathlib import Path
 
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.tables import read_csv
-from ssl_mask.errors import DataError, OverlapError
+from ssl_mask.errors import DataError, ModelError, OverlapError
 from ssl_mask.guard.teachers import HeldOut, Learned, dishonest, learned_by
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import Source, find_source
 
 
-def named_models(references: Sequence[str], runs: Path) -> dict[Source, Learned]:
+def named_models(references: Sequence[str], runs: Path, schema: LabelSchema) -> dict[Source, Learned]:
     """All models of the named runs and studies, each once, and what each has learned from.
 
     Factor models of one fold teach together: their product is one model.
 
     Raises:
         DataError: no such run, or one that is not finished.
+        ModelError: one that knows other classes than those of the schema.
     """
     models = [model for name in references for model in find_source(name, runs).models]
     found = {tuple(run.path.resolve() for run in model.members): model for model in models}
@@ -29,6 +31,9 @@ def named_models(references: Sequence[str], runs: Path) -> dict[Source, Learned]
         if status.status != "finished":
             hint = f"Finish it: sslmask {status.verb} --resume {run.path}"
             raise DataError(f"{run.path} is not finished.", hint=hint)
+    for model in found.values():
+        if model.schema != schema:
+            raise ModelError(f"{called(model)} was trained for other classes.", hint="Name teachers for these labels.")
     return {model: learned_from(model) for model in found.values()}
 
 

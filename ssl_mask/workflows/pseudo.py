@@ -68,7 +68,7 @@ class Pool:
         """
         if not self.config.pseudo.teachers:
             return ()
-        models = named_models(self.config.pseudo.teachers, self.config.runs)
+        models = named_models(self.config.pseudo.teachers, self.config.runs, self.manifest.schema)
         return honest_models(models, self.val, self.console, leaked=self.config.guard.leaked)
 
     @property

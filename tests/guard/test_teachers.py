@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_records import data_record, metadata
+from made_records import SCHEMA, data_record, metadata
 from textures import texture, write
 from torch import nn
 
@@ -17,7 +17,7 @@ from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import MismatchError, OverlapError, UndeclaredError
+from ssl_mask.errors import DataError, MismatchError, ModelError, OverlapError, UndeclaredError
 from ssl_mask.guard.ancestors import UNKNOWN, run_ancestor
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import fingerprint
@@ -27,7 +27,7 @@ from ssl_mask.guard.lineage import inherited
 from ssl_mask.guard.policy import judge
 from ssl_mask.guard.seen import save_seen
 from ssl_mask.guard.teachers import HeldOut, Learned, dishonest, learned_by
-from ssl_mask.pseudo_labeling.honest import honest_models, learned_from
+from ssl_mask.pseudo_labeling.honest import honest_models, learned_from, named_models
 from ssl_mask.runs.checkpoint import save_checkpoint
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
@@ -157,3 +157,19 @@ def test_another_photo_of_a_person_is_met_again_in_the_same_data_set(
             inherited(gate, [ancestor], [{}], tiny(), QUIET)
     else:
         assert {m.status for m in inherited(gate, [ancestor], [{}], tiny(), QUIET).values()} != {"leaked-declared"}
+
+
+def test_teachers_that_cannot_teach_are_named(tmp_path: Path) -> None:
+    run = made(tmp_path / "teacher", "a1")
+    status = {"verb": "uda", "name": "teacher", "started": "now", "step": 1, "best": None, "leakage": "clean"}
+    run.update(status="running", **status)
+    with pytest.raises(DataError, match="teacher is not finished") as refused:
+        named_models(["teacher"], tmp_path, SCHEMA)
+    assert "sslmask uda --resume" in refused.value.hint
+    run.update(status="finished")
+    (model,) = named_models(["teacher", str(run.path)], tmp_path, SCHEMA)  # named twice, it counts once
+    assert model.members == (run,)
+    with pytest.raises(ModelError, match="teacher was trained for other classes"):
+        named_models(["teacher"], tmp_path, LabelSchema(SCHEMA.factors[:1]))
+    with pytest.raises(DataError, match="No run 'nobody'"):
+        named_models(["nobody"], tmp_path, SCHEMA)
