@@ -91,7 +91,8 @@ def draw_parallel(records: Sequence[TrialRecord], logs: Sequence[str], metric: M
         axis.plot([x, x], [0, 1], color="0.3", lw=1)
         axis.text(x, 1.06, short(name, 26), ha="center", va="bottom", fontsize=SMALL)
         for height, text in ticks:
-            axis.text(x - 0.03, height, short(text, 16), ha="right", va="center", fontsize=SMALL)
+            paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # lines run behind it
+            axis.text(x - 0.03, height, short(text, 16), ha="right", va="center", fontsize=SMALL, bbox=paper)
     axis.set(xlim=(-0.6, len(keys) + 0.2), ylim=(-0.05, 1.15))
     return figure
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from ssl_mask import devices
 from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
@@ -47,6 +49,8 @@ def work_on_trial(journal: Journal, number: int) -> bool:
         return Outcome(record.macro_f1, record.nll, record.step, record.weights, record.cpu_seconds)
 
     done = run_trial(journal, number, objective)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # a trial that ran out of memory leaves it in pieces
     if done:
         lighten(folds, keep_weights=journal.study.record(number).state == "finished")
     return done
