@@ -29,7 +29,7 @@ class TrialLines:
             + f"; at most {at_most} trainings"
         )
         if self.told:
-            self.console.say(f"       {len(self.told)} trials have ended before")
+            self.console.say(f"       ended before: {len(self.told)} of {asked.trials}")
 
     def __call__(self) -> None:
         new = [r for r in self.journal.ended() if r.number not in self.told]
