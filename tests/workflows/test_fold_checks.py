@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.console import Console
+from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ConfigError, DataError
 from ssl_mask.reports import samples
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
+from ssl_mask.runs.run import RunDir
+from ssl_mask.training.algorithm import fixed_temperatures
 from ssl_mask.workflows import fold_checks, folds
 from ssl_mask.workflows.fold_checks import checked_config
 from ssl_mask.workflows.refit import refit_config
@@ -152,3 +155,43 @@ def test_what_waits_for_validation_is_refused_without_it(tmp_path: Path, section
     with pytest.raises(ConfigError, match=rf"data\.validation none evaluates nothing, but {key}"):
         config(tmp_path, **merge(sections, {"data": {"validation": "none"}}))
     assert config(tmp_path, **sections).data.validation == "fold"
+
+
+def test_a_given_split_is_kept_ignored_or_trained_on(tmp_path: Path) -> None:
+    data = table(tmp_path / "data", groups("a", 6) + groups("b", 6) + [("a", "v", "val"), ("b", "w", "val")])
+
+    def sizes(**asked: Any) -> tuple[int, int]:
+        rows = read_manifest(config(data, data={"folds": 3, **asked}).data, Console(quiet=True))
+        return len(rows.where("train")), len(rows.where("val"))
+
+    assert sizes() == (24, 2)
+    ignored = [sizes(given_split="ignore", fold=fold) for fold in range(3)]
+    assert sum(val for _, val in ignored) == 26 and {train + val for train, val in ignored} == {26}
+    assert sizes(validation="none") == (26, 0)
+
+
+def test_temperatures_may_be_given_per_head(tmp_path: Path) -> None:
+    heads = {"colour": 2.0, "size": 0.5, "condition": 1.0}
+    given = config(tmp_path, algorithm={"name": "uda", "temperature": heads})
+    assert fixed_temperatures(given, samples.SCHEMA) == heads
+    one = config(tmp_path, algorithm={"name": "uda", "temperature": 3})
+    assert fixed_temperatures(one, samples.SCHEMA) == dict.fromkeys(heads, 3.0)
+    for wrong, problem in (({**heads, "shape": 1.0}, "no head 'shape'"), ({"colour": 1.0}, "'size' has none")):
+        asked = config(tmp_path, algorithm={"name": "uda", "temperature": wrong})
+        with pytest.raises(ConfigError, match=rf"algorithm\.temperature: .*{problem}"):
+            fixed_temperatures(asked, samples.SCHEMA)
+
+
+def test_what_a_resumed_run_will_do_again_is_not_kept(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    line = {"kind": "train", "loss": 1.0, "terms": {}, "stats": {}, "lr": 0.1, "images_per_second": 1.0}
+    for step in (2, 4):
+        run.log(step=step, **line)
+        for weights in ("live", "ema"):
+            for file in run.kept(step, weights):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(b"")
+    run.forget_after(2)
+    assert sorted(p.name for p in run.all_kept.iterdir()) == [
+        "000002-ema.parquet", "000002-ema.safetensors", "000002-live.parquet", "000002-live.safetensors",
+    ]  # fmt: skip
