@@ -11,10 +11,8 @@ from ssl_mask.inference.mean_predictor import MeanPredictor
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.inference.product_predictor import ProductPredictor
 from ssl_mask.inference.run_predictor import load_run_predictor
-from ssl_mask.runs.factors import FactorStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import Source, study_source
-from ssl_mask.runs.study import Study
 
 
 def load_predictor(
@@ -62,11 +60,12 @@ def product_of(source: Source, load: Callable[[Source], Predictor]) -> ProductPr
     Raises:
         DataError: the record of the study or a part is missing or damaged. MismatchError: the models are others now.
     """
-    study = FactorStudy(Study(source.path))
+    study = source.factor_study
     study.refuse_changed_parts()
     record = study.record()
     counts = np.asarray(record.counts, np.float64)
-    corrects = record.prior is not None and record.prior.used and source == study_source(study.study)
-    ratio = np.asarray(record.prior.ratio) if record.prior is not None and corrects else None
+    whole = source.path != study.path or source == study_source(study.study)  # all folds, or models on all labels
+    prior = record.prior if whole else None
+    ratio = np.asarray(prior.ratio) if prior is not None and prior.used else None
     parts = {name: load(part) for name, part in zip(record.label_schema.sizes, source.parts, strict=True)}
     return ProductPredictor(source.name, record.label_schema, record.submission, parts, counts / counts.sum(), ratio)

@@ -6,7 +6,7 @@
 | folds | a study of folds | the mean of its folds; `refit/` is a run of its own |
 | rounds | rounds of pseudo-labels by folds | the folds of the best round |
 | seeds | a study of seeds | the mean of its runs, without the baselines |
-| factors | a study of factor models | the product of its factors |
+| factors | a study of factor models; `STUDY/refit`: its models on all labels | the product of its factors |
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.factors import FactorsRecord, FactorStudy
-from ssl_mask.runs.folds import FoldStudy
+from ssl_mask.runs.folds import REFIT, FoldStudy
 from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.rounds import RoundStudy
 from ssl_mask.runs.run import RunDir, find_run, list_runs
@@ -65,7 +65,7 @@ class Source:
         if self.kind == "folds":
             return (FoldStudy(Study(self.path)).oof,)
         if self.kind == "factors":
-            return (FactorStudy(Study(self.path)).oof,)
+            return (self.factor_study.oof,)
         return tuple(t for part in self.parts for t in part.tables) or (RunDir(self.path).validation,)
 
     @property
@@ -79,10 +79,15 @@ class Source:
         return self._about.submission
 
     @property
+    def factor_study(self) -> FactorStudy:
+        """Of kind `factors`: the study, also where its models on all labels predict (`refit`)."""
+        return FactorStudy(Study(self.path.parent if self.path.name == REFIT else self.path))
+
+    @property
     def _about(self) -> CheckpointMetadata | FactorsRecord:
         """What says of itself: the checkpoint of its first member, or the record of joined factors."""
         if self.kind == "factors":
-            return FactorStudy(Study(self.path)).record()
+            return self.factor_study.record()
         return read_metadata(self.members[0].best)
 
     @property
@@ -113,6 +118,9 @@ def find_source(reference: str | Path, runs: Path) -> Source:
         if not found:
             raise DataError(f"No run with a checkpoint in {runs.absolute()}.", hint="Train one first: sslmask train")
         return max(found, key=lambda source: source.updated)
+    above = find_study(Path(reference).parent, runs) if Path(reference).name == REFIT else None
+    if above is not None and above.record().kind == "factors":
+        return refit_source(FactorStudy(above))
     study = find_study(reference, runs)
     if study is None or study.path != study.home:  # the rounds of a run, which has the weights of the best one
         return run_source(find_run(reference, runs))
@@ -151,6 +159,18 @@ def study_source(study: Study) -> Source:
             hint=f"Finish it: sslmask {record.verb} --resume {study.path}",
         )
     return Source(study.path, record.kind, tuple(parts))
+
+
+def refit_source(factors: FactorStudy) -> Source:
+    """The models on all labels of a study of factor models. Raises DataError when they are not all trained."""
+    asked, runs = factors.settings(), list[RunDir]()
+    if factors.finished and asked.folds is not None:
+        runs = [FoldStudy(Study(factors.folder(name))).refit for name in asked.parts]
+    if not runs or not all(run.best.is_file() and run.status().status == "finished" for run in runs):
+        raise DataError(
+            f"{factors.path} has no models on all labels yet.", hint=f"Train them: {factors.how_to_go_on} --refit"
+        )
+    return Source(factors.path / REFIT, "factors", tuple(map(run_source, runs)))
 
 
 def _factor_source(factors: FactorStudy, name: str) -> Source:

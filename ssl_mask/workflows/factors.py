@@ -76,22 +76,35 @@ def train_factors(
             return None
         if dry_run:
             raise InputError("--dry-run is of a new study.", hint="Leave out --resume.")
-        study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume, console))
-    run_factors(study, accelerator, console, refit=refit, quiet=quiet)
+        study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume, console, refit=refit))
+    run_factors(study, accelerator, console, quiet=quiet)
     return study
 
 
 def _open(
-    config: RunConfig, folds: FoldsSettings | None, verb: str, resume: str | Path | None, console: Console
-) -> FactorStudy:
+    config: RunConfig, folds: FoldsSettings | None, verb: str, resume: str | Path | None, console: Console, *,
+    refit: bool,
+) -> FactorStudy:  # fmt: skip
     if resume is not None:
-        return FactorStudy(resumed_study(resume, config.runs, verb))
+        return with_refit(FactorStudy(resumed_study(resume, config.runs, verb)), asked=refit)
     rows = checked_factors(config, folds, console)
 
     def build(folder: Path, _: str) -> None:
         create_factors(folder, verb, config, folds, rows)
 
     return FactorStudy(Study(create_folder(config, "study", build)))
+
+
+def with_refit(factors: FactorStudy, *, asked: bool) -> FactorStudy:
+    """A study that is continued, which may get models on all labels although it did not begin with them."""
+    own = factors.settings()
+    if asked and own.folds is not None and not own.folds.refit:
+        settings = own.model_copy(update={"folds": own.folds.model_copy(update={"refit": True})})
+        for folder in (factors.path, *(factors.folder(name) for name in own.parts)):
+            record = Study(folder).record()
+            kept = (settings if folder == factors.path else settings.folds or own.folds).to_json()
+            create_study(folder, record.verb, record.kind, validate(record.config), kept)
+    return factors
 
 
 def estimate(config: RunConfig, folds: FoldsSettings | None, accelerator: Accelerator, console: Console) -> None:
@@ -166,13 +179,8 @@ def labels_digest(rows: Manifest) -> str:
     return hashlib.sha256(rows.where("train", "val").to_csv().encode(errors="surrogateescape")).hexdigest()
 
 
-def run_factors(
-    factors: FactorStudy, accelerator: Accelerator, console: Console, *, refit: bool = False, quiet: bool = False
-) -> None:
+def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console, *, quiet: bool = False) -> None:
     """Train what is missing of a study, and join the factors.
-
-    Args:
-        refit: train models on all labels too, although the study did not begin with them.
 
     Raises:
         DataError: the labels are not those that the study began with.
@@ -190,7 +198,7 @@ def run_factors(
             else:
                 _train_parts(factors, config, accelerator, console, quiet=quiet)
                 decide(lambda: join(factors, config, rows))
-            if asked.folds is not None and (refit or asked.folds.refit):
+            if asked.folds is not None and asked.folds.refit:
                 for folder in asked.parts.values():
                     train_refit(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
         except Interrupted as stopped:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from PIL import Image
 from tiny_runs import TINY
 
+from ssl_mask.cli.app import main
 from ssl_mask.config import RunConfig, merge, resolve, validate
 from ssl_mask.console import Console
 from ssl_mask.data.layouts.images import read_images
@@ -25,6 +26,8 @@ from ssl_mask.evaluation.factors import corrected
 from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.runs.factors import FactorStudy, folders_of
+from ssl_mask.runs.folds import FoldsSettings
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import find_source
 from ssl_mask.runs.study import Study
 from ssl_mask.workflows import factors as workflow
@@ -230,6 +233,25 @@ def test_factor_models_teach_the_students_of_their_fold(whole: FactorStudy, root
         assert probs.tolist() == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [([], 0, '"study"'), (["--folds", "3"], 3, "has folds 2, not 3"), (["--seed", "3"], 3, "seed: 0 in the run, 3")],
+)
+def test_the_command_line_continues_a_study_as_it_began(
+    study: FactorStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: list[str],
+    code: int, said: str,
+) -> None:  # fmt: skip
+    words = ["sslmask", "train", "--runs", str(study.path.parent), "--resume", study.path.name, "--json", *flags]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as left:
+        main()
+    answer = json.loads(capsys.readouterr().out)
+    assert left.value.code in ({None, 0} if code == 0 else {code})
+    assert said in json.dumps(answer)
+    if code == 0:
+        assert len(answer["runs"]) == 4 and answer["images"] == 32
+
+
 @pytest.mark.slow
 def test_stopped_and_continued_is_the_same_study(
     whole: FactorStudy, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -254,6 +276,24 @@ def test_stopped_and_continued_is_the_same_study(
     assert stopped.value.hint.endswith("sslmask train --resume " + str(tmp_path / "runs" / "study-001"))
     again = train_factors(RunConfig(runs=tmp_path / "runs"), resume="study-001", quiet=True)
     np.testing.assert_array_equal(read_predictions(again.oof).probs, read_predictions(whole.oof).probs)
+    refit_predicts(again)
+
+
+def refit_predicts(study: FactorStudy) -> None:
+    """A finished study gets a model per factor on all labels; they predict together."""
+    runs, name = study.path.parent, f"{study.path.name}/refit"
+    with pytest.raises(DataError, match="has no models on all labels yet"):
+        find_source(name, runs)
+    train_factors(RunConfig(runs=runs), resume=study.path.name, refit=True, quiet=True)
+    assert study.settings().folds == FoldsSettings(folds=2, refit=True)
+    found = predict([name], runs_folder=runs, quiet=True)
+    assert found.path == study.path / "refit" / "predictions" / "test" / "predictions.csv"
+    compute = Compute(Accelerator(cpu=True), Console(quiet=True), workers=0)
+    models = [load_run_predictor(RunDir(study.folder(n) / "refit"), compute, cache="off") for n in SCHEMA.sizes]
+    hue, size = (model.probs(found.manifest).probs for model in models)
+    np.testing.assert_allclose(
+        found.probs, [[p * q for p in a for q in b] for a, b in zip(hue, size, strict=True)], rtol=1e-4
+    )
 
 
 @pytest.mark.slow
