@@ -177,3 +177,16 @@ def test_shards_that_are_not_there(cli: Cli, drawn: Path, started: Path, tmp_pat
         refused(cli, [*predict, "--shard", text], f"--shard '{text}' is not a shard", "Shards count from 0")
     refused(cli, [*predict, "--shard", "0/3", "--run", "latest"], "--shard takes one --run")
     refused(cli, [*predict, "--shard", "0/3", "--on-bad", "fallback"], "--shard knows no --on-bad fallback")
+
+
+# ---- folds ----
+
+
+def test_folds_that_cannot_be(cli: Cli, drawn: Path, started: Path, tmp_path: Path) -> None:
+    """Refused before anything is trained; a run of one fold teaches that fold alone."""
+    refused(cli, words(drawn, "--refit"), "--refit has no meaning without --folds", "Add --folds 5")
+    stored = ["--from-predictions", str(tmp_path), "--teacher", str(started)]
+    refused(cli, words(drawn, "--folds", "2", *stored), "Stored predictions are of one model")
+    refused(cli, words(drawn, "--folds", "2", "--teacher", str(started)), "the validation images of fold 1", "study of")
+    refused(cli, words(drawn, "--folds", "40"), "too few for 40 folds")
+    assert not list(Path("runs").glob("*/study.json"))
