@@ -22,13 +22,13 @@ from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, MismatchError
-from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, parse_record, read_record
+from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, read_record
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.records import LeakageStatus, as_schema, as_submission
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
-from ssl_mask.runs.study import Study
+from ssl_mask.runs.study import Study, StudyFiles
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TAKEN = {"predictions", "plots"}
@@ -120,14 +120,8 @@ def folders_of(factors: Sequence[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class FactorStudy:
+class FactorStudy(StudyFiles):
     """A study whose parts predict one factor each."""
-
-    study: Study
-
-    @property
-    def path(self) -> Path:
-        return self.study.path
 
     @property
     def oof(self) -> Path:
@@ -137,14 +131,9 @@ class FactorStudy:
     def record_file(self) -> Path:
         return self.path / "oof.json"
 
-    @property
-    def card(self) -> Path:
-        return self.path / "study_card.md"
-
     def settings(self) -> FactorsSettings:
         """Raises DataError when study.json is missing or damaged."""
-        where, hint = f"{self.study.record_file}: settings", "Restore it from a copy, or begin a new study."
-        return parse_record(FactorsSettings, self.study.record().settings, where, error=DataError, hint=hint)
+        return self.study.settings_as(FactorsSettings)
 
     def folder(self, factor: str) -> Path:
         """Of the study or the run of a factor."""

@@ -19,12 +19,11 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from ssl_mask.errors import DataError
-from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, parse_record, read_record
+from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, read_record
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.records import LeakageStatus
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.study import Study
+from ssl_mask.runs.study import StudyFiles
 
 Weights = Literal["live", "ema"]
 REFIT = "refit"
@@ -102,14 +101,8 @@ def member_name(repeat: int, fold: int) -> str:
 
 
 @dataclass(frozen=True)
-class FoldStudy:
+class FoldStudy(StudyFiles):
     """A study whose runs differ in the fold that is left out of training."""
-
-    study: Study
-
-    @property
-    def path(self) -> Path:
-        return self.study.path
 
     @property
     def oof(self) -> Path:
@@ -120,21 +113,12 @@ class FoldStudy:
         return self.path / "oof.json"
 
     @property
-    def card(self) -> Path:
-        return self.path / "study_card.md"
-
-    @property
-    def plots(self) -> Path:
-        return self.path / "plots"
-
-    @property
     def refit(self) -> RunDir:
         return self.study.run(REFIT)
 
     def settings(self) -> FoldsSettings:
         """Raises DataError when study.json is missing or damaged."""
-        where, hint = f"{self.study.record_file}: settings", "Restore it from a copy, or begin a new study."
-        return parse_record(FoldsSettings, self.study.record().settings, where, error=DataError, hint=hint)
+        return self.study.settings_as(FoldsSettings)
 
     def members(self) -> tuple[RunDir, ...]:
         """The runs, by repeat and fold, whether they are there or not."""

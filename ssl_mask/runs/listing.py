@@ -14,7 +14,7 @@ from ssl_mask.runs.folds import FoldsRecord, FoldStudy
 from ssl_mask.runs.records import LeakageStatus, RoundSummary, RunStatus
 from ssl_mask.runs.rounds import RoundStudy
 from ssl_mask.runs.run import RunDir, list_runs
-from ssl_mask.runs.seeds import baseline_name, seed_runs, seeds_of
+from ssl_mask.runs.seeds import Seeds, baseline_name, seed_runs
 from ssl_mask.runs.study import Kind, Study
 from ssl_mask.runs.trials import TrialStudy
 
@@ -133,7 +133,7 @@ def _rounds(study: Study) -> StudySummary:
 
 
 def _seeds(study: Study) -> StudySummary:
-    asked = seeds_of(study)
+    asked = study.settings_as(Seeds)
     ours = seed_runs(study)
     baselines = [study.run(baseline_name(seed)) for seed in asked.seeds if asked.baseline]
     so_far = _so_far(study, [run.path for run in (*ours, *baselines)])

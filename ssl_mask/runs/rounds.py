@@ -20,12 +20,11 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from ssl_mask.errors import DataError
-from ssl_mask.runs.base import Count, Record, parse_record, read_record
+from ssl_mask.runs.base import Count, Record, read_record
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.records import LeakageStatus, RoundSummary
 from ssl_mask.runs.run import RunDir, round_name
-from ssl_mask.runs.study import Study
+from ssl_mask.runs.study import Study, StudyFiles
 
 
 class RoundsSettings(FoldsSettings):
@@ -52,31 +51,16 @@ class RoundsRecord(Record):
 
 
 @dataclass(frozen=True)
-class RoundStudy:
+class RoundStudy(StudyFiles):
     """A study whose rounds are studies of folds."""
-
-    study: Study
-
-    @property
-    def path(self) -> Path:
-        return self.study.path
 
     @property
     def record_file(self) -> Path:
         return self.path / "rounds.json"
 
-    @property
-    def card(self) -> Path:
-        return self.path / "study_card.md"
-
-    @property
-    def plots(self) -> Path:
-        return self.path / "plots"
-
     def settings(self) -> RoundsSettings:
         """Raises DataError when study.json is missing or damaged."""
-        where, hint = f"{self.study.record_file}: settings", "Restore it from a copy, or begin a new study."
-        return parse_record(RoundsSettings, self.study.record().settings, where, error=DataError, hint=hint)
+        return self.study.settings_as(RoundsSettings)
 
     def round(self, number: int) -> FoldStudy:
         """The study of a round, whether it is there or not; that of round 0 may be one of before."""

@@ -10,8 +10,7 @@ runs/study-001/                sslmask uda --baseline --seeds 0,1
 
 from __future__ import annotations
 
-from ssl_mask.errors import DataError
-from ssl_mask.runs.base import Record, parse_record
+from ssl_mask.runs.base import Record
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import Study
 
@@ -24,15 +23,9 @@ class Seeds(Record):
     """Whether each seed has a run on labels only, too."""
 
 
-def seeds_of(study: Study) -> Seeds:
-    """Raises DataError when study.json is missing or damaged."""
-    where, hint = f"{study.record_file}: settings", "Restore it from a copy, or begin a new study."
-    return parse_record(Seeds, study.record().settings, where, error=DataError, hint=hint)
-
-
 def seed_runs(study: Study) -> tuple[RunDir, ...]:
     """The runs that are no baselines, by seed, whether they are there or not."""
-    return tuple(study.run(run_name(seed)) for seed in seeds_of(study).seeds)
+    return tuple(study.run(run_name(seed)) for seed in study.settings_as(Seeds).seeds)
 
 
 def run_name(seed: int) -> str:

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ssl_mask.config import RunConfig, validate
-from ssl_mask.errors import InputError, Interrupted
+from ssl_mask.errors import DataError, InputError, Interrupted
 from ssl_mask.files import storage, write_json
-from ssl_mask.runs.base import Record, read_record
+from ssl_mask.runs.base import AnyRecord, Record, parse_record, read_record
 from ssl_mask.runs.run import RunDir
 
 State = Literal["new", "begun", "finished"]
@@ -78,6 +78,12 @@ class Study:
         """The content of study.json. Raises DataError when it is missing or damaged."""
         return read_record(self.record_file, StudyRecord, hint="Restore it from a copy, or begin a new study.")
 
+    def settings_as(self, kind: type[AnyRecord]) -> AnyRecord:
+        """The settings in study.json. Raises DataError when it is missing or damaged."""
+        hint = "Restore it from a copy, or begin a new study."
+        where, settings = f"{self.record_file}: settings", self.record().settings
+        return parse_record(kind, settings, where, error=DataError, hint=hint)
+
     def run(self, name: str) -> RunDir:
         return RunDir(self.path / name)
 
@@ -107,6 +113,25 @@ class Study:
         """Hold the study for this process. Raises DataError when another one works on it."""
         with RunDir(self.home).locked():
             yield
+
+
+@dataclass(frozen=True)
+class StudyFiles:
+    """What every study has beside its runs. Each kind adds its own."""
+
+    study: Study
+
+    @property
+    def path(self) -> Path:
+        return self.study.path
+
+    @property
+    def card(self) -> Path:
+        return self.path / "study_card.md"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
 
 
 def create_study(path: Path, verb: str, kind: Kind, config: RunConfig, settings: Mapping[str, Any]) -> Study:

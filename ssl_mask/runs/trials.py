@@ -21,12 +21,11 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from ssl_mask.errors import DataError
 from ssl_mask.files import storage
-from ssl_mask.runs.base import Count, Finite, NotNegative, Record, Share, parse_record, read_record
+from ssl_mask.runs.base import Count, Finite, NotNegative, Record, Share, read_record
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.folds import FoldStudy
-from ssl_mask.runs.study import Study
+from ssl_mask.runs.study import Study, StudyFiles
 
 Metric = Literal["macro_f1", "nll"]
 DEFAULT = 0
@@ -99,14 +98,8 @@ class VerdictRecord(Record):
 
 
 @dataclass(frozen=True)
-class TrialStudy:
+class TrialStudy(StudyFiles):
     """A study whose members are studies of folds that differ in the settings of a search."""
-
-    study: Study
-
-    @property
-    def path(self) -> Path:
-        return self.study.path
 
     @property
     def journal(self) -> Path:
@@ -139,14 +132,9 @@ class TrialStudy:
     def card(self) -> Path:
         return self.path / "tune_card.md"
 
-    @property
-    def plots(self) -> Path:
-        return self.path / "plots"
-
     def settings(self) -> TuneSettings:
         """Raises DataError when study.json is missing or damaged."""
-        where, hint = f"{self.study.record_file}: settings", "Restore it from a copy, or begin a new search."
-        return parse_record(TuneSettings, self.study.record().settings, where, error=DataError, hint=hint)
+        return self.study.settings_as(TuneSettings)
 
     def record(self, number: int) -> TrialRecord:
         """How a trial ended. Raises DataError when its trial.json is missing or damaged."""

@@ -23,7 +23,7 @@ from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, ScoreRecord, SeedRecord
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.seeds import Seeds, baseline_name, run_name, seeds_of
+from ssl_mask.runs.seeds import Seeds, baseline_name, run_name
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.workflows.train import train
 
@@ -95,7 +95,7 @@ def _open(config: RunConfig, plan: Seeds, resume: str | Path | None) -> Study:
 
 def _plan(study: Study) -> tuple[RunConfig, Seeds]:
     """The configuration that the runs have in common, and their seeds."""
-    return validate(study.record().config), seeds_of(study)
+    return validate(study.record().config), study.settings_as(Seeds)
 
 
 def _members(study: Study, config: RunConfig, plan: Seeds) -> Iterator[RunConfig]:
