@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
-from ssl_mask.evaluation.factors import corrected, corrected_by_fold, dependence, gain_of, join_tables
-from ssl_mask.evaluation.metrics import macro_f1
+from ssl_mask.evaluation.factors import PriorGain, corrected, corrected_by_fold, dependence, gain_of, join_tables
+from ssl_mask.evaluation.metrics import Interval, macro_f1
+from ssl_mask.workflows.factor_results import settle_prior
 
 SCHEMA = LabelSchema((Factor("hue", ("red", "blue")), Factor("n", ("1", "2", "3"))))
 TWO = LabelSchema((Factor("hue", ("red", "blue")), Factor("shape", ("disc", "box"))))
@@ -132,3 +133,17 @@ def test_the_correction_helps_where_factors_depend_on_each_other() -> None:
 def test_the_correction_of_independent_factors_is_not_said_to_help() -> None:
     given = replace(linked(600, seed=1, same=0.5), classes=TWO.joint_classes)
     assert not gain_of(given, corrected_by_fold(given, TWO)).helps
+
+
+@pytest.mark.parametrize(("low", "helps"), [(-0.001, False), (0.0, False), (0.001, True)])
+def test_only_a_gain_beyond_its_interval_counts(low: float, helps: bool) -> None:
+    assert PriorGain(Interval(0.01, low, 0.02), 1.0, 0.9).helps == helps
+
+
+@pytest.mark.parametrize("same", [0.95, 0.5])
+def test_what_is_stored_comes_from_all_labels_and_is_scored_by_fold(same: float) -> None:
+    given = replace(linked(600, seed=0 if same > 0.5 else 1, same=same), classes=TWO.joint_classes)
+    prior, scored = settle_prior(given, TWO)
+    assert list(prior.ratio) == pytest.approx(dependence(given.true, TWO).tolist())
+    assert prior.used == (same > 0.5)
+    np.testing.assert_array_equal(scored.probs, (corrected_by_fold(given, TWO) if prior.used else given).probs)
