@@ -205,10 +205,7 @@ def tell(record: FoldsRecord, console: Console) -> None:
         f"Step   {record.step} ({record.weights} weights) for all folds; each fold at its own best step: macro-F1 "
         f"{record.macro_f1_own_best:.4f} (optimistic)"
     )
-    console.say(
-        f"Calib  error of confidence {record.ece:.3f}; {record.ece_raw:.3f} without temperatures, which were fitted on "
-        "the other folds"
-    )
+    console.say(f"Calib  error {record.ece:.3f} with temperatures of the other folds, {record.ece_raw:.3f} without any")
     console.say(f"Guard  {record.leakage} ({record.leakage_reason})")
 
 
