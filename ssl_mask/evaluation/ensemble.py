@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.errors import DataError
-from ssl_mask.evaluation.metrics import Interval, macro_f1, paired_bootstrap
+from ssl_mask.evaluation.metrics import Interval, log_loss, macro_f1, paired_bootstrap
 
 ROUNDS = 50
 """So often a source joins; weights are multiples of a fiftieth or coarser."""
@@ -161,5 +161,4 @@ def _rows_by_digest(table: PredictionTable) -> dict[str, int]:
 
 def _quality(probs: NDArray[Any], true: NDArray[np.int64], classes: int) -> tuple[float, float]:
     """Macro-F1, and the log-likelihood to the ninth digit: beyond, it is rounding."""
-    right = np.maximum(probs[np.arange(len(true)), true], 1e-12)
-    return macro_f1(true, probs.argmax(axis=1), classes), round(float(np.log(right).mean()), 9)
+    return macro_f1(true, probs.argmax(axis=1), classes), round(-log_loss(true, probs), 9)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ssl_mask.data.predictions import PredictionTable, predicted_class
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
-from ssl_mask.evaluation.folds import log_loss, with_probs
-from ssl_mask.evaluation.metrics import Interval, paired_bootstrap
+from ssl_mask.evaluation.folds import with_probs
+from ssl_mask.evaluation.metrics import Interval, log_loss, paired_bootstrap
 
 ALPHA = 1.0
 """Images per joint class that are added to the counts as if the factors were independent."""
@@ -121,4 +121,4 @@ def gain_of(plain: PredictionTable, other: PredictionTable) -> PriorGain:
     """Corrected predictions against plain ones of the same images; the same groups are drawn for both."""
     both = plain.predicted[None], other.predicted[None]
     gain = paired_bootstrap(plain.true, *both, plain.group, len(plain.classes))["macro_f1"]
-    return PriorGain(gain, log_loss(plain), log_loss(other))
+    return PriorGain(gain, log_loss(plain.true, plain.probs), log_loss(other.true, other.probs))

@@ -181,11 +181,6 @@ def _refuse_other_images(first: PredictionTable, other: PredictionTable) -> None
         )
 
 
-def log_loss(table: PredictionTable) -> float:
-    """Mean −log p of the true joint class."""
-    return float(-np.log(np.maximum(table.probs[np.arange(len(table)), table.true], 1e-12)).mean())
-
-
 def calibration_error(table: PredictionTable) -> float:
     """Expected calibration error of the joint confidence, in [0, 1]."""
     return expected_calibration_error(table.probs, table.true)

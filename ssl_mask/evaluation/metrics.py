@@ -44,6 +44,15 @@ def accuracy(true: Labels, predicted: Labels) -> float:
     return float((true == predicted).mean()) if len(true) else float("nan")
 
 
+def log_loss(true: Labels, probs: NDArray[Any]) -> float:
+    """Mean −log p of the true class; p counts as at least 1e-12.
+
+    Args:
+        probs: (n, classes).
+    """
+    return float(-np.log(np.maximum(probs[np.arange(len(true)), true], 1e-12)).mean())
+
+
 def bootstrap(
     true: Labels, predicted: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:

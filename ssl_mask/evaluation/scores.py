@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ssl_mask.errors import TrainingError
 from ssl_mask.evaluation.calibration import expected_calibration_error, fit_temperature
-from ssl_mask.evaluation.metrics import accuracy, macro_f1
+from ssl_mask.evaluation.metrics import accuracy, log_loss, macro_f1
 from ssl_mask.models.joint import predicted_probs
 
 HeadLogits = dict[str, NDArray[np.float32]]
@@ -60,7 +60,7 @@ def score(logits: HeadLogits, head_labels: NDArray[np.int64], joint: NDArray[np.
         macro_f1=macro_f1(joint, predicted, classes),
         accuracy=accuracy(joint, predicted),
         heads={n: accuracy(head_labels[:, i], z.argmax(axis=1)) for i, (n, z) in enumerate(logits.items())},
-        nll=float(-np.log(np.maximum(probs[np.arange(len(joint)), joint], 1e-12)).mean()),
+        nll=log_loss(joint, probs),
         ece=expected_calibration_error(probs, joint),
         ece_raw=expected_calibration_error(raw, joint),
         temperatures=temperatures,

@@ -11,8 +11,7 @@ from ssl_mask.data.predictions import PredictionTable, read_validation, write_ta
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.calibration import expected_calibration_error
 from ssl_mask.evaluation.factors import corrected_by_fold, dependence, gain_of, join_tables
-from ssl_mask.evaluation.folds import log_loss
-from ssl_mask.evaluation.metrics import Interval, bootstrap
+from ssl_mask.evaluation.metrics import Interval, bootstrap, log_loss
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.lineage import mark_of
 from ssl_mask.guard.status import worst_mark
@@ -67,7 +66,7 @@ def part_of(factors: FactorStudy, name: str, table: PredictionTable) -> PartReco
     return PartRecord(
         macro_f1=interval(scores["macro_f1"]),
         accuracy=scores["accuracy"].value,
-        nll=log_loss(table),
+        nll=log_loss(table.true, table.probs),
         checkpoints=factors.checkpoints(name),
         table_sha256=file_digest(factors.table(name)),
     )
@@ -92,7 +91,7 @@ def record_of(
         "grouped": rows.grouped,
         "macro_f1": interval(scores["macro_f1"]),
         "accuracy": interval(scores["accuracy"]),
-        "nll": log_loss(joined),
+        "nll": log_loss(joined.true, joined.probs),
         "ece": expected_calibration_error(joined.probs, joined.true),
         "cpu_seconds": sum(run.cpu_seconds() for run in runs),
         "leakage": mark.status,

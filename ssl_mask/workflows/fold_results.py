@@ -26,11 +26,10 @@ from ssl_mask.evaluation.folds import (
     best_point,
     calibrate,
     calibration_error,
-    log_loss,
     mean_curve,
     pool,
 )
-from ssl_mask.evaluation.metrics import accuracy, bootstrap, macro_f1
+from ssl_mask.evaluation.metrics import accuracy, bootstrap, log_loss, macro_f1
 from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.lineage import mark_of
 from ssl_mask.guard.status import worst_mark
@@ -154,7 +153,7 @@ def score_of(then: BestScore | None, table: PredictionTable, found: Results) -> 
         **before,
         "macro_f1": macro_f1(table.true, table.predicted, len(table.classes)),
         "accuracy": accuracy(table.true, table.predicted),
-        "nll": log_loss(table),
+        "nll": log_loss(table.true, table.probs),
         "ece": expected_calibration_error(table.probs, table.true),
         "temperatures": found.calibrated.temperatures,
     })  # fmt: skip
@@ -183,7 +182,7 @@ def record_of(folds: FoldStudy, found: Results, f1: IntervalRecord, right: Inter
         accuracy=right,
         factors={name: accuracy(true[:, i], predicted[:, i]) for i, name in enumerate(schema.sizes)},
         macro_f1_own_best=macro_f1(found.at_own_best.true, found.at_own_best.predicted, len(oof.classes)),
-        nll=log_loss(found.cross_fitted),
+        nll=log_loss(found.cross_fitted.true, found.cross_fitted.probs),
         ece=calibration_error(found.cross_fitted),
         ece_raw=calibration_error(found.raw),
         cpu_seconds=sum(run.cpu_seconds() for run in runs),
