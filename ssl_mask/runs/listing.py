@@ -36,8 +36,9 @@ class StudySummary(Record):
     macro_f1: Share | None
     """None: nothing to score yet."""
     accuracy: Share | None
-    score: Literal["OOF", "mean", "best"]
-    """Out of fold; the mean validation of the runs; or the best trial's, out of fold: chosen on it, so optimistic."""
+    score: Literal["OOF", "val", "mean", "best"]
+    """Out of fold; of one validation set; the mean validation of the runs; or the best trial's, out of fold: chosen on
+    it, so optimistic."""
     leakage: LeakageStatus
     started: str
 
@@ -106,8 +107,10 @@ def _folds(study: Study) -> StudySummary:
 
 def _factors(study: Study) -> StudySummary:
     factors = FactorStudy(study)
-    members = [factors.folder(name) for name in factors.settings().parts]
-    return _scored(study, members, factors.record() if factors.finished else None)
+    asked = factors.settings()
+    members = [factors.folder(name) for name in asked.parts]
+    found = _scored(study, members, factors.record() if factors.finished else None)
+    return found if asked.folds is not None else found.model_copy(update={"score": "val"})
 
 
 def _scored(study: Study, members: Sequence[Path], found: FoldsRecord | FactorsRecord | None) -> StudySummary:

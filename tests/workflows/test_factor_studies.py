@@ -27,6 +27,7 @@ from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.runs.factors import FactorStudy, folders_of
 from ssl_mask.runs.folds import FoldsSettings
+from ssl_mask.runs.listing import summary_of
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import find_source
 from ssl_mask.runs.study import Study
@@ -299,6 +300,7 @@ def refit_predicts(study: FactorStudy) -> None:
 @pytest.mark.slow
 def test_without_folds_every_factor_has_a_run(root: Path, tmp_path: Path) -> None:
     study = train_factors(settings(root, tmp_path / "runs"), quiet=True)
+    assert study is not None and summary_of(study.study).score == "val"  # one split: not out of fold
     joint, hue, size = (read_predictions(p) for p in (study.oof, study.table("hue"), study.table("size")))
     assert list(joint.path) == list(hue.path) == list(size.path) and len(joint) == 16
     assert (study.path / "hue" / "run.json").is_file() and study.record().prior is None
