@@ -86,6 +86,9 @@ if TYPE_CHECKING:
     from ssl_mask.runs.records import StudyScore as StudyScore
     from ssl_mask.runs.records import TeacherRecord as TeacherRecord
     from ssl_mask.runs.records import UnlabeledRecord as UnlabeledRecord
+    from ssl_mask.runs.rounds import RoundsRecord as RoundsRecord
+    from ssl_mask.runs.rounds import RoundsSettings as RoundsSettings
+    from ssl_mask.runs.rounds import RoundStudy as RoundStudy
     from ssl_mask.runs.run import KeptFiles as KeptFiles
     from ssl_mask.runs.run import Run as Run
     from ssl_mask.runs.run import RunDir as RunDir
@@ -111,6 +114,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.predict import Predictions as Predictions
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
+    from ssl_mask.workflows.pseudo_folds import pseudo_folds as pseudo_folds
     from ssl_mask.workflows.train import train as train
     from ssl_mask.workflows.tune import Search as Search
     from ssl_mask.workflows.tune import tune as tune
@@ -123,6 +127,10 @@ _HOME = {
     "Comparison": "ssl_mask.workflows.compare",
     "train_factors": "ssl_mask.workflows.factors",
     "train_folds": "ssl_mask.workflows.folds",
+    "pseudo_folds": "ssl_mask.workflows.pseudo_folds",
+    "RoundStudy": "ssl_mask.runs.rounds",
+    "RoundsRecord": "ssl_mask.runs.rounds",
+    "RoundsSettings": "ssl_mask.runs.rounds",
     "FactorStudy": "ssl_mask.runs.factors",
     "FactorsSettings": "ssl_mask.runs.factors",
     "FactorsRecord": "ssl_mask.runs.factors",
@@ -228,18 +236,18 @@ __all__ = [
     "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ChosenWeights",
     "ClassScore", "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig",
     "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord",
-    "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File",
-    "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig", "GuardError", "HeadSelectionRecord",
-    "HeadSummary", "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord",
-    "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError",
-    "NewImages", "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions",
-    "PriorRecord", "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundSummary",
-    "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search", "SeedRecord", "SeenRecord",
-    "SelectionRecord", "SplitRecord", "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore",
-    "Submission", "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord", "TrialStudy", "TuneSettings",
-    "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "VerdictRecord", "audit", "compare", "demo",
-    "evaluate", "load_config", "load_run", "predict", "pseudo", "train", "train_factors", "train_folds", "tune",
-    "uda",
+    "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File", "Findings",
+    "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary",
+    "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "KeptFiles",
+    "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NewImages",
+    "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord",
+    "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundStudy", "RoundSummary",
+    "RoundsRecord", "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search",
+    "SeedRecord", "SeenRecord", "SelectionRecord", "SplitRecord", "SslMaskError", "StorageError", "Study",
+    "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord",
+    "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "VerdictRecord",
+    "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo", "pseudo_folds", "train",
+    "train_factors", "train_folds", "tune", "uda",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from ssl_mask.config import load
 
 ORDER = (
     "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "evaluate", "uda",
-    "compare", "pseudo", "tune", "audit",
+    "compare", "pseudo", "pseudo_folds", "tune", "audit",
 )  # fmt: skip
 """Later examples use what earlier ones made, as a reader does."""
 

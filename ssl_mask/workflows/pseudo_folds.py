@@ -58,6 +58,18 @@ def pseudo_folds(
 
     Raises:
         SslMaskError: any bad input; finished runs are kept. Interrupted: the message says how to go on.
+
+    Examples:
+        >>> import ssl_mask
+        >>> settings = {
+        ...     "data": {"root": "faces", "unlabeled": ["extra"]},
+        ...     "pseudo": {"rounds": 1, "rule": "percentile", "teachers": ["study-001"]},  # a study of folds
+        ...     "guard": {"drop_overlap": True},
+        ... }
+        >>> config = ssl_mask.load_config(settings, preset="pseudo_laptop")
+        >>> study = ssl_mask.pseudo_folds(config, folds=2, quiet=True)
+        >>> [round.round for round in study.record().rounds]
+        [0, 1]
     """
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
