@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ssl_mask.config import RunConfig, validate
+from ssl_mask.config import RunConfig, merge, validate
 from ssl_mask.errors import DataError, InputError, Interrupted
 from ssl_mask.files import storage, write_json
 from ssl_mask.runs.base import AnyRecord, Record, parse_record, read_record
@@ -88,8 +88,8 @@ class Study:
         return RunDir(self.path / name)
 
     def member(self, config: RunConfig, name: str, **changes: Any) -> RunConfig:
-        """The configuration of the run `name`: that of the study, with these keys changed."""
-        tree = config.model_dump(mode="json") | changes
+        """The configuration of the run `name`: that of the study, with what `changes` says merged into it."""
+        tree = merge(config.model_dump(mode="json"), changes)
         return validate({**tree, "runs": str(self.path), "name": name})
 
     def state(self, name: str) -> State:

@@ -100,10 +100,9 @@ def _plan(study: Study) -> tuple[RunConfig, Seeds]:
 
 def _members(study: Study, config: RunConfig, plan: Seeds) -> Iterator[RunConfig]:
     """The baseline goes first, so that `latest` is the other run."""
-    labels_only = config.algorithm.model_copy(update={"name": "supervised"}).model_dump(mode="json")
     for seed in plan.seeds:
         if plan.baseline:
-            yield study.member(config, baseline_name(seed), seed=seed, algorithm=labels_only)
+            yield study.member(config, baseline_name(seed), seed=seed, algorithm={"name": "supervised"})
         yield study.member(config, run_name(seed), seed=seed)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from ssl_mask import devices
-from ssl_mask.config import RunConfig, validate
+from ssl_mask.config import RunConfig, merge, validate
 from ssl_mask.console import Console
 from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.runs.create import create_folder
@@ -28,7 +28,7 @@ from ssl_mask.workflows.refit import train_refit
 from ssl_mask.workflows.train import prepare, train
 
 Changes = Callable[[int, int], Mapping[str, Any]]
-"""(repeat, fold) -> top-level keys of the configuration of that run that differ from the study's."""
+"""(repeat, fold) -> what the configuration of that run has of its own, as a tree over that of the study."""
 
 
 def train_folds(
@@ -213,9 +213,7 @@ def member_config(study: Study, config: RunConfig, repeat: int, fold: int, chang
     """The configuration of one run: that of the study, with its fold left out and all evaluations kept.
 
     Args:
-        changes: top-level keys that differ.
+        changes: what it has of its own, as a tree.
     """
-    tree = {**config.model_dump(mode="json"), **changes}
-    split = {"fold": fold, "split_seed": config.data.split_seed + repeat}
-    more = {"data": {**tree["data"], **split}, "train": {**tree["train"], "keep": "all"}}
-    return study.member(config, member_name(repeat, fold), **{**changes, **more})
+    own = {"data": {"fold": fold, "split_seed": config.data.split_seed + repeat}, "train": {"keep": "all"}}
+    return study.member(config, member_name(repeat, fold), **merge(changes, own))

@@ -217,10 +217,10 @@ def what_is_left(study: Study, number: int) -> str:
 
 def round_config(config: RunConfig, study: Study, number: int) -> RunConfig:
     """The configuration of one round. Round 0 knows labels only, whatever the algorithm of the others."""
-    tree, whole, name = config.model_dump(mode="json"), RunDir(study.home), round_name(number)
+    whole, name = RunDir(study.home), round_name(number)
     if number == 0:
-        return study.member(config, name, algorithm={**tree["algorithm"], "name": "supervised"})
-    changes: dict[str, Any] = {"data": {**tree["data"], "pseudo_labels": str(whole.round(number).pseudo_labels)}}
+        return study.member(config, name, algorithm={"name": "supervised"})
+    changes: dict[str, Any] = {"data": {"pseudo_labels": str(whole.round(number).pseudo_labels)}}
     before = whole.round(number - 1) if number > 1 else round_zero(config, whole)
     if config.pseudo.warm_start and before is not None:
         changes["init_from"] = str(before.path)

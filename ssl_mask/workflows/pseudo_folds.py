@@ -226,7 +226,7 @@ def changes_of(config: RunConfig, whole: RoundStudy, number: int, repeat: int, f
     """What the run of a student has of its own: its pseudo-labels and, if asked, the weights that it starts from."""
     name, before = member_name(repeat, fold), whole.round(number - 1)
     run = whole.round(number).study.run(name)
-    changes: dict[str, Any] = {"data": {**config.data.model_dump(mode="json"), "pseudo_labels": str(run.pseudo_labels)}}
+    changes: dict[str, Any] = {"data": {"pseudo_labels": str(run.pseudo_labels)}}
     if config.pseudo.warm_start and before.finished:
         changes["init_from"] = str(before.study.run(name).path)
     return changes
@@ -249,5 +249,5 @@ def run_refit(setting: Setting, whole: RoundStudy, best: int, *, quiet: bool) ->
         data = open_labeled(setting, config, manifest, teachers)
         refit = Student(run, "Refit", data, teachers, None)
         select_for_students(setting.config, best, students, [refit], setting.overlapping, accelerator, console)
-    data_section = {**setting.config.data.model_dump(mode="json"), "pseudo_labels": str(run.pseudo_labels)}
-    train_refit(folds, accelerator, console, changes={"data": data_section}, quiet=quiet)
+    changes = {"data": {"pseudo_labels": str(run.pseudo_labels)}}
+    train_refit(folds, accelerator, console, changes=changes, quiet=quiet)

@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from ssl_mask import devices
-from ssl_mask.config import RunConfig, validate
+from ssl_mask.config import RunConfig, merge, validate
 from ssl_mask.console import Console
 from ssl_mask.files import write_text
 from ssl_mask.reports.run_card import run_card
@@ -30,7 +30,7 @@ def train_refit(
     """Train on all labels what is not finished of it, with the step, weights and temperatures of a finished study.
 
     Args:
-        changes: top-level keys of its configuration that differ from the study's.
+        changes: what its configuration has of its own, as a tree over that of the study.
 
     Raises:
         DataError: the folds are not finished.
@@ -55,17 +55,13 @@ def refit_config(folds: FoldStudy, record: FoldsRecord, changes: Mapping[str, An
     Thresholds on confidence, which the folds calibrate as they train, get the temperatures that all folds share.
     """
     config = validate(folds.study.record().config)
-    tree = {**config.model_dump(mode="json"), **changes}
-    algorithm = dict(tree["algorithm"])
-    if algorithm["name"] != "supervised" and algorithm["temperature"] == "calibrated":
-        algorithm["temperature"] = dict(record.temperatures)
-    length = {"stop_at": record.step, "last_weights": record.weights, "keep": "best", "patience": 0}
-    own = {
-        "data": {**tree["data"], "validation": "none"},
-        "train": {**tree["train"], **length},
-        "algorithm": algorithm,
+    own: dict[str, Any] = {
+        "data": {"validation": "none"},
+        "train": {"stop_at": record.step, "last_weights": record.weights, "keep": "best", "patience": 0},
     }
-    return folds.study.member(config, REFIT, **{**changes, **own})
+    if config.algorithm.name != "supervised" and config.algorithm.temperature == "calibrated":
+        own["algorithm"] = {"temperature": dict(record.temperatures)}
+    return folds.study.member(config, REFIT, **merge(changes, own))
 
 
 def settle_refit(folds: FoldStudy, record: FoldsRecord) -> None:

@@ -28,8 +28,9 @@ ASKED: dict[str, Any] = {"rounds": 1, "rule": "percentile", "percentile_step": 0
 
 @pytest.fixture(scope="module")
 def study(drawn: Path, tmp_path_factory: pytest.TempPathFactory, no_plots_in_module: None) -> RoundStudy:  # noqa: ARG001
-    """Labels only, a round of pseudo-labels, and a model on all labels. Read only."""
-    config = series_config(drawn, tmp_path_factory.mktemp("folds"), pseudo=ASKED, **SHORT)
+    """Labels only, a round of pseudo-labels, and a model on all labels; a single run would have other folds. Read
+    only."""
+    config = series_config(drawn, tmp_path_factory.mktemp("folds"), pseudo=ASKED, data={"folds": 4}, **SHORT)
     return pseudo_folds(config, folds=2, refit=True, quiet=True)
 
 
@@ -50,6 +51,7 @@ def test_each_student_learns_from_the_teacher_of_its_fold_alone(study: RoundStud
         assert student.status().data.pseudo.images == len(table_of(student))
         assert list(student.status().ancestors) == [str(teacher.path)]
         assert student.config().data.fold == teacher.config().data.fold
+        assert student.config().data.folds == teacher.config().data.folds == 2
     one, two = (table_of(run) for run in first.members())
     assert one != two
     assert all(run.status().data.pseudo is None for run in zero.members())
