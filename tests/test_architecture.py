@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[1] / "ssl_mask"
 LEVELS = (
     ("cli",),
     ("workflows",),
-    ("training", "pseudo_labeling", "tuning"),
+    ("training", "pseudo_labeling", "tuning", "studies"),
     ("inference", "reports"),
     ("evaluation", "guard"),
     ("data", "data/layouts", "runs", "algorithms", "devices", "guard/copies"),
@@ -52,6 +52,8 @@ FORBIDDEN = {
     "pseudo_labeling": {"typer", "ssl_mask.algorithms"},
     # What is asked and what it is worth; a workflow hands it the training of a trial as a function.
     "tuning": {"typer", "torch", "accelerate", "ssl_mask.training", "ssl_mask.guard", "ssl_mask.models"},
+    # What finished runs say together; who trains them is a workflow.
+    "studies": {"typer", "torch", "ssl_mask.algorithms", "ssl_mask.models"},
     "workflows": {"typer"},
     "cli": set(),
     "devices": {"ssl_mask.config", "ssl_mask.data"},

@@ -93,6 +93,7 @@ def test_commands_of_the_guard_run_in_their_order(folder: Path, monkeypatch: pyt
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(0)  # the command has a limit of its own
 def test_the_first_install_line_works_for_a_newcomer(tmp_path: Path) -> None:
     """A copy of what git tracks, a new environment, pip only; needs the package index."""
     tracked = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True).stdout

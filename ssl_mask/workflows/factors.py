@@ -24,9 +24,9 @@ from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.factors import FactorsSettings, FactorStudy, folders_of
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
+from ssl_mask.studies.factor_results import join, tell
+from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.training.cost import measure
-from ssl_mask.workflows.factor_results import join, tell
-from ssl_mask.workflows.fold_checks import checked_config
 from ssl_mask.workflows.folds import create_folds, run_folds, seconds_of
 from ssl_mask.workflows.refit import train_refit
 from ssl_mask.workflows.train import prepare, train

@@ -1,7 +1,7 @@
 """`sslmask train --folds K`: K runs, each without another part of the labels, and one prediction of every label.
 
 The runs are ordinary ones. When all are there, one step is chosen for all of them, their predictions are pooled and
-calibrated together (`ssl_mask.workflows.fold_results`), and the study predicts as the mean of its runs.
+calibrated together (`ssl_mask.studies.fold_results`), and the study predicts as the mean of its runs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy, member_name
 from ssl_mask.runs.study import State, Study, create_study, resumed_study, train_members
+from ssl_mask.studies.fold_checks import checked_config, refuse_changed_data
+from ssl_mask.studies.fold_results import remove_kept, settle
 from ssl_mask.training.cost import Cost, measure
-from ssl_mask.workflows.fold_checks import checked_config, refuse_changed_data
-from ssl_mask.workflows.fold_results import remove_kept, settle
 from ssl_mask.workflows.refit import train_refit
 from ssl_mask.workflows.train import prepare, train
 

@@ -30,7 +30,7 @@ from ssl_mask.runs.folds import FoldsSettings, FoldStudy, member_name
 from ssl_mask.runs.rounds import RoundsSettings, RoundStudy
 from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study
-from ssl_mask.workflows.fold_checks import checked_config
+from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.workflows.folds import Changes, create_folds, no_changes, run_folds
 from ssl_mask.workflows.pseudo import refuse_answers_as_pool
 from ssl_mask.workflows.refit import train_refit

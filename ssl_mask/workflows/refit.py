@@ -59,7 +59,8 @@ def refit_config(folds: FoldStudy, record: FoldsRecord, changes: Mapping[str, An
         "data": {"validation": "none"},
         "train": {"stop_at": record.step, "last_weights": record.weights, "keep": "best", "patience": 0},
     }
-    if config.algorithm.name != "supervised" and config.algorithm.temperature == "calibrated":
+    asked = folds.study.member(config, REFIT, **changes).algorithm
+    if asked.name != "supervised" and asked.temperature == "calibrated":
         own["algorithm"] = {"temperature": dict(record.temperatures)}
     return folds.study.member(config, REFIT, **merge(changes, own))
 

@@ -27,6 +27,7 @@ from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsSettings
 from ssl_mask.runs.study import Study, create_study, find_study, list_studies, resumed_study
 from ssl_mask.runs.trials import DEFAULT, Metric, TrialRecord, TrialStudy, TuneSettings, VerdictRecord
+from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.tuning.engines import run_here
 from ssl_mask.tuning.journal import Journal
 from ssl_mask.tuning.progress import TrialLines
@@ -35,7 +36,6 @@ from ssl_mask.tuning.recipe import recipe_text
 from ssl_mask.tuning.space import changed, logarithmic, parse_space, read_space
 from ssl_mask.tuning.trial import tell_lost
 from ssl_mask.tuning.verdict import judge, winner_of
-from ssl_mask.workflows.fold_checks import checked_config
 from ssl_mask.workflows.tune_folds import (
     ConfirmationError,
     confirm,

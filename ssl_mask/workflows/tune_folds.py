@@ -17,12 +17,12 @@ from ssl_mask.evaluation.folds import best_point, mean_curve
 from ssl_mask.files import storage
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
 from ssl_mask.runs.trials import DEFAULT, TrialRecord, TrialStudy, TuneSettings
+from ssl_mask.studies.fold_results import curve_of
 from ssl_mask.tuning import engines
 from ssl_mask.tuning.journal import Journal
 from ssl_mask.tuning.space import changed, default_params, parse_space
 from ssl_mask.tuning.trial import Outcome, Report, failure, run_trial
 from ssl_mask.tuning.verdict import Pair
-from ssl_mask.workflows.fold_results import curve_of
 from ssl_mask.workflows.folds import create_folds, run_folds
 
 

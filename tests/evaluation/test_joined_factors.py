@@ -15,7 +15,7 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.factors import PriorGain, corrected, corrected_by_fold, dependence, gain_of, join_tables
 from ssl_mask.evaluation.metrics import Interval, macro_f1
-from ssl_mask.workflows.factor_results import settle_prior
+from ssl_mask.studies.factor_results import settle_prior
 
 SCHEMA = LabelSchema((Factor("hue", ("red", "blue")), Factor("n", ("1", "2", "3"))))
 TWO = LabelSchema((Factor("hue", ("red", "blue")), Factor("shape", ("disc", "box"))))

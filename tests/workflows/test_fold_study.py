@@ -26,7 +26,8 @@ from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.run import RunDir
-from ssl_mask.workflows import fold_results, folds
+from ssl_mask.studies import fold_results
+from ssl_mask.workflows import folds
 from ssl_mask.workflows.train import train
 
 

@@ -42,7 +42,7 @@ from ssl_mask.runs.folds import CurvePoint, FoldsRecord, FoldStudy, OwnBest
 from ssl_mask.runs.records import BestScore, StudyScore
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
-from ssl_mask.workflows.fold_checks import refuse_different_data
+from ssl_mask.studies.fold_checks import refuse_different_data
 
 
 @dataclass(frozen=True)
