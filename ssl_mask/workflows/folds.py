@@ -6,9 +6,11 @@ calibrated together (`ssl_mask.studies.fold_results`), and the study predicts as
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -193,20 +195,21 @@ def _members(
     asked, study = folds.settings(), folds.study
     total = asked.repeats * asked.folds
     console.say(f"Study  {study.path}: {total} runs, {asked.folds} folds" + f" x {asked.repeats}" * (asked.repeats > 1))
-    for repeat in range(asked.repeats):
-        for fold in range(asked.folds):
-            name = member_name(repeat, fold)
-            new = decide(partial(study.settle, name)) == "new"
-            yield member_config(study, config, repeat, fold, changes(repeat, fold) if new else {})
-            finished = repeat * asked.folds + fold + 1
-            best = study.run(name).status().best
-            if best is not None:
-                console.say(
-                    f"Fold   {finished} of {total} is finished: macro-F1 {best.macro_f1:.4f} at its own best step "
-                    f"{best.step} ({best.weights} weights)"
-                )
-            if after is not None:
-                after(finished)
+    began, trained = time.monotonic(), 0
+    for finished, (repeat, fold) in enumerate(product(range(asked.repeats), range(asked.folds)), start=1):
+        name = member_name(repeat, fold)
+        state = decide(partial(study.settle, name))
+        yield member_config(study, config, repeat, fold, changes(repeat, fold) if state == "new" else {})
+        trained += state != "finished"
+        best = study.run(name).status().best
+        if best is not None:
+            left = (time.monotonic() - began) / trained * (total - finished) if trained else 0.0
+            console.say(
+                f"Fold   {finished} of {total} is finished: macro-F1 {best.macro_f1:.4f} at its own best step "
+                f"{best.step} ({best.weights} weights)" + (f"; about {left / 60:.1f} minutes left" if left else "")
+            )
+        if after is not None:
+            after(finished)
 
 
 def member_config(study: Study, config: RunConfig, repeat: int, fold: int, changes: Mapping[str, Any]) -> RunConfig:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from made_records import best_score, run_status
 from numpy.typing import NDArray
 
 from ssl_mask.config import RunConfig, merge, resolve
@@ -14,6 +16,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ConfigError, DataError
+from ssl_mask.files import write_json
 from ssl_mask.reports import samples
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.run import RunDir
@@ -128,6 +131,30 @@ def test_every_run_keeps_its_split_whatever_is_changed(tmp_path: Path) -> None:
     made = folds.member_config(study.study, settings, 1, 2, changes)
     assert (made.data.fold, made.data.split_seed, made.data.on_bad, made.seed) == (2, 8, "skip", 5)
     assert (made.train.keep, made.name, made.runs) == ("all", "repeat-1-fold-2", study.path)
+
+
+def test_a_study_says_how_long_the_rest_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what the runs took that were trained now: the first was finished before, the others take 90 s each."""
+    data = table(tmp_path / "data", groups("a", 6) + groups("b", 6))
+    settings = config(data, runs=str(tmp_path / "r"))
+    study = folds.create_folds(tmp_path / "r/s", "train", settings, FoldsSettings(folds=4))
+    clock = iter([1000.0, 1090.0, 1180.0, 1270.0])
+    monkeypatch.setattr(folds, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    write_run(study.members()[0])
+    for member in folds._members(study, settings, folds.no_changes, None, lambda ask: ask(), Console()):
+        write_run(study.study.run(str(member.name)))
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Fold ")]
+    assert [line.partition("weights)")[2] for line in lines] == [
+        "", "; about 3.0 minutes left", "; about 1.5 minutes left", ""
+    ]  # fmt: skip
+
+
+def write_run(run: RunDir) -> None:
+    run.path.mkdir(exist_ok=True)
+    write_json(run.status_file, run_status(status="finished", best=best_score()).to_json())
+    run.card.write_text("")
 
 
 def test_a_refit_is_the_study_on_all_labels_for_the_common_step(tmp_path: Path) -> None:
