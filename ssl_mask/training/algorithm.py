@@ -26,6 +26,23 @@ from ssl_mask.training.ema import WarmEma
 from ssl_mask.types import Algorithm
 
 
+def refuse_unknown_names(config: RunConfig, schema: LabelSchema) -> None:
+    """Check what the configuration names of the data set, its classes and its heads. No image is needed for it.
+
+    Raises:
+        ConfigError: a class or head that the data set does not have, or values per head but not for all of them.
+    """
+    loss, asked = config.loss, config.algorithm
+    schema.refuse_unknown(config.augment.grid_shuffle_classes, "augment.grid_shuffle_classes")
+    schema.refuse_unknown(loss.smoothing_classes, "loss.smoothing_classes")
+    if isinstance(loss.class_weights, dict):
+        schema.refuse_unknown(loss.class_weights, "loss.class_weights")
+    if asked.name != "supervised" and isinstance(asked.threshold, dict):
+        refuse_other_heads(asked.threshold, list(target_classes(config, schema)), "algorithm.threshold")
+    if asked.name != "supervised" and isinstance(asked.temperature, dict):
+        refuse_other_heads(asked.temperature, list(schema.heads(config.data.target)), "algorithm.temperature")
+
+
 def make_algorithm(
     config: RunConfig, train: Manifest, accelerator: Accelerator, *, live: nn.Module, ema: WarmEma | None
 ) -> Algorithm:
@@ -34,9 +51,6 @@ def make_algorithm(
     Args:
         live: the network itself, without its wrapper for several processes.
         ema: its averaged copy, if there is one.
-
-    Raises:
-        ConfigError: a class or head that the data does not have.
     """
     supervised = make_supervised(config, train, accelerator.device)
     asked = config.algorithm
@@ -45,7 +59,7 @@ def make_algorithm(
     return Consistency(
         supervised=supervised,
         teacher=ema.module if asked.teacher == "ema" and ema is not None else live,
-        rule=make_rule(asked, list(target_classes(config, train.schema)), processes=accelerator.num_processes),
+        rule=make_rule(asked, processes=accelerator.num_processes),
         weight=asked.weight,
         start=asked.start,
         ramp_up=asked.ramp_up,
@@ -63,14 +77,8 @@ def make_algorithm(
     )
 
 
-def make_rule(asked: AlgorithmConfig, heads: Sequence[str], *, processes: int = 1) -> Rule:
-    """The rule that `algorithm.name` asks for.
-
-    Raises:
-        ConfigError: thresholds are given per head, but not for exactly the heads of the model.
-    """
-    if isinstance(asked.threshold, dict):
-        refuse_other_heads(asked.threshold, heads, "algorithm.threshold")
+def make_rule(asked: AlgorithmConfig, *, processes: int = 1) -> Rule:
+    """The rule that `algorithm.name` asks for."""
     if asked.name == "fixmatch":
         return FixMatchRule(asked.threshold)
     if asked.name == "freematch":
@@ -101,14 +109,9 @@ def target_classes(config: RunConfig, schema: LabelSchema) -> dict[str, tuple[st
 
 
 def fixed_temperatures(config: RunConfig, schema: LabelSchema) -> dict[str, float]:
-    """Temperature per head, where the configuration gives it.
-
-    Raises:
-        ConfigError: given per head, but not for exactly the heads of the model.
-    """
+    """Temperature per head, where the configuration gives it."""
     asked, heads = config.algorithm.temperature, list(schema.heads(config.data.target))
     if isinstance(asked, dict):
-        refuse_other_heads(asked, heads, "algorithm.temperature")
         return dict(asked)
     return dict.fromkeys(heads, float(asked))
 
@@ -138,15 +141,12 @@ def make_supervised(config: RunConfig, train: Manifest, device: torch.device) ->
     classes = train.schema.head_classes(config.data.target)
     labels = train.schema.head_labels(train.train_labels, config.data.target)
     loss = config.loss
-    train.schema.refuse_unknown(loss.smoothing_classes, "loss.smoothing_classes")
     smoothing = {h: _smoothing(names, loss.label_smoothing, loss.smoothing_classes) for h, names in classes.items()}
     weights: dict[str, Tensor] = {}
     for i, (head, names) in enumerate(classes.items()):
         found = class_weights(loss.class_weights, names, np.bincount(labels[:, i], minlength=len(names)))
         if found is not None:
             weights[head] = found.to(device)
-    if isinstance(loss.class_weights, dict):
-        train.schema.refuse_unknown(loss.class_weights, "loss.class_weights")
     return Supervised(
         scale=config.model.scale if config.model.head == "arcface" else None,
         margin=loss.margin,

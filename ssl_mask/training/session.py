@@ -137,7 +137,6 @@ def make_batches(
 ) -> StepBatches:
     """Augmented training batches: the images of step k on this process."""
     augment = config.augment
-    data.train.manifest.schema.refuse_unknown(augment.grid_shuffle_classes, "augment.grid_shuffle_classes")
     make = partial(Augmenter, size=size, flip=augment.flip)
     augmenter = make(augment.preset, grid_shuffle_classes=augment.grid_shuffle_classes)
     schema, labels = data.train.manifest.schema, data.train.manifest.train_labels

@@ -26,6 +26,7 @@ from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
 from ssl_mask.studies.factor_results import join, tell
 from ssl_mask.studies.fold_checks import checked_config
+from ssl_mask.training.algorithm import refuse_unknown_names
 from ssl_mask.training.cost import measure
 from ssl_mask.workflows.folds import create_folds, run_folds, seconds_of
 from ssl_mask.workflows.refit import train_refit
@@ -136,6 +137,12 @@ def checked_factors(config: RunConfig, folds: FoldsSettings | None, console: Con
     """
     rows = read_rows(config.data, Console(quiet=True))
     refuse_wrong_factors(config, rows.schema)
+    for name in rows.schema.sizes:
+        try:
+            refuse_unknown_names(factor_config(config, name), rows.of_factor(name).schema)
+        except ConfigError as error:
+            hint = "A setting that names classes or heads belongs to the factor that has them: factors.<factor>.…"
+            raise ConfigError(f"The model of {name} has no such class or head. {error.problem}", hint=hint) from error
     if folds is None and config.factor_prior == "oof":
         raise ConfigError("factor_prior oof is decided on out-of-fold predictions.", hint="Add --folds 5.")
     if folds is not None:

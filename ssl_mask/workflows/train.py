@@ -32,7 +32,7 @@ from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.study import Study
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.text import csv_text
-from ssl_mask.training.algorithm import target_classes
+from ssl_mask.training.algorithm import refuse_unknown_names, target_classes
 from ssl_mask.training.cost import measure
 from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.parallel import refuse_single_images
@@ -116,7 +116,8 @@ def prepare(config: RunConfig, accelerator: Accelerator, console: Console) -> tu
         The session, what the guard found, and what the run takes over from what it builds on.
     """
     manifest = read_manifest(config.data, console)
-    model, size = make_model(config, manifest.schema)  # before the images: a wrong name or size is refused at once
+    refuse_unknown_names(config, manifest.schema)  # before the images: a wrong name or size is refused at once
+    model, size = make_model(config, manifest.schema)
     refuse_single_images(config, model, accelerator.num_processes)
     ancestors = start_from(config, model, console)
     data = load_training_data(

@@ -22,7 +22,7 @@ from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.studies import fold_checks
 from ssl_mask.studies.fold_checks import checked_config
-from ssl_mask.training.algorithm import fixed_temperatures
+from ssl_mask.training.algorithm import fixed_temperatures, refuse_unknown_names
 from ssl_mask.workflows import folds
 from ssl_mask.workflows.refit import refit_config
 
@@ -207,7 +207,7 @@ def test_temperatures_may_be_given_per_head(tmp_path: Path) -> None:
     for wrong, problem in (({**heads, "shape": 1.0}, "no head 'shape'"), ({"colour": 1.0}, "'size' has none")):
         asked = config(tmp_path, algorithm={"name": "uda", "temperature": wrong})
         with pytest.raises(ConfigError, match=rf"algorithm\.temperature: .*{problem}"):
-            fixed_temperatures(asked, samples.SCHEMA)
+            refuse_unknown_names(asked, samples.SCHEMA)
 
 
 def test_what_a_resumed_run_will_do_again_is_not_kept(tmp_path: Path) -> None:

@@ -195,6 +195,11 @@ def test_changed_labels_are_refused_before_another_factor_trains(
     [
         ({"factors": {"hues": {}}}, 2, "factors.hues: there is no such factor.\nDid you mean 'hue'?"),
         ({"factor_prior": "oof"}, None, "Add --folds 5."),
+        (
+            {"loss": {"class_weights": {"red": 2.0}}},
+            2,
+            "The model of size has no such class or head. loss.class_weights:",
+        ),
         ({"data": {"options": {"labels": ["hue"]}}, "factors": {"hue": {}}}, 2, "has one factor only: hue."),
     ],
 )
