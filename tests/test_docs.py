@@ -81,7 +81,8 @@ def test_readme_commands_run_in_their_order(folder: Path, monkeypatch: pytest.Mo
 def test_commands_of_the_methods_run_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_blocks(METHODS, monkeypatch)
     assert (folder / "augment.png").is_file()
-    assert (folder / "runs/honest/predictions/test/predictions.csv").is_file()
+    for predicted in ("folds/predictions/test", "factors/predictions/test", "ensembles/rounds+honest/test"):
+        assert (folder / "runs" / predicted / "predictions.csv").is_file()
     assert len(list((folder / "parts").iterdir())) == 2
 
 
