@@ -72,19 +72,14 @@ if TYPE_CHECKING:
     from ssl_mask.runs.records import AuditRecord as AuditRecord
     from ssl_mask.runs.records import AuditShares as AuditShares
     from ssl_mask.runs.records import BestScore as BestScore
-    from ssl_mask.runs.records import ClassSelection as ClassSelection
     from ssl_mask.runs.records import DataRecord as DataRecord
     from ssl_mask.runs.records import DeclarationRecord as DeclarationRecord
-    from ssl_mask.runs.records import HeadSelectionRecord as HeadSelectionRecord
     from ssl_mask.runs.records import HeadSummary as HeadSummary
     from ssl_mask.runs.records import PseudoRecord as PseudoRecord
-    from ssl_mask.runs.records import ReliabilityRecord as ReliabilityRecord
     from ssl_mask.runs.records import RoundSummary as RoundSummary
     from ssl_mask.runs.records import RunStatus as RunStatus
     from ssl_mask.runs.records import SeenRecord as SeenRecord
-    from ssl_mask.runs.records import SelectionRecord as SelectionRecord
     from ssl_mask.runs.records import StudyScore as StudyScore
-    from ssl_mask.runs.records import TeacherRecord as TeacherRecord
     from ssl_mask.runs.records import UnlabeledRecord as UnlabeledRecord
     from ssl_mask.runs.rounds import RoundsRecord as RoundsRecord
     from ssl_mask.runs.rounds import RoundsSettings as RoundsSettings
@@ -93,6 +88,11 @@ if TYPE_CHECKING:
     from ssl_mask.runs.run import Run as Run
     from ssl_mask.runs.run import RunDir as RunDir
     from ssl_mask.runs.run import load_run as load_run
+    from ssl_mask.runs.selected import ClassSelection as ClassSelection
+    from ssl_mask.runs.selected import HeadSelectionRecord as HeadSelectionRecord
+    from ssl_mask.runs.selected import ReliabilityRecord as ReliabilityRecord
+    from ssl_mask.runs.selected import SelectionRecord as SelectionRecord
+    from ssl_mask.runs.selected import TeacherRecord as TeacherRecord
     from ssl_mask.runs.study import Study as Study
     from ssl_mask.runs.study import StudyRecord as StudyRecord
     from ssl_mask.runs.trials import SplitRecord as SplitRecord
@@ -185,12 +185,12 @@ _HOME = {
     "PseudoRecord": "ssl_mask.runs.records",
     "DeclarationRecord": "ssl_mask.runs.records",
     "SeenRecord": "ssl_mask.runs.records",
-    "SelectionRecord": "ssl_mask.runs.records",
-    "TeacherRecord": "ssl_mask.runs.records",
+    "SelectionRecord": "ssl_mask.runs.selected",
+    "TeacherRecord": "ssl_mask.runs.selected",
     "StudyScore": "ssl_mask.runs.records",
-    "HeadSelectionRecord": "ssl_mask.runs.records",
-    "ClassSelection": "ssl_mask.runs.records",
-    "ReliabilityRecord": "ssl_mask.runs.records",
+    "HeadSelectionRecord": "ssl_mask.runs.selected",
+    "ClassSelection": "ssl_mask.runs.selected",
+    "ReliabilityRecord": "ssl_mask.runs.selected",
     "RoundSummary": "ssl_mask.runs.records",
     "HeadSummary": "ssl_mask.runs.records",
     "AuditRecord": "ssl_mask.runs.records",

@@ -7,7 +7,8 @@ from typing import Any
 from ssl_mask.config import ModelConfig
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import Factor, LabelSchema
-from ssl_mask.runs.records import BestScore, CheckpointMetadata, DataRecord, RoundSummary, RunStatus, SelectionRecord
+from ssl_mask.runs.records import BestScore, CheckpointMetadata, DataRecord, RoundSummary, RunStatus
+from ssl_mask.runs.selected import SelectionRecord
 
 SCHEMA = LabelSchema((Factor("kind", ("cat", "dog")), Factor("cover", ("no", "yes"))))
 

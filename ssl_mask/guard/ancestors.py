@@ -12,9 +12,10 @@ from pathlib import Path
 from ssl_mask.errors import MismatchError
 from ssl_mask.reading import parse_json, read_text
 from ssl_mask.runs.checkpoint import is_checkpoint, read_metadata
-from ssl_mask.runs.records import CheckpointMetadata, TeacherRecord
+from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest, is_whole
+from ssl_mask.runs.selected import TeacherRecord
 
 UNKNOWN = "unknown"
 """The name of an ancestor that nobody knows."""

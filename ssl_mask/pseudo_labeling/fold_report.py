@@ -19,9 +19,10 @@ from ssl_mask.reports import round_plots
 from ssl_mask.reports.round_table import round_tables
 from ssl_mask.reports.rounds_card import rounds_card
 from ssl_mask.runs.checkpoint import read_metadata
-from ssl_mask.runs.records import AuditRecord, AuditShares, HeadSummary, RoundSummary, SelectionRecord
+from ssl_mask.runs.records import AuditRecord, AuditShares, HeadSummary, RoundSummary
 from ssl_mask.runs.rounds import RoundsRecord, RoundStudy
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.selected import SelectionRecord
 
 
 def report_round(whole: RoundStudy, number: int, answers: Path | None, console: Console) -> None:

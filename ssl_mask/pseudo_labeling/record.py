@@ -14,7 +14,7 @@ from ssl_mask.data.predictions import PredictedImages, PredictionTable
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.calibration import FEW, expected_calibration_error, reliability_curve
 from ssl_mask.pseudo_labeling.select import History, Selection, shared_rows
-from ssl_mask.runs.records import (
+from ssl_mask.runs.selected import (
     ClassSelection,
     HeadSelectionRecord,
     ReliabilityRecord,

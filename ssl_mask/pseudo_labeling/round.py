@@ -40,9 +40,9 @@ from ssl_mask.pseudo_labeling.select import (
 from ssl_mask.pseudo_labeling.streaming import select_from_shards
 from ssl_mask.pseudo_labeling.teachers import teach
 from ssl_mask.runs.checkpoint import read_metadata
-from ssl_mask.runs.records import TeacherRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest, sealed
+from ssl_mask.runs.selected import TeacherRecord
 from ssl_mask.runs.sources import Source
 
 

@@ -25,7 +25,8 @@ from ssl_mask.reports.figures import (
     short,
     whole_ticks,
 )
-from ssl_mask.runs.records import HeadSelectionRecord, RoundSummary, SelectionRecord
+from ssl_mask.runs.records import RoundSummary
+from ssl_mask.runs.selected import HeadSelectionRecord, SelectionRecord
 
 
 def write_selection(path: Path, record: SelectionRecord, pool: PredictionTable) -> None:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from ssl_mask.reports.tables import Cells, filled, markdown, terminal
 from ssl_mask.runs.comparison import IntervalRecord
-from ssl_mask.runs.records import AuditShares, HeadSummary, RoundSummary, SelectionRecord
+from ssl_mask.runs.records import AuditShares, HeadSummary, RoundSummary
+from ssl_mask.runs.selected import SelectionRecord
 from ssl_mask.text import md
 
 MANY_CLASSES = 30

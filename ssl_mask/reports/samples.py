@@ -21,8 +21,9 @@ from ssl_mask.files import write_json
 from ssl_mask.guard.provenance import Provenance
 from ssl_mask.runs.comparison import ComparisonRecord, IntervalRecord
 from ssl_mask.runs.folds import FoldsRecord
-from ssl_mask.runs.records import RoundSummary, RunStatus, SelectionRecord
+from ssl_mask.runs.records import RoundSummary, RunStatus
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.selected import SelectionRecord
 from ssl_mask.runs.trials import TrialRecord, TuneSettings, VerdictRecord
 
 SCHEMA = LabelSchema(

@@ -2,7 +2,6 @@
 
 RunStatus           run.json
 CheckpointMetadata  the header of checkpoints/best.safetensors
-SelectionRecord     selection.json of a round of pseudo-labels
 """
 
 from __future__ import annotations
@@ -290,75 +289,3 @@ class CheckpointMetadata(LeakageRecord):
         if len(self.submission.answer_columns) != columns:
             raise ValueError("the answer columns of the submission do not fit the factors")
         return self
-
-
-# ---- selection.json ----
-
-
-class ClassSelection(Record):
-    """What was selected of one predicted class."""
-
-    predicted: Count
-    selected: Count
-    threshold: Share | None
-    """None: no confidence is enough."""
-    source: str
-    """Where the threshold comes from."""
-    support: Count
-    """Validation images that are predicted of the class at or above its threshold."""
-
-
-class HeadSelectionRecord(Record):
-    """What was selected by one head, per class."""
-
-    selected: Count
-    val_share: Share
-    """Share of validation that the thresholds would select."""
-    val_precision: Share | None
-    """How much of that is right; None of nothing."""
-    classes: dict[str, ClassSelection]
-
-
-class ReliabilityRecord(Record):
-    """Per bin of confidence; None in an empty one."""
-
-    images: tuple[Count, ...]
-    confidence: tuple[NotNegative | None, ...]
-    accuracy: tuple[Share | None, ...]
-
-
-class TeacherRecord(Record):
-    """A run that predicted a pool, as it was then."""
-
-    run: str
-    """Its path."""
-    checkpoint_sha256: str
-
-
-class SelectionRecord(Record):
-    """Thresholds and counts of one round's selection, and what the thresholds are worth on validation."""
-
-    round: Count
-    teachers: tuple[TeacherRecord, ...] = Field(min_length=1)
-    """The runs that predicted the pool; the mean of their probabilities counts."""
-    labels_sha256: str
-    """Of pseudo_labels.csv."""
-    rule: Literal["precision", "threshold", "top_k", "percentile"]
-    masks: Literal["joint", "factors"]
-    pool: Count
-    """Images that could be selected."""
-    selected: Count
-    whole: Count
-    """Images of which every factor is selected."""
-    highest_confidence: NotNegative | None
-    heads: dict[str, HeadSelectionRecord]
-    flipped: Count
-    agreement: Share | None
-    validation: Count
-    """Images."""
-    validation_groups: Count
-    calibration_error: NotNegative
-    reliability: ReliabilityRecord
-    pool_hash: str
-    seal: str = ""
-    """In the file: see `ssl_mask.runs.seal`."""

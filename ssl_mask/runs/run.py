@@ -36,7 +36,8 @@ from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.runs.base import read_record, update_record
 from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.metrics import cpu_seconds, read_metrics
-from ssl_mask.runs.records import AuditRecord, BestScore, DataRecord, RunStatus, SelectionRecord
+from ssl_mask.runs.records import AuditRecord, BestScore, DataRecord, RunStatus
+from ssl_mask.runs.selected import SelectionRecord
 
 
 class KeptFiles(NamedTuple):

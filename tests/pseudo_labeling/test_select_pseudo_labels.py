@@ -20,8 +20,8 @@ from ssl_mask.pseudo_labeling.round import write_pool
 from ssl_mask.pseudo_labeling.select import Selection, history_of, pseudo_labels_of, read_pool, select_pseudo_labels
 from ssl_mask.pseudo_labeling.teachers import classes_of
 from ssl_mask.runs.base import update_record
-from ssl_mask.runs.records import TeacherRecord
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.selected import TeacherRecord
 
 SCHEMA = LabelSchema((Factor("cover", ("worn", "half", "none")), Factor("kind", ("cat", "dog"))))
 JOINT = [c.split("/") for c in SCHEMA.joint_classes]
