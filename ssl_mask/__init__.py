@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.factors import FactorStudy as FactorStudy
     from ssl_mask.runs.factors import PartRecord as PartRecord
     from ssl_mask.runs.factors import PriorRecord as PriorRecord
+    from ssl_mask.runs.find import load_run as load_run
     from ssl_mask.runs.folds import CurvePoint as CurvePoint
     from ssl_mask.runs.folds import FoldsRecord as FoldsRecord
     from ssl_mask.runs.folds import FoldsSettings as FoldsSettings
@@ -87,7 +88,6 @@ if TYPE_CHECKING:
     from ssl_mask.runs.run import KeptFiles as KeptFiles
     from ssl_mask.runs.run import Run as Run
     from ssl_mask.runs.run import RunDir as RunDir
-    from ssl_mask.runs.run import load_run as load_run
     from ssl_mask.runs.selected import ClassSelection as ClassSelection
     from ssl_mask.runs.selected import HeadSelectionRecord as HeadSelectionRecord
     from ssl_mask.runs.selected import ReliabilityRecord as ReliabilityRecord
@@ -172,7 +172,7 @@ _HOME = {
     "TrainConfig": "ssl_mask.config",
     "PseudoConfig": "ssl_mask.config",
     "GuardConfig": "ssl_mask.config",
-    "load_run": "ssl_mask.runs.run",
+    "load_run": "ssl_mask.runs.find",
     "Run": "ssl_mask.runs.run",
     "KeptFiles": "ssl_mask.runs.run",
     "RunDir": "ssl_mask.runs.run",

@@ -105,6 +105,24 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def holding(lock: Path) -> Iterator[bool]:
+    """Hold a lock for this process; yields whether no other one holds it. A killed process holds nothing.
+
+    Raises:
+        StorageError: the file of the lock cannot be made.
+    """
+    with storage(lock):
+        file = lock.open("wb")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
 def _lock(file: IO[bytes]) -> None:
     with suppress(OSError):  # a file system without locks: there nobody removes what others left, either
         fcntl.flock(file, fcntl.LOCK_EX)

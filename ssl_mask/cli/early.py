@@ -24,7 +24,7 @@ def check_settings(layers: Iterable[Mapping[str, Any]], *, resumed: bool = False
     Raises:
         ConfigError: any wrong setting. DataError: the run to start from does not exist.
     """
-    from ssl_mask.runs.run import find_run
+    from ssl_mask.runs.find import find_run
     from ssl_mask.runs.sources import find_source
 
     settings = resolve(layers, has_gpu=lambda: False, recipe=recipe)

@@ -113,7 +113,8 @@ def run_answer(run: Run | None) -> dict[str, Any]:
 
 def study_answer(study: Comparison) -> dict[str, Any]:
     """What `--json` says of a study of several seeds: its runs, and their comparison with the supervised baseline."""
-    from ssl_mask.runs.run import Run, list_runs
+    from ssl_mask.runs.find import list_runs
+    from ssl_mask.runs.run import Run
 
     return {
         "study": str(study.path),
@@ -126,7 +127,8 @@ def joined_answer(study: FoldStudy | FactorStudy | None) -> dict[str, Any]:
     """What `--json` says of a study of folds or factors: its runs, its out-of-fold scores; or that it was a dry run."""
     if study is None:
         return {"study": None, "status": "dry-run"}
-    from ssl_mask.runs.run import Run, list_runs
+    from ssl_mask.runs.find import list_runs
+    from ssl_mask.runs.run import Run
 
     runs = [run_answer(Run(r)) for r in list_runs(study.path)]
     return {"study": str(study.path), "status": "finished", "runs": runs, **study.record().to_json()}

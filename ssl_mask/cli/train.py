@@ -82,7 +82,7 @@ def _check_resumed(given: Given, name: str, runs: Path, asked: FoldFlags) -> str
     """Refuse options that would be ignored; returns which kind of study `name` is, None for a run."""
     kind = resumed_kind(given, name, runs, "train", asked)
     if kind is None:
-        from ssl_mask.runs.run import find_run
+        from ssl_mask.runs.find import find_run
 
         run = find_run(name, runs)
         check_resumed(given, run.config(), run.path, longer=True)

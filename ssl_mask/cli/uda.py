@@ -101,7 +101,7 @@ def uda(
 
 def _check_resumed(given: Given, name: str, runs: Path, seeds: list[int] | None, *, baseline: bool) -> bool:
     """Refuse options that would be ignored; returns whether `name` is a study of several runs, not a run."""
-    from ssl_mask.runs.run import find_run
+    from ssl_mask.runs.find import find_run
     from ssl_mask.runs.study import find_study, resumed_study
 
     if find_study(name, runs) is None and seeds is None and not baseline:

@@ -1,4 +1,4 @@
-"""Image files in, uint8 arrays out: find them, decode them, fit them into a square.
+"""Image files in, uint8 arrays out: decode them, fit them into a square.
 
 No file is trusted: its name proves nothing, its header is checked before its pixels are read, and whatever is wrong
 with it becomes one `ImageError` that names it. All functions here are safe to call from several threads at once.
@@ -6,13 +6,9 @@ with it becomes one `ImageError` that names it. All functions here are safe to c
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 import warnings
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import suppress
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -29,21 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ssl_mask.data.depth import FULL, has_16_bits, to_8_bits, values_16
-from ssl_mask.errors import DataError, ImageError, InputError
-
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp", ".mpo",
-    ".png", ".apng", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif",
-)  # fmt: skip
-_OTHER_SUFFIXES = (
-    ".heic", ".heif", ".hif", ".avif", ".jp2", ".j2k", ".jpx", ".jxl", ".jxr", ".psd", ".psb", ".tga", ".pcx",
-    ".pbm", ".pgm", ".ppm", ".pnm", ".exr", ".hdr", ".ico", ".svg", ".eps", ".dcm", ".dicom", ".nii", ".mha",
-    ".mhd", ".nrrd", ".svs", ".ndpi", ".czi", ".fits", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw",
-    ".srf", ".sr2", ".orf", ".raf", ".rw2", ".pef", ".srw", ".x3f", ".3fr", ".iiq", ".erf", ".kdc", ".dcr",
-    ".mrw", ".raw",
-)  # fmt: skip
-"""Names of pictures that are not read: other formats, medical and microscope formats, and what cameras call raw."""
-_SUFFIX = re.compile(r"\.[a-z][a-z0-9]*$", re.IGNORECASE)
+from ssl_mask.errors import ImageError, InputError
 
 MAX_PIXELS = 50_000_000
 """Of an image, unless `data.max_pixels` says otherwise."""
@@ -61,13 +43,6 @@ _FORMATS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"MM", TiffImageFile),
 )
 
-# The same for files that have no suffix. Longer, for such a file may be a text that begins with "BM" or "II".
-_LOOKS_LIKE_A_PICTURE = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM.{4}\0{4}|RIFF.{4}WEBP|II[*+]\0|MM\0[*+]|8BPS|\0\0\0\x0c(jP  |JXL )"
-    rb"|.{4}ftyp(hei|hev|mif1|msf1|avi[fs])|.{128}DICM",
-    re.DOTALL,
-)
-
 # EXIF orientation -> what makes the picture upright; 1 already is.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -81,97 +56,6 @@ _TURNS = {
 
 _MID_GREY = 128
 _PIL_IS_QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file name has an image suffix (upper or lower case) and is not hidden (`.x.jpg`, `._x.jpg`)."""
-    return not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def find_images(folder: Path) -> list[Path]:
-    """All image files below `folder`, sorted by their relative path; hidden files and folders are left out.
-
-    Links are followed, so a folder that is linked twice is listed twice (the guard must see that). A link to a folder
-    that contains it is not followed.
-
-    Raises:
-        DataError: a folder cannot be listed.
-    """
-    return [Path(path) for path in _files_below(folder) if is_image_name(os.path.basename(path))]  # noqa: PTH119 - text
-
-
-def images_beside(folder: Path) -> list[Path]:
-    """The image files in a folder and in its subfolders that can be listed, but not in those below."""
-    found: list[Path] = []
-    for place in (folder, *(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))):
-        with suppress(OSError):  # somebody else's
-            found += [p for p in place.iterdir() if is_image_name(p.name) and p.is_file()]
-    return found
-
-
-def holds_images(folder: Path) -> bool:
-    """Whether `find_images` finds any; stops at the first one.
-
-    Raises:
-        DataError: a folder cannot be listed.
-    """
-    return any(is_image_name(os.path.basename(path)) for path in _each_file_below(folder))  # noqa: PTH119
-
-
-def files_not_read(folder: Path) -> dict[str, int]:
-    """How many files below `folder` look like pictures and are not read, by suffix: {".heic": 1, "no suffix": 2}.
-
-    A suffix is trusted; of a file without one the first bytes are read.
-
-    Raises:
-        DataError: a folder cannot be listed.
-    """
-    kinds = Counter(_kind_not_read(path) for path in _files_below(folder))
-    del kinds[""]
-    return dict(sorted(kinds.items()))
-
-
-def _files_below(folder: Path) -> list[str]:
-    """The paths of all regular files that are not hidden, sorted."""
-    return sorted(_each_file_below(folder))
-
-
-def _each_file_below(folder: Path) -> Iterator[str]:
-    try:
-        yield from _walk(str(folder), frozenset(map(str, folder.resolve().parents)))
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: cannot list this folder ({error.strerror}).", hint="Check its permissions."
-        ) from error
-
-
-def _walk(folder: str, above: frozenset[str]) -> Iterator[str]:
-    here = os.path.realpath(folder)
-    if here in above:
-        return
-    with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-    for entry in visible:
-        linked = entry.is_symlink()  # only these need another look at the disk, and only these can be broken
-        if os.path.isdir(entry.path) if linked else entry.is_dir():  # noqa: PTH112 - a Path for each costs most
-            yield from _walk(entry.path, above | {here})
-        elif os.path.isfile(entry.path) if linked else entry.is_file():  # noqa: PTH113
-            yield entry.path
-
-
-def _kind_not_read(path: str) -> str:
-    """ ".heic" and the like, "no suffix", or "" for an image that is read and for what is no picture."""
-    name = os.path.basename(path)  # noqa: PTH119
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
-    if is_image_name(name) or suffix in _OTHER_SUFFIXES:
-        return suffix if suffix in _OTHER_SUFFIXES else ""
-    if _SUFFIX.search(name):
-        return ""
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            return "no suffix" if _LOOKS_LIKE_A_PICTURE.match(file.read(132)) else ""
-    except OSError:
-        return ""
 
 
 def open_regular(path: Path) -> BufferedReader:

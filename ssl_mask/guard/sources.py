@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ssl_mask.data.images import is_image_name
+from ssl_mask.data.image_files import is_image_name
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.layouts.table import GROUP_NAMES, LABEL_NAMES
 from ssl_mask.data.manifest import Manifest, Submission

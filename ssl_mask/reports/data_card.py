@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ssl_mask.data.images import find_images, images_beside
+from ssl_mask.data.image_files import find_images, images_beside
 from ssl_mask.errors import DataError
 from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.findings import KINDS, Findings, Pair, PoolRecord, canonical

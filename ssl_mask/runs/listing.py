@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 from ssl_mask.errors import InputError
 from ssl_mask.runs.base import Count, Record, Share
 from ssl_mask.runs.factors import FactorsRecord, FactorStudy
+from ssl_mask.runs.find import list_runs
 from ssl_mask.runs.folds import FoldsRecord, FoldStudy
 from ssl_mask.runs.records import LeakageStatus, RoundSummary, RunStatus
 from ssl_mask.runs.rounds import RoundStudy
-from ssl_mask.runs.run import RunDir, list_runs
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seeds import Seeds, baseline_name, seed_runs
 from ssl_mask.runs.study import Kind, Study
 from ssl_mask.runs.trials import TrialStudy

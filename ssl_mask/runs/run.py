@@ -21,7 +21,6 @@ runs/train-001/
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator
@@ -31,8 +30,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_mask.config import RunConfig, read_config_file, validate
-from ssl_mask.errors import DataError, did_you_mean
-from ssl_mask.files import storage, write_json, write_text
+from ssl_mask.errors import DataError
+from ssl_mask.files import holding, storage, write_json, write_text
 from ssl_mask.runs.base import read_record, update_record
 from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.metrics import cpu_seconds, read_metrics
@@ -254,15 +253,9 @@ class RunDir:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the run for this process. Raises DataError when another one works on it."""
-        with storage(self.path):
-            lock = (self.path / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise DataError(
-                    f"Another process is working on {self.path}.", hint="Wait for it, or stop it."
-                ) from error
+        with holding(self.path / ".lock") as free:
+            if not free:
+                raise DataError(f"Another process is working on {self.path}.", hint="Wait for it, or stop it.")
             yield
 
 
@@ -304,48 +297,3 @@ class Run:
 
 def round_name(number: int) -> str:
     return f"{number:02d}"
-
-
-def find_run(reference: str | Path, runs: Path) -> RunDir:
-    """A run by path, by name, or `latest`.
-
-    Raises:
-        DataError: no such run.
-    """
-    if str(reference) == "latest":
-        scored = [r for r in list_runs(runs) if r.best.is_file()]
-        if not scored:
-            raise DataError(f"No run with a checkpoint in {runs.absolute()}.", hint="Train one first: sslmask train")
-        return max(scored, key=lambda r: r.status().updated)
-    for path in (Path(reference), runs / reference):
-        if (path / "run.json").is_file():
-            return RunDir(path)
-    names = [r.path.relative_to(runs).as_posix() for r in list_runs(runs)]
-    inside = [n for n in names if n.startswith(f"{reference}/")]
-    if inside:
-        raise DataError(f"{reference} is a study of several runs.", hint=f"Name one of them: {', '.join(inside)}.")
-    studies = {name.split("/")[0] for name in names if "/" in name}
-    hint = (
-        did_you_mean(str(reference), sorted({*names, *studies}))
-        if names
-        else f"There are no runs in {runs.absolute()}."
-    )
-    raise DataError(f"No run {str(reference)!r}.", hint=hint)
-
-
-def list_runs(runs: Path) -> list[RunDir]:
-    """All runs in a folder and in its studies, by name."""
-    found = [*runs.glob("[!.]*/run.json"), *runs.glob("[!.]*/[!.]*/run.json")]  # a hidden one is being made
-    return [RunDir(p.parent) for p in sorted(found)]
-
-
-def load_run(reference: str | Path = "latest", runs: Path = Path("runs")) -> Run:
-    """A run for the API: by path, by name in `runs`, or `latest`.
-
-    Examples:
-        >>> import ssl_mask
-        >>> run = ssl_mask.load_run("first")
-        >>> run.status.verb
-        'train'
-    """
-    return Run(find_run(reference, runs))

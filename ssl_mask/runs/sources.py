@@ -21,10 +21,11 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.factors import FactorsRecord, FactorStudy
+from ssl_mask.runs.find import find_run, list_runs
 from ssl_mask.runs.folds import REFIT, FoldStudy
 from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.rounds import RoundStudy
-from ssl_mask.runs.run import RunDir, find_run, list_runs
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seeds import seed_runs
 from ssl_mask.runs.study import Study, find_study, list_studies
 

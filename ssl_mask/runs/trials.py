@@ -12,16 +12,14 @@ runs/tune-001/                 sslmask tune --space space.yaml
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from ssl_mask.files import storage
+from ssl_mask.files import holding, storage
 from ssl_mask.runs.base import Count, Finite, NotNegative, Record, Share, read_record
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.folds import FoldStudy
@@ -145,20 +143,12 @@ class TrialStudy(StudyFiles):
         hint = f"Make it anew: sslmask tune --resume {self.path}"
         return read_record(self.verdict_file, VerdictRecord, hint=hint)
 
-    @contextmanager
-    def holding(self, member: FoldStudy) -> Iterator[bool]:
+    def holding(self, member: FoldStudy) -> AbstractContextManager[bool]:
         """Hold a trial for this process; yields whether no other one holds it. A killed process holds nothing."""
-        file = member.path.with_name(f".{member.path.name}.lock")
-        with storage(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock = file.open("wb")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            yield True
+        lock = member.path.with_name(f".{member.path.name}.lock")
+        with storage(lock):
+            lock.parent.mkdir(parents=True, exist_ok=True)
+        return holding(lock)
 
     def is_held(self, number: int) -> bool:
         """Whether some process works on a trial."""

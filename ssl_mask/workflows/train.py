@@ -27,7 +27,8 @@ from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import init_from, is_checkpoint, load_checkpoint
 from ssl_mask.runs.create import create_run
-from ssl_mask.runs.run import Run, RunDir, find_run
+from ssl_mask.runs.find import find_run
+from ssl_mask.runs.run import Run, RunDir
 from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.study import Study
 from ssl_mask.runs.writer import RunWriter

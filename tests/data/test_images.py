@@ -16,7 +16,8 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from ssl_mask.data import images as images_module
-from ssl_mask.data.images import IMAGE_SUFFIXES, decode, files_not_read, find_images, fit, is_image_name
+from ssl_mask.data.image_files import IMAGE_SUFFIXES, files_not_read, find_images, is_image_name
+from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import DataError, ImageError, InputError
 
 LOSSLESS = [".png", ".bmp", ".tif", ".tiff"]

@@ -13,7 +13,8 @@ from ssl_mask.config import RunConfig
 from ssl_mask.errors import InputError
 from ssl_mask.files import write_text
 from ssl_mask.runs.create import create_folder, create_run
-from ssl_mask.runs.run import RunDir, list_runs
+from ssl_mask.runs.find import list_runs
+from ssl_mask.runs.run import RunDir
 
 
 def fill(run: RunDir) -> dict[str, Any]:

@@ -204,7 +204,7 @@ def test_reading_runs_and_metadata_imports_no_torch(run: RunDir) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from ssl_mask.runs.checkpoint import read_metadata\n"
-        "from ssl_mask.runs.run import list_runs\n"
+        "from ssl_mask.runs.find import list_runs\n"
         f"for run in list_runs(Path({str(run.path.parent)!r})):\n"
         "    print(run.status().verb, read_metadata(run.best).run, 'torch' in sys.modules)\n"
     )

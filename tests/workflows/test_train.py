@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from ssl_mask.algorithms.supervised import Supervised
 from ssl_mask.config import RunConfig
 from ssl_mask.errors import DataError, Interrupted, ModelError, TrainingError
-from ssl_mask.runs.run import find_run, list_runs
+from ssl_mask.runs.find import find_run, list_runs
 from ssl_mask.training import fit as workflow
 from ssl_mask.types import Losses
 from ssl_mask.workflows.train import train

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import field_validator
 
 from ssl_mask.config.base import Settings
-from ssl_mask.data.images import find_images, holds_images
+from ssl_mask.data.image_files import find_images, holds_images
 from ssl_mask.data.layouts.paths import entries, is_written_by_us
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.names import Split, is_never_a_class, plain, split_of_folder

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from os.path import realpath  # Path.resolve raises RuntimeError for a link to itself
 from pathlib import Path
 
-from ssl_mask.data.images import find_images, is_image_name
+from ssl_mask.data.image_files import find_images, is_image_name
 from ssl_mask.data.layouts.paths import Finder, inside
 from ssl_mask.data.layouts.table import IMAGE_NAMES
 from ssl_mask.data.manifest import Manifest, Row, Submission

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import Field
 
 from ssl_mask.config.base import Settings
-from ssl_mask.data.images import is_image_name
+from ssl_mask.data.image_files import is_image_name
 from ssl_mask.data.layouts.paths import inside
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema

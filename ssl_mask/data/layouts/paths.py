@@ -7,7 +7,7 @@ from collections import defaultdict
 from itertools import islice
 from pathlib import Path
 
-from ssl_mask.data.images import is_image_name
+from ssl_mask.data.image_files import is_image_name
 from ssl_mask.data.names import plain
 from ssl_mask.errors import DataError
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ssl_mask.data.images import files_not_read, find_images, is_image_name
+from ssl_mask.data.image_files import files_not_read, find_images, is_image_name
 from ssl_mask.data.layouts.paths import entries, is_written_by_us
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.names import split_of_folder

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from guard_battery import BATTERY, COMBINED, Copy, Photo, crop, flip, logo, tone, turn, write_copies
 
-from ssl_mask.data.images import decode, find_images
+from ssl_mask.data.image_files import find_images
+from ssl_mask.data.images import decode
 from ssl_mask.guard.copies.fingerprints import fingerprint
 from ssl_mask.guard.copies.matching import match
 
