@@ -15,7 +15,7 @@ from ssl_mask.data.predictions import write_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.evaluation.metrics import macro_f1
 from ssl_mask.files import write_json
-from ssl_mask.reports import samples
+from ssl_mask.reports import study_samples
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
 from ssl_mask.runs.study import create_study
@@ -94,6 +94,8 @@ def made_trial(
     write_predictions(folds.oof, manifest, probs, fold=0)
     value = macro_f1(true, probs.argmax(axis=1), 3)
     interval = IntervalRecord(value=value, low=value - 0.1, high=min(value + 0.1, 1.0))
-    record = samples.folds(parts.folds)[0].model_copy(update={"macro_f1": interval, "nll": 2 - value, "grouped": True})
+    record = study_samples.folds(parts.folds)[0].model_copy(
+        update={"macro_f1": interval, "nll": 2 - value, "grouped": True}
+    )
     write_json(folds.record_file, record.to_json())
     return record

@@ -82,7 +82,7 @@ def _signed(interval: IntervalRecord) -> str:
 if __name__ == "__main__":
     from rich.console import Console
 
-    from ssl_mask.reports import samples
+    from ssl_mask.reports import study_samples
 
-    print(comparison_card("made-up", samples.comparison()))
-    Console(highlight=False).print(comparison_table(samples.comparison()))
+    print(comparison_card("made-up", study_samples.comparison()))
+    Console(highlight=False).print(comparison_table(study_samples.comparison()))

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.table import Table
 
 from ssl_mask.reports.tables import Cells, markdown, terminal
@@ -83,21 +81,6 @@ def interval_text(score: IntervalRecord) -> str:
 
 
 if __name__ == "__main__":
+    from ssl_mask.reports import study_samples
 
-    def part(value: float) -> dict[str, Any]:
-        score = {"value": value, "low": value - 0.05, "high": value + 0.04}
-        runs = {f"fold-{k}": "0" * 64 for k in range(5)}
-        return {"macro_f1": score, "accuracy": value, "nll": 1 - value, "checkpoints": runs, "table_sha256": "0" * 64}
-
-    gain = {"value": 0.004, "low": -0.006, "high": 0.013}
-    print(factors_card("study-002", FactorsRecord.model_validate({
-        "schema": [{"name": "hue", "classes": ["red", "blue"]}, {"name": "shape", "classes": ["disc", "box"]}],
-        "submission": {"id_column": "image", "answer_columns": ["hue", "shape"], "answers": "names"},
-        "parts": {"hue": part(0.93), "shape": part(0.71)},
-        "prior": {"ratio": [1.2, 0.8, 0.8, 1.2], "used": False, "macro_f1": gain, "nll_plain": 0.9,
-                  "nll_corrected": 0.88},
-        "counts": [30, 20, 20, 30], "images": 100, "groups": 50, "grouped": True,
-        **{key: part(0.66)["macro_f1"] for key in ("macro_f1", "accuracy")},
-        "nll": 0.9, "ece": 0.05, "cpu_seconds": 800, "leakage": "clean", "leakage_reason": "nothing is shared",
-        "oof_sha256": "0" * 64,
-    }), folds=FoldsSettings(folds=5)))  # fmt: skip
+    print(factors_card("study-002", study_samples.factor_models(), folds=FoldsSettings(folds=5)))

@@ -58,8 +58,8 @@ def draw_folds(record: FoldsRecord, folds: Mapping[str, Evaluations]) -> Any:
 if __name__ == "__main__":
     from tempfile import mkdtemp
 
-    from ssl_mask.reports import samples
+    from ssl_mask.reports import study_samples
 
     folder = Path(mkdtemp(prefix="sslmask-plots-"))
-    write_folds(folder / "folds.svg", *samples.folds())
+    write_folds(folder / "folds.svg", *study_samples.folds())
     print(folder)

@@ -160,9 +160,9 @@ def _draw_quality(axis: Any, later: Sequence[RoundSummary]) -> None:
 if __name__ == "__main__":
     from tempfile import mkdtemp
 
-    from ssl_mask.reports import samples
+    from ssl_mask.reports import study_samples
 
     folder = Path(mkdtemp(prefix="sslmask-plots-"))
-    save_figure(folder / "selection.svg", draw_selection(samples.selection(), *samples.pool_confidence()))
-    write_rounds(folder / "rounds.svg", samples.rounds())
+    save_figure(folder / "selection.svg", draw_selection(study_samples.selection(), *study_samples.pool_confidence()))
+    write_rounds(folder / "rounds.svg", study_samples.rounds())
     print(folder)

@@ -119,8 +119,8 @@ def _share(value: float | None) -> str:
 if __name__ == "__main__":
     from rich.console import Console
 
-    from ssl_mask.reports import samples
+    from ssl_mask.reports import study_samples
 
-    print(round_markdown(samples.rounds()))
-    for table in (class_table(samples.selection()), *round_tables(samples.rounds())):
+    print(round_markdown(study_samples.rounds()))
+    for table in (class_table(study_samples.selection()), *round_tables(study_samples.rounds())):
         Console(highlight=False).print(table)

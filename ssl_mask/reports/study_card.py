@@ -99,6 +99,6 @@ def _use(name: str, record: FoldsRecord) -> str:
 
 
 if __name__ == "__main__":
-    from ssl_mask.reports import samples
+    from ssl_mask.reports import samples, study_samples
 
-    print(study_card("runs/study-001", samples.folds()[0], samples.predictions(), samples.folds()[1]))
+    print(study_card("runs/study-001", study_samples.folds()[0], samples.predictions(), study_samples.folds()[1]))

@@ -194,6 +194,6 @@ def _importance(importance: Mapping[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    from ssl_mask.reports import samples
+    from ssl_mask.reports import study_samples
 
-    print(tune_card("runs/tune-001", *samples.search()))
+    print(tune_card("runs/tune-001", *study_samples.search()))

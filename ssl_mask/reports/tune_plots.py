@@ -128,10 +128,10 @@ def _number_ticks(values: np.ndarray[Any, Any], *, log: bool) -> Ticks:
 if __name__ == "__main__":
     from tempfile import mkdtemp
 
-    from ssl_mask.reports import samples
+    from ssl_mask.reports import study_samples
 
     folder = Path(mkdtemp(prefix="sslmask-plots-"))
-    asked, records, _, importance = samples.search()
+    asked, records, _, importance = study_samples.search()
     write_history(folder / "history.svg", records, asked.metric)
     write_importance(folder / "importance.svg", importance)
     write_parallel(folder / "parallel.svg", records, ["optim.lr"], asked.metric)

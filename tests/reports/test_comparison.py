@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ssl_mask.reports import samples
+from ssl_mask.reports import study_samples
 from ssl_mask.reports.comparison import comparison_cells, comparison_table, comparison_text, verdict_of
 from ssl_mask.runs.comparison import IntervalRecord
 
@@ -17,7 +17,7 @@ from ssl_mask.runs.comparison import IntervalRecord
     [(0.01, 0.05, "helped"), (-0.05, -0.01, "made it worse"), (-0.01, 0.05, "No difference"), (0.0, 0.1, "No diff")],
 )
 def test_the_verdict_follows_the_interval(low: float, high: float, verdict: str) -> None:
-    difference = samples.comparison().difference
+    difference = study_samples.comparison().difference
     assert difference is not None
     f1 = IntervalRecord(value=(low + high) / 2, low=low, high=high)
     words, figures = verdict_of(difference.model_copy(update={"macro_f1": f1}))
@@ -26,7 +26,7 @@ def test_the_verdict_follows_the_interval(low: float, high: float, verdict: str)
 
 
 def test_a_row_per_seed_in_card_and_terminal() -> None:
-    result = samples.comparison()
+    result = study_samples.comparison()
     cells = comparison_cells(result)
     assert cells.rows[0] == ("0", "0.4140", "0.4540", "0.6750", "0.7020", "3120 / 8612", "0.4210")
     assert cells.rows[1][-1] == ""  # nothing was reached in the baseline's time
@@ -41,7 +41,7 @@ def test_a_row_per_seed_in_card_and_terminal() -> None:
 
 
 def test_without_a_baseline_there_is_no_verdict() -> None:
-    result = samples.comparison(baseline=False)
+    result = study_samples.comparison(baseline=False)
     assert comparison_cells(result).header == (
         "seed",
         "with\nunlabeled\nmacro-F1",

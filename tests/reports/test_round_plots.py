@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ssl_mask.reports import samples
+from ssl_mask.reports import samples, study_samples
 from ssl_mask.reports.figures import save_figure
 from ssl_mask.reports.round_plots import draw_rounds, draw_selection
 
@@ -19,8 +19,8 @@ def labels(axis: Any) -> list[str]:
 
 @pytest.mark.parametrize("classes", [2, 18, 100])
 def test_a_selection_shows_each_class_with_its_threshold(classes: int, tmp_path: Path) -> None:
-    record = samples.selection({"species": samples.one_factor(classes).joint_classes})
-    figure = draw_selection(record, *samples.pool_confidence())
+    record = study_samples.selection({"species": samples.one_factor(classes).joint_classes})
+    figure = draw_selection(record, *study_samples.pool_confidence())
     save_figure(tmp_path / "selection.svg", figure)
     bars = figure.axes[2]
     counts = [row.selected for row in record.heads["species"].classes.values()]
@@ -33,8 +33,8 @@ def test_a_selection_shows_each_class_with_its_threshold(classes: int, tmp_path:
 
 
 def test_the_histogram_counts_the_images() -> None:
-    confidence, selected = samples.pool_confidence()
-    axis = draw_selection(samples.selection(), confidence, selected).axes[0]
+    confidence, selected = study_samples.pool_confidence()
+    axis = draw_selection(study_samples.selection(), confidence, selected).axes[0]
     heights = [p.get_height() for p in axis.patches]
     assert sum(heights[:20]) == len(confidence)
     assert sum(heights[20:]) == selected.sum()
@@ -42,7 +42,7 @@ def test_the_histogram_counts_the_images() -> None:
 
 @pytest.mark.parametrize("last", [0, 1, 3])
 def test_rounds_have_whole_ticks_and_the_best_is_marked(last: int, tmp_path: Path) -> None:
-    figure = draw_rounds(samples.rounds(last))
+    figure = draw_rounds(study_samples.rounds(last))
     save_figure(tmp_path / "rounds.svg", figure)
     for axis in figure.axes:
         assert all(tick == round(tick) for tick in axis.get_xticks()), axis.get_title()
@@ -51,7 +51,9 @@ def test_rounds_have_whole_ticks_and_the_best_is_marked(last: int, tmp_path: Pat
 
 
 def test_rounds_show_precision_on_validation_and_of_the_audit() -> None:
-    audited, alone = (draw_rounds(samples.rounds(2, {"a": 0.9, "b": 0.8}, audited=a)).axes[2] for a in (True, False))
+    audited, alone = (
+        draw_rounds(study_samples.rounds(2, {"a": 0.9, "b": 0.8}, audited=a)).axes[2] for a in (True, False)
+    )
     assert labels(audited) == ["a, on validation", "a, audited (true)", "b, on validation", "b, audited (true)"]
     assert labels(alone) == ["a, on validation", "b, on validation"]
     assert np.allclose(audited.lines[3].get_ydata(), 0.75)

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ssl_mask.reports import samples
+from ssl_mask.reports import samples, study_samples
 from ssl_mask.reports.round_table import class_table, label_cells, round_markdown, round_tables, score_cells
 
 
@@ -21,7 +21,7 @@ def printed(*tables: object) -> str:
 @pytest.mark.parametrize("audited", [False, True])
 @pytest.mark.parametrize("heads", [{"mask": 0.999, "gender": 0.805, "age": 0.488}, {"joint": 0.987}])
 def test_no_cell_is_cut_or_broken_at_80_columns(heads: dict[str, float], audited: bool) -> None:
-    rows = samples.rounds(2, heads, audited=audited)
+    rows = study_samples.rounds(2, heads, audited=audited)
     text = printed(*round_tables(rows))
     assert "…" not in text
     for cells in (score_cells(rows), label_cells(rows)):
@@ -34,7 +34,7 @@ def test_no_cell_is_cut_or_broken_at_80_columns(heads: dict[str, float], audited
 
 
 def test_the_cells_are_those_of_the_rounds() -> None:
-    rows = samples.rounds(2, {"a": 0.9, "b": 0.8})
+    rows = study_samples.rounds(2, {"a": 0.9, "b": 0.8})
     assert score_cells(rows).rows[0] == ("0", "labels only", "0.4140", "0.374-0.464", "0.6700", "0.640-0.700", "12345")
     header, (first, a, _, second, *_) = label_cells(rows)
     assert header[:3] == ("round", "labels", "selected")
@@ -44,24 +44,24 @@ def test_the_cells_are_those_of_the_rounds() -> None:
 
 
 def test_one_head_is_one_row() -> None:
-    rows = label_cells(samples.rounds(1, {"joint": 0.987})).rows
+    rows = label_cells(study_samples.rounds(1, {"joint": 0.987})).rows
     assert rows == (("1", "joint", "22200", "0.987", "0.735", "0.654"),)
 
 
 def test_the_run_card_has_every_cell_of_the_terminal() -> None:
-    rows = samples.rounds(3)
+    rows = study_samples.rounds(3)
     card = round_markdown(rows)
     for row in (*score_cells(rows).rows, *label_cells(rows).rows):
         assert f"| {' | '.join(row)} |" in card
 
 
 def test_a_first_round_alone_has_no_pseudo_labels() -> None:
-    assert len(round_tables(samples.rounds(0))) == 1
-    assert "Pseudo-labels" not in round_markdown(samples.rounds(0))
+    assert len(round_tables(study_samples.rounds(0))) == 1
+    assert "Pseudo-labels" not in round_markdown(study_samples.rounds(0))
 
 
 def test_a_start_with_everything_still_fits() -> None:
-    first, *later = samples.rounds(1)
+    first, *later = study_samples.rounds(1)
     taught = "labels and unlabeled images and pseudo-labels"
     text = printed(*round_tables([first.model_copy(update={"taught_by": taught}), *later]))
     assert "…" not in text
@@ -70,14 +70,14 @@ def test_a_start_with_everything_still_fits() -> None:
 
 
 def test_classes_of_a_selection() -> None:
-    text = printed(class_table(samples.selection()))
+    text = printed(class_table(study_samples.selection()))
     assert "…" not in text
     (line,) = [line for line in text.splitlines() if "broken" in line]
     assert line.split()[:2] == ["condition", "broken"] and line.split()[-3:] == ["0", "none", "0"]
 
 
 def test_of_many_classes_those_predicted_most_are_shown() -> None:
-    record = samples.selection({"species": samples.one_factor(100).joint_classes})
+    record = study_samples.selection({"species": samples.one_factor(100).joint_classes})
     counts = {name: row.predicted for name, row in record.heads["species"].classes.items()}
     text = printed(class_table(record))
     shown = {name for name in counts if f"{name} " in text}

@@ -14,7 +14,7 @@ from sklearn.metrics import f1_score
 from ssl_mask.errors import DataError
 from ssl_mask.guard.findings import Findings
 from ssl_mask.guard.policy import judge
-from ssl_mask.reports import samples
+from ssl_mask.reports import samples, study_samples
 from ssl_mask.reports.run_card import LEAKAGE, duration, machine, run_card
 from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.records import LeakageStatus, RunStatus
@@ -63,7 +63,7 @@ def test_a_supervised_run_says_nothing_of_unlabeled_images(tmp_path: Path) -> No
 
 
 def test_a_comparison_gives_its_verdict_on_top_and_its_table_below(tmp_path: Path) -> None:
-    text = card(tmp_path, comparison=samples.comparison())
+    text = card(tmp_path, comparison=study_samples.comparison())
     assert "The unlabeled images helped. See below." in text.split("\n## ")[0]
     assert "| 0 | 0.4140 | 0.4540 |" in section(text, "What the unlabeled images were worth")
 
@@ -80,7 +80,7 @@ def test_classes_of_few_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("best", "words"), [(0, "No round scored higher"), (2, "These are the weights of round 2")])
 def test_rounds(best: int, words: str, tmp_path: Path) -> None:
-    text = card(tmp_path, rounds=samples.rounds(3), best_round=best)
+    text = card(tmp_path, rounds=study_samples.rounds(3), best_round=best)
     assert words in text.split("\n## ")[0]
     assert "| 3 | + pseudo-labels |" in section(text, "Rounds of pseudo-labels")
 

@@ -9,7 +9,7 @@ import pytest
 from made_records import best_score
 
 from ssl_mask.errors import DataError
-from ssl_mask.reports import samples
+from ssl_mask.reports import samples, study_samples
 from ssl_mask.runs.run import RunDir
 
 TRAIN: dict[str, Any] = {
@@ -64,7 +64,7 @@ def test_damage_elsewhere_names_the_line(run: RunDir, line: str, message: str) -
 
 def test_a_study_has_the_time_of_its_rounds(tmp_path: Path) -> None:
     """It has no metrics of its own, and may be what another study starts from."""
-    study = samples.run(tmp_path / "run", rounds=samples.rounds(1), best_round=0)
+    study = samples.run(tmp_path / "run", rounds=study_samples.rounds(1), best_round=0)
     study.metrics.unlink(missing_ok=True)
     assert study.cpu_seconds() == 12345 + 12346
 

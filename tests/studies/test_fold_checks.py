@@ -17,7 +17,7 @@ from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ConfigError, DataError
 from ssl_mask.files import write_json
-from ssl_mask.reports import samples
+from ssl_mask.reports import samples, study_samples
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.studies import fold_checks
@@ -162,7 +162,7 @@ def test_a_refit_is_the_study_on_all_labels_for_the_common_step(tmp_path: Path) 
     data = table(tmp_path / "data", groups("a", 6) + groups("b", 6))
     settings = config(data, algorithm={"name": "fixmatch"}, train={"steps": 9, "patience": 3}, runs=str(tmp_path / "r"))
     study = folds.create_folds(tmp_path / "r/s", "uda", settings, FoldsSettings(folds=3, refit=True))
-    record, _ = samples.folds()
+    record, _ = study_samples.folds()
     made = refit_config(study, record, {"seed": 4})
     assert (made.data.validation, made.seed, made.name, made.runs) == ("none", 4, "refit", study.path)
     assert (made.train.stop_at, made.train.steps, made.train.last_weights) == (record.step, 9, record.weights)

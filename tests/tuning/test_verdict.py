@@ -14,7 +14,7 @@ from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import write_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.metrics import macro_f1
-from ssl_mask.reports import samples
+from ssl_mask.reports import study_samples
 from ssl_mask.reports.tune_card import luck, sentences, trials_csv, tune_card
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.trials import TrialRecord, VerdictRecord
@@ -146,7 +146,7 @@ def test_the_recipe_is_short_and_gives_the_same_configuration(preset: str) -> No
 
 def test_best_yaml_opens_with_what_is_known_of_it(tmp_path: Path) -> None:
     journal = search(tmp_path / "tune-001", 24)
-    _, _, verdict, _ = samples.search()
+    _, _, verdict, _ = study_samples.search()
     text = recipe_text(journal.study, changed(resolve([{"preset": "laptop"}]), verdict.params), verdict)
     comments = " ".join(line.strip("# ") for line in text.splitlines() if line.startswith("#"))
     for words in ("24 trials of 3 folds over space.yaml", "model.pooling=", "+0.0612", "+0.0213", "+0.0041 to +0.0398",
@@ -156,7 +156,7 @@ def test_best_yaml_opens_with_what_is_known_of_it(tmp_path: Path) -> None:
 
 
 def test_the_card_and_the_table_have_every_trial() -> None:
-    asked, records, verdict, importance = samples.search()
+    asked, records, verdict, importance = study_samples.search()
     card = tune_card("runs/tune-001", asked, records, verdict, importance)
     assert card.count("| finished |") + card.count("| pruned |") + card.count("| failed |") == len(records)
     assert (
