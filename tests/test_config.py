@@ -227,3 +227,30 @@ def test_settings_that_do_not_go_together_are_a_sentence_without_a_key() -> None
     assert refused.value.problem.splitlines()[1] == (
         "  train.batch_size 8 / accumulate 8 leaves 1 image a part; batch norm (model.neck linear-bn) needs 2"
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"model": {"tuning": "last-n", "freeze_stages": 1}}, "model: tuning last-n says which weights train, and so"),
+        ({"model": {"tuning": "lora", "freeze_stages": 1}}, "model: tuning lora says which weights train, and so"),
+        ({"model": {"tuning": "probe", "drop_path": 0.1}}, "model: drop_path has no effect with tuning probe"),
+        ({"model": {"lora_rank": 4}}, "model: lora_rank belongs to tuning lora, but tuning is full"),
+        (
+            {"model": {"tuning": "lora", "tuned_stages": 2}},
+            "model: tuned_stages belongs to tuning last-n, but tuning is",
+        ),
+        ({"model": {"tuning": "probe"}, "optim": {"layer_decay": 0.7}}, "optim.layer_decay gives the layers"),
+        ({"optim": {"backbone_lr_scale": 0}}, "optim.backbone_lr_scale: .* set model.tuning=probe"),
+    ],
+)
+def test_settings_of_another_tuning_are_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        resolve([{"preset": "none"}, asked], has_gpu=lambda: False)
+    (line,) = refused.value.problem.splitlines()[1:]
+    assert re.match(f"  {message}", line)
+
+
+def test_every_tuning_stands_on_the_laptop_preset_where_it_can() -> None:
+    for tuning in ("full", "probe"):
+        assert settle({"preset": "laptop", "model": {"tuning": tuning}}).model.tuning == tuning

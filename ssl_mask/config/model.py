@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ssl_mask.config.base import LARGEST_IMAGE, Settings
 
@@ -38,12 +38,37 @@ class ModelConfig(Settings):
     """`arcface`: scaled cosines with a margin in training; `linear`: plain logits."""
     scale: PositiveFloat = 20.0
     """ArcFace scale s."""
+    tuning: Literal["full", "last-n", "lora", "probe"] = "full"
+    """Which weights of the backbone train: all (`full`), its last stages (`last-n`), low-rank adapters beside its
+    weights (`lora`), or none (`probe`: only the neck and the heads; the backbone stays in evaluation mode)."""
+    tuned_stages: PositiveInt = 1
+    """Stages of the backbone that train with tuning `last-n`, counted from the last; of a transformer, blocks."""
+    lora_rank: int = Field(default=8, ge=1, le=1024)
+    """Rank of the adapters of tuning `lora` (Hu et al., arXiv 2106.09685); 4 to 16 is usual."""
+    lora_targets: tuple[str, ...] = ("qkv", "proj")
+    """Linear layers with an adapter, by the end of their name. `qkv` and `proj` are the attention of timm's
+    transformers."""
     freeze_stages: NonNegativeInt = 0
     """Keep this many of the backbone's first stages (1 = its stem) as they are: faster, and less to overfit."""
     freeze_norm: bool = False
     """Keep batch-norm statistics at their pretrained values."""
     sync_norm: bool = True
     """Several processes: batch-norm statistics are those of the whole batch, not of each process's part."""
+
+    @model_validator(mode="after")
+    def _settings_belong_to_the_tuning(self) -> ModelConfig:
+        owners = {"tuned_stages": "last-n", "lora_rank": "lora", "lora_targets": "lora"}
+        for name, owner in owners.items():
+            if self.tuning != owner and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} belongs to tuning {owner}, but tuning is {self.tuning}: set tuning={owner}")
+        if self.tuning in {"last-n", "lora"} and self.freeze_stages:
+            raise ValueError(
+                f"tuning {self.tuning} says which weights train, and so does freeze_stages {self.freeze_stages}: "
+                "use one (--set model.freeze_stages=0)"
+            )
+        if self.tuning == "probe" and self.drop_path:
+            raise ValueError("drop_path has no effect with tuning probe, whose backbone does not train: set it to 0")
+        return self
 
 
 class LossConfig(Settings):

@@ -73,6 +73,15 @@ class RunConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _backbone_trains(self) -> RunConfig:
+        if self.model.tuning == "probe" and self.optim.layer_decay != 1:
+            raise ValueError(
+                "optim.layer_decay gives the layers of the backbone learning rates, but with model.tuning probe none "
+                "of them trains: use one"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _factors_have_models(self) -> RunConfig:
         if self.factors and self.data.target == "joint":
             raise ValueError("factors asks for a model per factor, data.target joint for one head over all: use one")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_mask.errors import ModelError, did_you_mean
-from ssl_mask.models.lean_timm import group_parameters, resolve_model_data_config, timm
+from ssl_mask.models.lean_timm import resolve_model_data_config, timm
 from ssl_mask.models.tensors import load_tensors
 from ssl_mask.reading import reading, regular
 
@@ -80,26 +80,6 @@ def _create(name: str, *, download: bool, drop_path: float) -> Any:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def freeze_stages(net: nn.Module, count: int) -> None:
-    """Freeze the first `count` stages of a timm network; 1 is the stem only.
-
-    Raises:
-        ModelError: more stages than the network has.
-    """
-    if count == 0:
-        return
-    groups = group_parameters(net, net.group_matcher(coarse=True))  # type: ignore[operator]
-    stages = sorted(groups)
-    if count > len(stages):
-        raise ModelError(
-            f"model.freeze_stages is {count}, but the backbone has only {len(stages)} stages.", hint="Lower it."
-        )
-    frozen = {name for stage in stages[:count] for name in groups[stage]}
-    for name, parameter in net.named_parameters():
-        if name in frozen:
-            parameter.requires_grad_(False)
 
 
 def lite0_state() -> dict[str, Tensor]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ssl_mask.errors import ModelError
-from ssl_mask.models import backbones
 from ssl_mask.models.backbones import Backbone, create_backbone
 from ssl_mask.models.heads import CosineHead, GeM, MultiSampleDropout, build_neck
+from ssl_mask.models.tuning import tune_backbone
 
 
 class Classifier(nn.Module):
@@ -21,8 +21,14 @@ class Classifier(nn.Module):
 
     def __init__(
         self, backbone: Backbone, neck: tuple[nn.Module, int], heads: Mapping[str, nn.Module], dropout: nn.Module,
-        *, gem: bool, freeze_norm: bool,
+        *, pooled_size: int, gem: bool, freeze_norm: bool, probe: bool,
     ) -> None:  # fmt: skip
+        """
+        Args:
+            gem: pool by the generalised mean instead of the backbone's own pooling.
+            freeze_norm: keep the backbone's batch-norm statistics.
+            probe: only the neck and the heads train. What `pool` returns never changes.
+        """
         super().__init__()
         self.backbone = backbone.net
         self.gem = GeM() if gem else None
@@ -31,22 +37,35 @@ class Classifier(nn.Module):
         self.dropout = dropout
         self.heads = nn.ModuleDict(heads)
         self.freeze_norm = freeze_norm
+        self.probe = probe
         self.features = backbone.features
+        self.pooled_size = pooled_size
         # Buffers move to the device and are saved: a checkpoint needs nothing else to predict.
         self.register_buffer("mean", 255.0 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("std", 255.0 * torch.tensor(backbone.std)[:, None, None])
+        if probe:
+            self.backbone.requires_grad_(False)
+            if self.gem is not None:
+                self.gem.requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(n, size, size, 3) uint8 RGB -> {head: (n, classes)} margin-free logits, float32."""
-        embedding = self.embed(images)
-        views = self.dropout(embedding)
-        return {name: torch.stack([head(v).float() for v in views]).mean(dim=0) for name, head in self.heads.items()}
+        return self.classify(self.pool(images))
 
     def embed(self, images: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 RGB -> (n, embedding_size)."""
+        return self.neck(self.pool(images))  # type: ignore[no-any-return]
+
+    def pool(self, images: Tensor) -> Tensor:
+        """(n, size, size, 3) uint8 RGB -> (n, pooled_size) features of the backbone, which the neck takes."""
         # The permuted view is in channels_last order already: no copy, and convolutions are faster on it.
         pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        return self.neck(self._pool(self.backbone.forward_features(pixels)))  # type: ignore[operator,no-any-return]
+        return self._pool(self.backbone.forward_features(pixels))  # type: ignore[operator]
+
+    def classify(self, pooled: Tensor) -> dict[str, Tensor]:
+        """(n, pooled_size) features of `pool` -> {head: (n, classes)} margin-free logits, float32."""
+        views = self.dropout(self.neck(pooled))
+        return {name: torch.stack([head(v).float() for v in views]).mean(dim=0) for name, head in self.heads.items()}
 
     def _pool(self, features: Tensor) -> Tensor:
         if self.gem is None:
@@ -57,7 +76,9 @@ class Classifier(nn.Module):
 
     def train(self, mode: bool = True) -> Classifier:
         super().train(mode)
-        if self.freeze_norm:
+        if self.probe:
+            self.backbone.eval()
+        elif self.freeze_norm:
             for module in self.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
@@ -77,6 +98,10 @@ def build_classifier(
     drop_path: float = 0.0,
     head: str = "arcface",
     scale: float = 20.0,
+    tuning: str = "full",
+    tuned_stages: int = 1,
+    lora_rank: int = 8,
+    lora_targets: Sequence[str] = ("qkv", "proj"),
     freeze_stages: int = 0,
     freeze_norm: bool = False,
     mean: tuple[float, float, float] | None = None,
@@ -92,19 +117,27 @@ def build_classifier(
         heads: head name -> its number of classes.
 
     Raises:
-        ModelError: an unknown backbone, weights that do not fit, an image size that the network cannot take.
+        ModelError: an unknown backbone, weights that do not fit, an image size that the network cannot take, a tuning
+            that it does not have.
     """
     base = create_backbone(backbone, weights=weights, drop_path=drop_path)
-    backbones.freeze_stages(base.net, freeze_stages)
     base = Backbone(base.net, base.features, image_size or base.image_size, mean or base.mean, std or base.std)
-    width = _pooled_width(base, backbone, pooled=pooling == "avg")
-    neck_module, width = build_neck(neck, width, embedding_size)
+    pooled = _pooled_width(base, backbone, pooled=pooling == "avg")
+    neck_module, width = build_neck(neck, pooled, embedding_size)
     made: dict[str, nn.Module] = {
         name: CosineHead(width, n, scale=scale) if head == "arcface" else nn.Linear(width, n)
         for name, n in heads.items()
     }
     drop = MultiSampleDropout(dropout, dropout_samples)
-    model = Classifier(base, (neck_module, width), made, drop, gem=pooling == "gem", freeze_norm=freeze_norm)
+    # After the neck and the heads: of one seed, they start alike with every tuning.
+    tune_backbone(
+        base.net, tuning, freeze_stages=freeze_stages, tuned_stages=tuned_stages, lora_rank=lora_rank,
+        lora_targets=lora_targets,
+    )  # fmt: skip
+    model = Classifier(
+        base, (neck_module, width), made, drop, pooled_size=pooled, gem=pooling == "gem",
+        freeze_norm=freeze_norm or tuning == "lora", probe=tuning == "probe",
+    )  # fmt: skip
     # train(): the probe for the width left the backbone in evaluation mode.
     return model.to(memory_format=torch.channels_last).train(), base.image_size
 

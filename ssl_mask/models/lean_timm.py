@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["convert_sync_batchnorm", "group_parameters", "resolve_model_data_config", "timm"]
+__all__ = ["convert_sync_batchnorm", "group_with_matcher", "resolve_model_data_config", "timm"]
 
 _UTILS = "torch._dynamo.utils"
 
@@ -57,4 +57,4 @@ with _compiler_on_demand():
     import timm
     from timm.data import resolve_model_data_config
     from timm.layers import convert_sync_batchnorm
-    from timm.models import group_parameters
+    from timm.models._manipulate import group_with_matcher

@@ -10,30 +10,35 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_mask.models.layers import depths
+
 
 def build_optimizer(
-    model: nn.Module, *, kind: str, lr: float, backbone_lr_scale: float, weight_decay: float, momentum: float
-) -> torch.optim.Optimizer:
-    """AdamW, Adam or SGD over up to four groups: backbone or not, with weight decay or not (vectors have none).
+    model: nn.Module, *, kind: str, lr: float, backbone_lr_scale: float, weight_decay: float, momentum: float,
+    layer_decay: float = 1.0,
+) -> torch.optim.Optimizer:  # fmt: skip
+    """AdamW, Adam or SGD over groups of parameters: by learning rate, with weight decay or not (vectors have none).
 
-    A `backbone_lr_scale` of 0 freezes the backbone.
+    Args:
+        lr: peak learning rate of the neck and the heads.
+        backbone_lr_scale: the backbone's, as a multiple of it.
+        layer_decay: d in (0, 1]. A layer of the backbone that is h layers below the heads has dʰ times that (Clark et
+            al. 2020, arXiv 2003.10555).
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    below = {} if layer_decay == 1 else depths(model.get_submodule("backbone"))
+    groups: dict[tuple[bool, bool, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        in_backbone = name.startswith("backbone.")
-        if in_backbone and backbone_lr_scale == 0:
-            parameter.requires_grad_(False)
-        if not parameter.requires_grad:
-            continue
-        groups.setdefault((in_backbone, parameter.ndim > 1), []).append(parameter)
+        if parameter.requires_grad:
+            in_backbone, depth = name.startswith("backbone."), below.get(name.removeprefix("backbone."), 0)
+            groups.setdefault((in_backbone, parameter.ndim > 1, depth), []).append(parameter)
     settings: list[dict[str, Any]] = [
         {
             "params": parameters,
-            "peak_lr": lr * (backbone_lr_scale if in_backbone else 1.0),
+            "peak_lr": lr * (backbone_lr_scale * layer_decay**depth if in_backbone else 1.0),
             "lr": 0.0,
             "weight_decay": weight_decay if decayed else 0.0,
         }
-        for (in_backbone, decayed), parameters in groups.items()
+        for (in_backbone, decayed, depth), parameters in groups.items()
     ]
     if kind == "sgd":
         return torch.optim.SGD(settings, lr=lr, momentum=momentum, nesterov=momentum > 0)

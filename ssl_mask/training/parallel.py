@@ -16,10 +16,13 @@ from ssl_mask.models.lean_timm import convert_sync_batchnorm
 
 
 def refuse_single_images(config: RunConfig, model: Classifier, processes: int) -> None:
-    """Raise ConfigError where batch norm of the backbone, or of one process, would have to train on a single image."""
-    rooms = ("neck.",) if config.model.freeze_norm else ("neck.", "backbone.")
+    """Raise ConfigError where batch norm of the backbone, or of one process, would have to train on a single image.
+
+    Args:
+        model: in training mode, which batch norms that are frozen do not follow.
+    """
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and name.startswith(rooms):
+        if isinstance(module, _BatchNorm) and module.training:
             room = name.split(".")[0]
             norm = f"model.{room} {getattr(config.model, room)}"
             problem = config.single_images(norm, 1 if config.model.sync_norm else processes)

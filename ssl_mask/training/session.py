@@ -89,7 +89,7 @@ def build(
     ema = make_ema(model, config.train.ema_decay)
     optimizer = build_optimizer(
         model, kind=optim.optimizer, lr=optim.lr, backbone_lr_scale=optim.backbone_lr_scale,
-        weight_decay=optim.weight_decay, momentum=optim.momentum,
+        weight_decay=optim.weight_decay, momentum=optim.momentum, layer_decay=optim.layer_decay,
     )  # fmt: skip
     # The model is on its device. Accelerate would copy it once more on CPUs (`cpu` is not its `cpu:0`), and the average
     # would follow the tensors from before.

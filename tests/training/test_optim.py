@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
+import timm
 import torch
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from ssl_mask.training.optim import Schedule, build_optimizer, clipper, lr_scale
@@ -25,8 +28,36 @@ def test_vectors_are_not_decayed_and_the_backbone_has_its_own_rate(kind: str) ->
     assert groups == {(0.05, 0.01): [2], (0.05, 0.0): [1], (0.5, 0.0): [1, 1, 1], (0.5, 0.01): [2]}
 
 
-def test_a_backbone_rate_of_zero_freezes_it() -> None:
-    assert {g["peak_lr"] for g in make(backbone=0.0).param_groups} == {0.5}
+@pytest.mark.parametrize("name", ["test_vit", "test_vit3", "test_convnext", "test_efficientnet"])
+def test_layer_decay_is_timms(name: str) -> None:
+    """timm's own groups of the network with a classifier, which stands where our neck and heads do."""
+    net = timm.create_model(name, num_classes=3)
+    expected: dict[nn.Parameter, tuple[float, float]] = {}
+    for group in param_groups_layer_decay(net, weight_decay=0.01, layer_decay=0.7):
+        expected |= dict.fromkeys(group["params"], (group["lr_scale"], group["weight_decay"]))
+    holder = nn.ModuleDict({"backbone": net, "heads": nn.Linear(3, 2)})
+    optimizer = build_optimizer(
+        holder, kind="adamw", lr=0.5, backbone_lr_scale=0.1, weight_decay=0.01, momentum=0.9, layer_decay=0.7
+    )
+    found = {p: (g["peak_lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    assert [found.pop(p) for p in holder["heads"].parameters()] == [(0.5, 0.01), (0.5, 0.0)]
+    assert found.keys() == expected.keys()
+    assert len({scale for scale, _ in expected.values()}) > 4
+    for parameter, (scale, decay) in expected.items():
+        assert found[parameter] == (pytest.approx(0.5 * 0.1 * scale), decay)
+
+
+def test_layer_decay_of_one_makes_the_groups_of_none() -> None:
+    model = nn.ModuleDict({"backbone": timm.create_model("test_vit", num_classes=0), "heads": nn.Linear(64, 2)})
+    settings: dict[str, Any] = {
+        "kind": "sgd",
+        "lr": 0.5,
+        "backbone_lr_scale": 0.1,
+        "weight_decay": 0.01,
+        "momentum": 0.9,
+    }
+    assert len(build_optimizer(model, **settings).param_groups) == 4
+    assert len(build_optimizer(model, **settings, layer_decay=1.0).param_groups) == 4
 
 
 def test_cosine_equals_torch() -> None:
