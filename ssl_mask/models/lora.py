@@ -22,7 +22,7 @@ class LoraLinear(nn.Linear):
     def __init__(self, base: nn.Linear, rank: int) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
-        self._parameters |= {"weight": base.weight, "bias": base.bias}  # `weight` as an attribute is the property below
+        self._parameters.update(base._parameters)  # the attribute `weight` is the property below
         self.lora_a = nn.Parameter(base.weight.new_empty(rank, base.in_features))
         self.lora_b = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
