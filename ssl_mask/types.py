@@ -75,12 +75,16 @@ class Unlabeled(NamedTuple):
     weak: Tensor
     """(n, size, size, 3) uint8 RGB."""
     strong: StrongViews
+    rows: Tensor | None = None
+    """(n,) int64 positions of the images in the pool."""
 
     def part(self, number: int, count: int) -> Unlabeled:
         """Part `number` (from 0) of `count` equal parts."""
         size = len(self.weak) // count
         first = number * size
-        return Unlabeled(self.weak[first : first + size], lambda rows: self.strong(rows + first))
+        own = slice(first, first + size)
+        rows = None if self.rows is None else self.rows[own]
+        return Unlabeled(self.weak[own], lambda positions: self.strong(positions + first), rows)
 
 
 class Batch(NamedTuple):
@@ -155,6 +159,12 @@ class Averaging(Protocol):
     def __call__(self, value: Tensor) -> Tensor: ...
 
 
+class Gathering(Protocol):
+    """Brings the (n,) values of all processes together, without gradient, in the order of a single process's batch."""
+
+    def __call__(self, value: Tensor) -> Tensor: ...
+
+
 def one_process(value: Tensor) -> Tensor:
-    """The `Averaging` of a single process."""
+    """The `Averaging` and `Gathering` of a single process."""
     return value.detach()

@@ -7,7 +7,6 @@ gradient is the same as if all images had a strong view (`dense`).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssl_mask.algorithms.described import described
-from ssl_mask.algorithms.running import Alignment, Running
+from ssl_mask.algorithms.rule import Rule, Seen
+from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.supervised import Supervised, share_right
 from ssl_mask.algorithms.targets import Targets
 from ssl_mask.losses.consistency import annealing_threshold, kl_divergence
@@ -36,34 +36,6 @@ from ssl_mask.types import (
     Unlabeled,
     one_process,
 )
-
-
-class Rule(ABC):
-    """Makes targets from weak predictions. This is where the algorithms differ."""
-
-    def __init__(self, momentum: float = 0.0) -> None:
-        self.running = Running(momentum)
-
-    def observe(self, logits: HeadTensors, mean: Averaging) -> None:  # noqa: B027 - most have no statistics
-        """Update the running statistics, once per batch and before `targets`.
-
-        Args:
-            logits: as for `targets`.
-            mean: over all processes.
-        """
-
-    @abstractmethod
-    def targets(self, logits: HeadTensors) -> Targets:
-        """Targets from the (n, classes) calibrated logits per head of the weak views."""
-
-    def extra_loss(self, strong: HeadTensors, targets: Targets, mean: Averaging) -> Tensor | None:  # noqa: ARG002
-        """One more loss term (a scalar), or None.
-
-        Args:
-            strong: (k, classes) calibrated logits of the same images.
-            mean: over all processes.
-        """
-        return None
 
 
 @dataclass
@@ -112,7 +84,7 @@ class Consistency(Algorithm):
         if batch.unlabeled is None or strength == 0.0:
             terms, stats = self._labeled(model(images), labeled, progress)
             return Losses({**terms, "consistency": images.new_zeros((), dtype=torch.float32)}, stats)
-        weak = self._weak(batch.unlabeled)
+        weak = self._weak(batch.unlabeled, labeled)
         targets = self.rule.targets(weak)
         rows = self._rows(targets)
         # One forward pass for both: each process makes exactly one per step, however many rows it has.
@@ -199,15 +171,19 @@ class Consistency(Algorithm):
 
     # ---- the steps of `losses` ----
 
-    def _weak(self, unlabeled: Unlabeled) -> dict[str, Tensor]:
+    def _weak(self, unlabeled: Unlabeled, labeled: Labeled) -> dict[str, Tensor]:
+        images, count = unlabeled.weak, len(unlabeled.weak)
+        if self.rule.needs_labeled:
+            images = torch.cat([images, labeled.images])
         with torch.no_grad(), mode_of(self.teacher, training=self.weak_training_mode):
-            logits = self.fold(self.teacher(unlabeled.weak))
+            every = self.fold(self.teacher(images))
         # Autocast caches the weights that it casts. These have no gradient: the strong pass must not reuse them.
         torch.clear_autocast_cache()
+        logits = {name: z[:count] for name, z in every.items()}
         if self.alignment is not None:
             self.alignment.observe(logits, self.mean)
         aligned = self._aligned(logits)
-        self.rule.observe(aligned, self.mean)
+        self.rule.observe(Seen(aligned, unlabeled.rows, {name: z[count:] for name, z in every.items()}), self.mean)
         return aligned
 
     def _aligned(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -17,11 +17,11 @@ def described(weak: HeadTensors, targets: Targets) -> dict[str, Tensor]:
     for name, logits in weak.items():
         confidence, predicted = F.softmax(logits, dim=1).max(dim=1)
         weights, classes = targets.weights[name], logits.shape[1]
-        one_hot = F.one_hot(predicted, classes).float()
         bins = (confidence * HISTOGRAM_BINS).long().clamp_max(HISTOGRAM_BINS - 1)
         stats[f"mask_rate/{name}"] = weights.mean()
         stats[f"confidence/{name}"] = confidence.mean()
         stats[f"histogram/{name}"] = F.one_hot(bins, HISTOGRAM_BINS).float().mean(dim=0)
-        stats[f"predicted/{name}"] = one_hot.mean(dim=0)
-        stats[f"selected/{name}"] = (one_hot * weights[:, None]).mean(dim=0)
+        stats[f"predicted/{name}"] = F.one_hot(predicted, classes).float().mean(dim=0)
+        trained = F.one_hot(targets.probs[name].argmax(dim=1), classes)
+        stats[f"selected/{name}"] = (trained * weights[:, None]).mean(dim=0)
     return stats

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_mask.algorithms.consistency import Rule
 from ssl_mask.algorithms.fixmatch import hard
+from ssl_mask.algorithms.rule import Rule, Seen
 from ssl_mask.algorithms.running import uniform
 from ssl_mask.algorithms.targets import Targets
 from ssl_mask.types import Averaging, HeadTensors
@@ -25,8 +25,8 @@ class FreeMatchRule(Rule):
         super().__init__(momentum)
         self.fairness = fairness
 
-    def observe(self, logits: HeadTensors, mean: Averaging) -> None:
-        for name, z in logits.items():
+    def observe(self, seen: Seen, mean: Averaging) -> None:
+        for name, z in seen.logits.items():
             probs, even = F.softmax(z, dim=1), uniform(z)
             self.running.move(f"{name}/tau", mean(probs.amax(dim=1).mean()), start=even[0])
             self.running.move(f"{name}/p", mean(probs.mean(dim=0)), start=even)

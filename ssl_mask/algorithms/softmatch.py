@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 
-from ssl_mask.algorithms.consistency import Rule
 from ssl_mask.algorithms.fixmatch import hard
+from ssl_mask.algorithms.rule import Rule, Seen
 from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.targets import Targets
 from ssl_mask.types import Averaging, HeadTensors
@@ -26,9 +26,9 @@ class SoftMatchRule(Rule):
         self.equal = Alignment(None, momentum)
         self.equal.running = self.running  # so that everything that is saved is in one place
 
-    def observe(self, logits: HeadTensors, mean: Averaging) -> None:
-        self.equal.observe(logits, mean)
-        for name, z in self.equal.shifted(logits).items():
+    def observe(self, seen: Seen, mean: Averaging) -> None:
+        self.equal.observe(seen.logits, mean)
+        for name, z in self.equal.shifted(seen.logits).items():
             confidence = F.softmax(z, dim=1).amax(dim=1)
             start = confidence.new_tensor(1.0 / z.shape[1])
             average = mean(confidence.mean())

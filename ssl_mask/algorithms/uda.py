@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_mask.algorithms.consistency import Rule
+from ssl_mask.algorithms.rule import Rule
 from ssl_mask.algorithms.targets import Targets
 from ssl_mask.types import HeadTensors
 

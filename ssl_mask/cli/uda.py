@@ -51,7 +51,7 @@ def uda(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Train on labeled and unlabeled images (UDA, FixMatch, FreeMatch, SoftMatch).
+    """Train on labeled and unlabeled images (UDA, FixMatch, FlexMatch, FreeMatch, SoftMatch, AdaMatch).
 
     Consistency training: what the network predicts for a weakly augmented unlabeled image is the target for a strongly
     augmented view of it.

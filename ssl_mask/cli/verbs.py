@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "train": "Train on labeled images.",
-    "uda": "Train on labeled and unlabeled images (UDA, FixMatch, FreeMatch, SoftMatch).",
+    "uda": "Train on labeled and unlabeled images (UDA, FixMatch, FlexMatch, FreeMatch, SoftMatch, AdaMatch).",
     "pseudo": "Train in rounds: pseudo-label the unlabeled images, train on them, repeat.",
     "tune": "Search settings, and test whether the winner is better than the default or was lucky.",
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",

@@ -20,9 +20,9 @@ from ssl_mask.config.base import MOST, Settings
 class AlgorithmConfig(Settings):
     """What is minimised, and how unlabeled images count."""
 
-    name: Literal["supervised", "uda", "fixmatch", "freematch", "softmatch"] = "supervised"
-    """`supervised` uses labels only; `uda`, `fixmatch`, `freematch` and `softmatch` add a consistency loss on unlabeled
-    images."""
+    name: Literal["supervised", "uda", "fixmatch", "flexmatch", "freematch", "softmatch", "adamatch"] = "supervised"
+    """`supervised` uses labels only; `uda`, `fixmatch`, `flexmatch`, `freematch`, `softmatch` and `adamatch` add a
+    consistency loss on unlabeled images."""
     mu: PositiveFloat = 2.0
     """Unlabeled images per step, as a multiple of `train.batch_size` (μ)."""
     weight: NonNegativeFloat = 1.0
@@ -34,14 +34,15 @@ class AlgorithmConfig(Settings):
     masks: Literal["joint", "factors"] = "joint"
     """`joint`: an image is selected as a whole; `factors`: per factor (head), by the confidence of that head."""
     threshold: float | dict[str, float] = 0.8
-    """Confidence threshold τ of the targets, one for all or one per head (uda, fixmatch)."""
+    """Confidence threshold τ of the targets, one for all or one per head (uda, fixmatch, flexmatch). adamatch: relative
+    to the mean confidence on labeled images."""
     sharpen: PositiveFloat = 0.4
     """Sharpening temperature of the targets (uda)."""
     tsa: Literal["off", "linear", "log", "exp"] = "off"
     """Training signal annealing: labeled images that are predicted with a confidence above a rising threshold do not
     count (uda)."""
     momentum: float = Field(default=0.99, ge=0, lt=1)
-    """Momentum of the running statistics (freematch, softmatch, alignment)."""
+    """Momentum of the running statistics (freematch, softmatch, adamatch, alignment)."""
     fairness: NonNegativeFloat = 0.01
     """Weight of the self-adaptive fairness loss (freematch)."""
     sigmas: PositiveFloat = 2.0
@@ -68,6 +69,12 @@ class AlgorithmConfig(Settings):
     def _teacher_is_left_alone(self) -> AlgorithmConfig:
         if self.teacher == "ema" and self.weak_mode == "train":
             raise ValueError("weak_mode train would change the averaged network's statistics; use it with teacher live")
+        return self
+
+    @model_validator(mode="after")
+    def _aligned_once(self) -> AlgorithmConfig:
+        if self.name == "adamatch" and self.alignment != "none":
+            raise ValueError("adamatch aligns predictions to those on labeled images: leave alignment out")
         return self
 
 

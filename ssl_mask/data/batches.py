@@ -132,7 +132,8 @@ class UnlabeledImages:
         draws = self.stream.batch(step)
         weak = [self.weak(self.source.read(d.row), (self.stream.seed, WEAK, d.place)) for d in draws]
         views = _Views(self, draws)
-        return Unlabeled(_stack(weak), _Made(views(torch.arange(len(draws)))) if self.strong_at_once else views)
+        strong = _Made(views(torch.arange(len(draws)))) if self.strong_at_once else views
+        return Unlabeled(_stack(weak), strong, torch.tensor([d.row for d in draws]))
 
 
 WEAK, STRONG, PSEUDO = 1, 2, 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,9 +11,12 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ssl_mask.algorithms.consistency import Consistency, Rule
+from ssl_mask.algorithms.adamatch import AdaMatchRule
+from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.algorithms.fixmatch import FixMatchRule
+from ssl_mask.algorithms.flexmatch import FlexMatchRule
 from ssl_mask.algorithms.freematch import FreeMatchRule
+from ssl_mask.algorithms.rule import Rule
 from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.softmatch import SoftMatchRule
 from ssl_mask.algorithms.supervised import Supervised
@@ -44,13 +48,15 @@ def refuse_unknown_names(config: RunConfig, schema: LabelSchema) -> None:
 
 
 def make_algorithm(
-    config: RunConfig, train: Manifest, accelerator: Accelerator, *, live: nn.Module, ema: WarmEma | None
-) -> Algorithm:
+    config: RunConfig, train: Manifest, accelerator: Accelerator, *, live: nn.Module, ema: WarmEma | None,
+    pool: int,
+) -> Algorithm:  # fmt: skip
     """The algorithm that `algorithm.name` asks for.
 
     Args:
         live: the network itself, without its wrapper for several processes.
         ema: its averaged copy, if there is one.
+        pool: number of unlabeled images.
     """
     supervised = make_supervised(config, train, accelerator.device)
     asked = config.algorithm
@@ -59,7 +65,7 @@ def make_algorithm(
     return Consistency(
         supervised=supervised,
         teacher=ema.module if asked.teacher == "ema" and ema is not None else live,
-        rule=make_rule(asked, processes=accelerator.num_processes),
+        rule=make_rule(asked, pool, accelerator),
         weight=asked.weight,
         start=asked.start,
         ramp_up=asked.ramp_up,
@@ -77,15 +83,25 @@ def make_algorithm(
     )
 
 
-def make_rule(asked: AlgorithmConfig, *, processes: int = 1) -> Rule:
-    """The rule that `algorithm.name` asks for."""
+def make_rule(asked: AlgorithmConfig, pool: int, accelerator: Accelerator) -> Rule:
+    """The rule that `algorithm.name` asks for, on a pool of so many images."""
     if asked.name == "fixmatch":
         return FixMatchRule(asked.threshold)
+    if asked.name == "flexmatch":
+        return FlexMatchRule(asked.threshold, pool, gather=partial(gather_in_order, accelerator))
     if asked.name == "freematch":
         return FreeMatchRule(asked.momentum, asked.fairness)
     if asked.name == "softmatch":
-        return SoftMatchRule(asked.momentum, asked.sigmas, processes=processes)
+        return SoftMatchRule(asked.momentum, asked.sigmas, processes=accelerator.num_processes)
+    if asked.name == "adamatch":
+        return AdaMatchRule(asked.threshold, asked.momentum)
     return UdaRule(asked.threshold, asked.sharpen)
+
+
+def gather_in_order(accelerator: Accelerator, value: Tensor) -> Tensor:
+    """(n,) values of each process -> (processes · n,) in the order of the batch, which the processes took in turns."""
+    every: Tensor = accelerator.gather(value.contiguous())
+    return every.view(accelerator.num_processes, -1).T.flatten()
 
 
 def refuse_other_heads(given: Mapping[str, float], heads: Sequence[str], key: str) -> None:

@@ -95,13 +95,14 @@ def build(
     # would follow the tensors from before.
     prepared, optimizer = accelerator.prepare(model, optimizer, device_placement=[False, False])
     live = accelerator.unwrap_model(prepared)
+    pool = 0 if data.unlabeled is None else len(data.unlabeled)
     training = Training(
         accelerator=accelerator,
         model=prepared,
         optimizer=optimizer,
         schedule=Schedule(optim.schedule, steps, optim.warmup, optim.final_lr_scale, optim.plateau_patience),
         ema=ema,
-        algorithm=make_algorithm(config, data.train.manifest, accelerator, live=live, ema=ema),
+        algorithm=make_algorithm(config, data.train.manifest, accelerator, live=live, ema=ema, pool=pool),
         clip=clipper(clip_norm=optim.clip_norm, agc=optim.agc),
         steps=steps,
         accumulate=config.train.accumulate,

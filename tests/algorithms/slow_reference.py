@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ssl_mask.algorithms.consistency import Consistency, Rule
+from ssl_mask.algorithms.consistency import Consistency
+from ssl_mask.algorithms.rule import Rule
 from ssl_mask.algorithms.supervised import Supervised
 from ssl_mask.types import Batch, Labeled, Losses, Unlabeled
 
 FLAT = {"class": 5}
 FACTORS = {"first": 3, "second": 2, "third": 3}
 SIDE = 2
+POOL = 24
+"""Unlabeled images of which batches are made; some are in a batch twice."""
 Row = list[Tensor]
 """One image's logits or probabilities: scalars, so that nothing can be done to many at once."""
 
@@ -78,7 +81,8 @@ def make_batch(heads: Mapping[str, int], *, labeled: int = 6, unlabeled: int = 1
         return torch.randint(256, (n, SIDE, SIDE, 3), generator=rng, dtype=torch.uint8)
 
     labels = torch.stack([torch.randint(n, (labeled,), generator=rng) for n in heads.values()], dim=1)
-    return Batch(Labeled(images(labeled), labels), Unlabeled(images(unlabeled), Views(images(unlabeled))))
+    views = Unlabeled(images(unlabeled), Views(images(unlabeled)), torch.randint(POOL, (unlabeled,), generator=rng))
+    return Batch(Labeled(images(labeled), labels), views)
 
 
 def asked_of(batch: Batch) -> list[list[int]]:

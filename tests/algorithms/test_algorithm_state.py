@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from slow_reference import FLAT, Net, make_batch, with_rule
+from slow_reference import FLAT, POOL, Net, make_batch, with_rule
 
+from ssl_mask.algorithms.adamatch import AdaMatchRule
 from ssl_mask.algorithms.consistency import Consistency
+from ssl_mask.algorithms.flexmatch import FlexMatchRule
 from ssl_mask.algorithms.freematch import FreeMatchRule
 from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.softmatch import SoftMatchRule
@@ -18,6 +20,8 @@ from ssl_mask.algorithms.uda import UdaRule
 
 MAKERS: dict[str, Callable[[Net], Consistency]] = {
     "uda": lambda net: with_rule(UdaRule(0.6, 0.4), net),
+    "flexmatch": lambda net: with_rule(FlexMatchRule(0.6, POOL), net),
+    "adamatch": lambda net: with_rule(AdaMatchRule(0.9, 0.7), net),
     "freematch": lambda net: with_rule(FreeMatchRule(0.7, 0.1), net),
     "softmatch": lambda net: with_rule(SoftMatchRule(0.7, 2.0), net),
     "aligned": lambda net: with_rule(UdaRule(0.6, 0.4), net, alignment=Alignment(None, 0.7)),

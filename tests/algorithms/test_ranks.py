@@ -11,15 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from slow_reference import FACTORS, FLAT, Net, Views, apart, asked_of, make_batch, step, with_rule
+from slow_reference import FACTORS, FLAT, POOL, Net, Views, apart, asked_of, make_batch, step, with_rule
 from torch import Tensor
 
+from ssl_mask.algorithms.adamatch import AdaMatchRule
 from ssl_mask.algorithms.consistency import Consistency
+from ssl_mask.algorithms.flexmatch import FlexMatchRule
 from ssl_mask.algorithms.freematch import FreeMatchRule
 from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.softmatch import SoftMatchRule
 from ssl_mask.algorithms.uda import UdaRule
-from ssl_mask.types import Averaging, Batch, Labeled, Losses, Unlabeled
+from ssl_mask.types import Averaging, Batch, Gathering, Labeled, Losses, Unlabeled
 
 Maker = Callable[[Net, Averaging, int], Consistency]  # the last one: processes that share a batch
 
@@ -33,22 +35,28 @@ class Meeting:
         self.means = [0, 0]
 
     def of(self, rank: int) -> Averaging:
-        def mean(value: Tensor) -> Tensor:
-            self.values[rank] = value.detach().clone()
-            self.means[rank] += 1
-            self.barrier.wait()
-            average = torch.stack(self.values).mean(dim=0)
-            self.barrier.wait()
-            return average
+        return lambda value: self._both(rank, value, lambda values: torch.stack(values).mean(dim=0))
 
-        return mean
+    def gathering(self, rank: int) -> Gathering:
+        """`halves` cuts in the middle, so that one rank's values after the other's are in the order of the batch."""
+        return lambda value: self._both(rank, value, torch.cat)
+
+    def _both(self, rank: int, value: Tensor, together: Callable[[list[Tensor]], Tensor]) -> Tensor:
+        self.values[rank] = value.detach().clone()
+        self.means[rank] += 1
+        self.barrier.wait()
+        found = together(self.values)
+        self.barrier.wait()
+        return found
 
 
 def halves(batch: Batch) -> list[Batch]:
     """Each rank's share, with views of its own to ask."""
     labeled = zip(batch.labeled.images.chunk(2), batch.labeled.labels.chunk(2), strict=True)
-    unlabeled = zip(batch.unlabeled.weak.chunk(2), batch.unlabeled.strong.images.chunk(2), strict=True)  # type: ignore[union-attr,attr-defined]
-    return [Batch(Labeled(*a), Unlabeled(b[0], Views(b[1]))) for a, b in zip(labeled, unlabeled, strict=True)]
+    assert batch.unlabeled is not None and batch.unlabeled.rows is not None
+    views = batch.unlabeled.strong.images  # type: ignore[attr-defined]
+    unlabeled = zip(*(t.chunk(2) for t in (batch.unlabeled.weak, views, batch.unlabeled.rows)), strict=True)
+    return [Batch(Labeled(*a), Unlabeled(b[0], Views(b[1]), b[2])) for a, b in zip(labeled, unlabeled, strict=True)]
 
 
 def confident_last(batch: Batch, net: Net) -> Batch:
@@ -56,7 +64,8 @@ def confident_last(batch: Batch, net: Net) -> Batch:
     assert batch.unlabeled is not None and isinstance(batch.unlabeled.strong, Views)
     tops = [z.softmax(1).amax(1) for z in net(batch.unlabeled.weak).values()]
     order = torch.stack(tops).amax(0).argsort()
-    return batch._replace(unlabeled=Unlabeled(batch.unlabeled.weak[order], Views(batch.unlabeled.strong.images[order])))
+    weak, views, rows = batch.unlabeled.weak[order], Views(batch.unlabeled.strong.images[order]), batch.unlabeled.rows
+    return batch._replace(unlabeled=Unlabeled(weak, views, rows))
 
 
 def on_two_ranks(
@@ -65,6 +74,9 @@ def on_two_ranks(
     """The last step's losses and gradients, and the algorithms, of both ranks."""
     meeting, nets = Meeting(), [Net(heads), Net(heads)]
     algorithms = [make(net, meeting.of(rank), 2) for rank, net in enumerate(nets)]
+    for rank, algorithm in enumerate(algorithms):
+        if isinstance(algorithm.rule, FlexMatchRule):
+            algorithm.rule.gather = meeting.gathering(rank)
     shares = [halves(batch) for batch in batches]
 
     def run(rank: int) -> tuple[Losses, Tensor]:
@@ -97,6 +109,9 @@ MAKERS: dict[str, tuple[dict[str, int], Maker]] = {
         FACTORS,
         lambda net, mean, _: with_rule(UdaRule(0.3, 0.4), net, mean=mean, tsa="log", joint=True),
     ),
+    "flexmatch": (FLAT, lambda net, mean, _: with_rule(FlexMatchRule(0.8, POOL), net, mean=mean)),
+    "flexmatch factors": (FACTORS, lambda net, mean, _: with_rule(FlexMatchRule(0.9, POOL), net, mean=mean)),
+    "adamatch": (FLAT, lambda net, mean, _: with_rule(AdaMatchRule(0.9, 0.5), net, mean=mean)),
     "freematch": (FLAT, lambda net, mean, _: with_rule(FreeMatchRule(0.5, 0.3), net, mean=mean)),
     "softmatch": (FLAT, lambda net, mean, n: with_rule(SoftMatchRule(0.5, 2.0, processes=n), net, mean=mean)),
     "aligned": (
@@ -109,14 +124,14 @@ MAKERS: dict[str, tuple[dict[str, int], Maker]] = {
 @pytest.mark.parametrize("name", MAKERS)
 def test_gradients_and_statistics_are_those_of_one_process(name: str) -> None:
     heads, make = MAKERS[name]
-    batches = [confident_last(make_batch(heads, labeled=8, unlabeled=12, seed=s), Net(heads)) for s in range(3)]
+    batches = [confident_last(make_batch(heads, labeled=8, unlabeled=12, seed=s), Net(heads)) for s in range(6)]
     _, expected, alone = on_one(make, heads, batches, 0.5)
     done, algorithms, _ = on_two_ranks(make, heads, batches, 0.5)
     assert apart((done[0][1] + done[1][1]) / 2, expected) < 1e-6
     for algorithm in algorithms:
         torch.testing.assert_close(algorithm.state_dict(), alone.state_dict(), rtol=1e-5, atol=1e-7)
     kept = [losses.stats["kept"].item() for losses, _ in done]
-    assert kept[0] != kept[1] or name == "softmatch"
+    assert kept[0] != kept[1] or name in ("softmatch", "flexmatch factors")
 
 
 @pytest.mark.parametrize("tsa", ["off", "linear"])

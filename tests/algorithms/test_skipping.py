@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from slow_reference import FACTORS, FLAT, Net, Views, apart, asked_of, gradient, make_batch, step, with_rule
+from slow_reference import FACTORS, FLAT, POOL, Net, Views, apart, asked_of, gradient, make_batch, step, with_rule
 from torch import Tensor
 
-from ssl_mask.algorithms.consistency import Rule
+from ssl_mask.algorithms.adamatch import AdaMatchRule
 from ssl_mask.algorithms.fixmatch import FixMatchRule
+from ssl_mask.algorithms.flexmatch import FlexMatchRule
 from ssl_mask.algorithms.freematch import FreeMatchRule
+from ssl_mask.algorithms.rule import Rule
 from ssl_mask.algorithms.softmatch import SoftMatchRule
 from ssl_mask.algorithms.uda import UdaRule
 from ssl_mask.types import Batch, Labeled, Unlabeled
@@ -35,8 +37,9 @@ def both_ways(rule: type[Rule], settings: tuple[object, ...], norm: str = "layer
         (UdaRule, (0.7, 0.4), {"tsa": "linear"}),
         (FixMatchRule, (0.7,), {}),
         (FreeMatchRule, (0.3, 0.05), {}),
+        (AdaMatchRule, (0.9, 0.5), {}),
     ],
-    ids=["uda", "joint", "annealed", "fixmatch", "freematch"],
+    ids=["uda", "joint", "annealed", "fixmatch", "freematch", "adamatch"],
 )
 def test_survivors_only_is_dense(rule: type[Rule], settings: tuple[object, ...], more: dict[str, object]) -> None:
     distance, survivors = both_ways(rule, settings, **more)
@@ -49,8 +52,9 @@ def test_also_where_all_or_none_survive(threshold: float, survivors: int) -> Non
     assert distance < 1e-6 and found == survivors
 
 
-def test_softmatch_skips_nothing() -> None:
+def test_softmatch_and_the_first_batch_of_flexmatch_skip_nothing() -> None:
     assert both_ways(SoftMatchRule, (0.9, 2.0)) == (0.0, 12)
+    assert both_ways(FlexMatchRule, (0.7, POOL)) == (0.0, 12)
 
 
 def test_differs_with_batch_norm_as_documented() -> None:

@@ -77,6 +77,8 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "uda resumed, teacher ema": ("resumed", using("uda", teacher="ema")),
     "fixmatch": ("uda", using("fixmatch", masks="factors", threshold=0.4)),
     "fixmatch, teacher ema": ("uda", using("fixmatch", teacher="ema")),
+    "flexmatch": ("uda", using("flexmatch")),
+    "adamatch": ("uda", using("adamatch")),
     "freematch": ("uda", using("freematch", fairness=0.1)),
     "freematch, teacher ema": ("uda", using("freematch", teacher="ema")),
     "softmatch": ("uda", using("softmatch")),

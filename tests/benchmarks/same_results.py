@@ -31,7 +31,7 @@ SETTINGS = {
     "train": {"steps": 12, "batch_size": 8, "eval_every": 6, "save_every": 3, "log_every": 3, "workers": 0},
     "data": {"folds": 2},
 }
-ALGORITHMS = ("uda", "fixmatch", "freematch", "softmatch")
+ALGORITHMS = ("uda", "fixmatch", "flexmatch", "freematch", "softmatch", "adamatch")
 RULES = ("precision", "threshold", "top_k", "percentile")
 POOL = ("--unlabeled", "extra", "--drop-overlap")
 RUNS = Path("runs")

@@ -91,10 +91,12 @@ def test_a_run_leaves_its_pool_card_plot_and_log(tiny_uda: Tiny) -> None:
     [
         {"algorithm": {"masks": "factors", "tsa": "exp", "sharpen": 0.5, "teacher": "ema", "ramp_up": 0.5}},
         {"algorithm": {"name": "freematch", "alignment": "prior"}, "train": {"workers": 2}},
+        pytest.param({"algorithm": {"name": "flexmatch"}}, marks=pytest.mark.slow),
+        pytest.param({"algorithm": {"name": "adamatch", "masks": "factors"}}, marks=pytest.mark.slow),
         {"algorithm": {"name": "softmatch", "weak_mode": "train"}, "model": {"dropout": 0.3}},
         {"algorithm": {"name": "fixmatch", "dense": True, "threshold": {"joint": 0.2}}, "data": {"target": "joint"}},
     ],
-    ids=["uda", "freematch", "softmatch", "fixmatch"],
+    ids=["uda", "freematch", "flexmatch", "adamatch", "softmatch", "fixmatch"],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
     tiny_uda: Tiny, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
