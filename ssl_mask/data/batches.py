@@ -208,8 +208,10 @@ def image_batches(
     """(≤ batch_size, size, size, 3) uint8 RGB tensors of these rows, in order."""
     cuts = [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
     loader = DataLoader(
-        PlainImages(source), batch_sampler=cuts, collate_fn=_stack, pin_memory=pin, **worker_options(workers)
-    )
+        PlainImages(source), batch_sampler=cuts, collate_fn=_stack, pin_memory=pin,
+        generator=torch.Generator(),  # else it draws a number from that of the training
+        **worker_options(workers),
+    )  # fmt: skip
     return _closing(iter(loader))
 
 
