@@ -129,6 +129,11 @@ class Algorithm(ABC):
     teacher_weights: str = "live"
     """Which weights `evaluated` gets the evaluation of: the `live` ones, or their average (`ema`)."""
 
+    @property
+    def waits(self) -> bool:
+        """Unlabeled images do not count before the next evaluation."""
+        return False
+
     @abstractmethod
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
         """Losses of one batch; `progress` in [0, 1] is the share of training that is done."""

@@ -100,9 +100,14 @@ class Consistency(Algorithm):
         stats["kept"] = images.new_tensor(len(rows) / count, dtype=torch.float32)
         return Losses(terms, stats | described(weak, targets))
 
+    @property
+    def waits(self) -> bool:
+        """An averaged teacher gives targets once it was calibrated: its confidences mean nothing before."""
+        return self.teacher_weights == "ema" and self.calibrates and not self.temperatures
+
     def strength(self, progress: float) -> float:
         """λ at `progress` in [0, 1]."""
-        if progress < self.start:
+        if progress < self.start or self.waits:
             return 0.0
         return self.weight * (1.0 if self.ramp_up == 0 else min((progress - self.start) / self.ramp_up, 1.0))
 

@@ -52,7 +52,7 @@ class AlgorithmConfig(Settings):
     the classes among the labels (`prior`), or to equal shares (`uniform`)."""
     teacher: Literal["live", "ema"] = "live"
     """Whose predictions are the targets: the trained weights (`live`), or their average (`ema`: Mean Teacher, arXiv
-    1703.01780)."""
+    1703.01780). With `temperature` calibrated, the average gives targets from the first evaluation on."""
     temperature: Literal["calibrated"] | PositiveFloat | dict[str, PositiveFloat] = "calibrated"
     """Temperature that divides the logits before a confidence is read: `calibrated` on validation, or a number, one for
     all or one per head."""

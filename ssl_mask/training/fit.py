@@ -32,6 +32,11 @@ def fit(session: Session, run: RunWriter) -> None:
     if progress.step:
         console.say(f"Resume {progress.step} of {session.last_step} steps are done")
     eval_every = steps_between_evaluations(session)
+    if training.algorithm.waits and progress.step + eval_every >= stop_at:
+        console.warn(
+            "algorithm.teacher ema: unlabeled images count after the first evaluation, but that is at the last step. "
+            "Lower train.eval_every, or give algorithm.temperature a number."
+        )
     save_every = config.save_every or eval_every
     workers = devices.settle_workers(config.workers, accelerator)
     batches = train_batches(

@@ -23,8 +23,9 @@ from slow_reference import (
     with_rule,
 )
 
-from ssl_mask.algorithms.consistency import Consistency, Rule
+from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.algorithms.fixmatch import FixMatchRule
+from ssl_mask.algorithms.rule import Rule
 from ssl_mask.algorithms.supervised import Supervised
 from ssl_mask.algorithms.uda import UdaRule
 from ssl_mask.types import Batch, Labeled, Unlabeled

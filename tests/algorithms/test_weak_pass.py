@@ -6,7 +6,19 @@ import copy
 
 import pytest
 import torch
-from slow_reference import FACTORS, FLAT, Net, SlowUda, apart, gradient, make_batch, slow_copy, step, with_rule
+from slow_reference import (
+    FACTORS,
+    FLAT,
+    Net,
+    SlowUda,
+    apart,
+    asked_of,
+    gradient,
+    make_batch,
+    slow_copy,
+    step,
+    with_rule,
+)
 from torch import Tensor, nn
 
 from ssl_mask.algorithms.consistency import mode_of
@@ -93,6 +105,24 @@ def test_targets_are_the_teachers() -> None:
     (expected, survivors), (mistaken, _) = slow_gradient(Both()), slow_gradient(slow)
     assert survivors and apart(ours, expected) < 1e-5
     assert apart(ours, mistaken) > 1e-2
+
+
+def test_an_averaged_teacher_gives_targets_once_it_was_calibrated() -> None:
+    net, batch = Net(FLAT), make_batch(FLAT)
+    ours, resumed, live, fixed = (
+        with_rule(UdaRule(*RULE), net, teacher_weights=of, calibrates=calibrates)
+        for of, calibrates in (("ema", True), ("ema", True), ("live", True), ("ema", False))
+    )
+    labels_only = gradient(net, ours.losses(net, batch._replace(unlabeled=None), 0.5).total)
+    losses, found = step(ours, net, batch)
+    assert losses.terms["consistency"].item() == 0 and torch.equal(found, labels_only) and asked_of(batch) == []
+    ours.calibrate({"class": 1.5})
+    resumed.load_state_dict(ours.state_dict())
+    found, again = (step(each, net, batch)[1] for each in (ours, resumed))
+    live.calibrate({"class": 1.5})
+    assert torch.equal(found, again) and torch.equal(found, step(live, net, batch)[1])
+    assert not torch.equal(found, labels_only)
+    assert fixed.losses(net, batch, 0.5).terms["consistency"].item() > 0
 
 
 def test_teacher_gets_no_gradient_and_follows_its_weights() -> None:

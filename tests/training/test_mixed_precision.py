@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_mask.algorithms.consistency import Consistency, Rule
+from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.algorithms.freematch import FreeMatchRule
+from ssl_mask.algorithms.rule import Rule
 from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.softmatch import SoftMatchRule
 from ssl_mask.algorithms.supervised import Supervised

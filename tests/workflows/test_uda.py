@@ -169,6 +169,19 @@ def test_the_teachers_temperatures_reach_the_algorithm_and_its_state(tiny_uda: T
     assert temperatures == {3.0}
 
 
+def test_an_averaged_teacher_starts_at_the_first_evaluation(tiny_uda: Tiny, capfd: pytest.CaptureFixture[str]) -> None:
+    def counted(**settings: int) -> list[bool]:
+        config = tiny_uda(algorithm={"teacher": "ema", "threshold": 0.0}, train={"log_every": 1, **settings})
+        run = uda(config)
+        assert run is not None
+        return [r["terms"]["consistency"] > 0 for r in run.history if r["kind"] == "train"]
+
+    assert counted(steps=3, eval_every=2) == [False, False, True]
+    assert "count after the first" not in capfd.readouterr().out
+    assert counted(steps=2, eval_every=2) == [False, False]
+    assert "count after the first" in " ".join(capfd.readouterr().out.split())
+
+
 def test_validation_precision_is_that_of_a_slow_loop(tiny_uda: Tiny) -> None:
     run = finished(tiny_uda(algorithm={"masks": "factors", "threshold": 0.4}, train={"ema_decay": 0.0}))
     last = [r for r in run.history if r["kind"] == "val"][-1]
