@@ -74,6 +74,11 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _backbone_trains(self) -> RunConfig:
+        if self.model.tuning == "probe" and self.algorithm.name != "supervised":
+            raise ValueError(
+                f"model.tuning probe trains on features of unchanged images, but algorithm.name {self.algorithm.name} "
+                "needs augmented views: use tuning last-n or lora, or pseudo-labels (sslmask pseudo)"
+            )
         if self.model.tuning == "probe" and self.optim.layer_decay != 1:
             raise ValueError(
                 "optim.layer_decay gives the layers of the backbone learning rates, but with model.tuning probe none "

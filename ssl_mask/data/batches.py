@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,10 +17,19 @@ from ssl_mask.data.cache import ImageSource
 from ssl_mask.errors import SslMaskError
 from ssl_mask.types import Batch, Labeled, Unlabeled
 
-if TYPE_CHECKING:  # prediction imports this module too, and albumentations takes half a second to import
-    from ssl_mask.data.augment import Augmenter
-
 GRACE_SECONDS = 3.0
+
+
+class Augment(Protocol):
+    """A random change of what a source reads. It depends on nothing but the arguments."""
+
+    def __call__(self, image: NDArray[Any], seed: Sequence[int], classes: Collection[str] = ()) -> NDArray[Any]:
+        """
+        Args:
+            seed: any integers ≥ 0.
+            classes: class names of the image.
+        """
+        ...
 
 
 class Draw(NamedTuple):
@@ -82,7 +91,7 @@ class LabeledImages:
     """(n, heads) class indices."""
     class_names: Sequence[Sequence[str]]
     """The class names of each row, for augmentations of certain classes only."""
-    augment: Augmenter
+    augment: Augment
     stream: Stream
     weights: NDArray[np.float32] | None = None
     """(n, heads) factors of the loss; None: all are 1."""
@@ -105,12 +114,12 @@ class LabeledImages:
 
 
 @dataclass(frozen=True)
-class PlainImages(Dataset[NDArray[np.uint8]]):
+class PlainImages(Dataset[NDArray[Any]]):
     """Images without augmentation, for prediction."""
 
     source: ImageSource
 
-    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+    def __getitem__(self, row: int) -> NDArray[Any]:
         return self.source.read(row)
 
     def __len__(self) -> int:
@@ -122,8 +131,8 @@ class UnlabeledImages:
     """Two views of every unlabeled image. Weak views are made with the batch, strong ones when they are needed."""
 
     source: ImageSource
-    weak: Augmenter
-    strong: Augmenter
+    weak: Augment
+    strong: Augment
     stream: Stream
     strong_at_once: bool
     """Make all strong views with the batch. For worker processes, which work while the network trains."""
@@ -205,7 +214,7 @@ def _as_it_is(batch: Any) -> Any:
 def image_batches(
     source: ImageSource, rows: Sequence[int], *, batch_size: int, workers: int, pin: bool = False
 ) -> Generator[torch.Tensor, None, None]:
-    """(≤ batch_size, size, size, 3) uint8 RGB tensors of these rows, in order."""
+    """(≤ batch_size, size, size, 3) uint8 RGB tensors of these rows, in order; or (≤ batch_size, d) features."""
     cuts = [list(rows[i : i + batch_size]) for i in range(0, len(rows), batch_size)]
     loader = DataLoader(
         PlainImages(source), batch_sampler=cuts, collate_fn=_stack, pin_memory=pin,
@@ -258,5 +267,5 @@ def _one_thread_each() -> None:
     cv2.setNumThreads(0)
 
 
-def _stack(images: list[NDArray[np.uint8]]) -> torch.Tensor:
+def _stack(images: list[NDArray[Any]]) -> torch.Tensor:
     return torch.from_numpy(np.stack(images))

@@ -23,9 +23,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import DigestMemo, State, read_file
@@ -39,11 +40,14 @@ _STALE_SECONDS = 24 * 3600
 
 
 class ImageSource(Protocol):
-    """Pictures by position, each (size, size, 3) uint8 RGB. Picklable, so that DataLoader workers get a copy."""
+    """Pictures by position, each (size, size, 3) uint8 RGB; or features in their place, see `data/features.py`.
+
+    Picklable, so that DataLoader workers get a copy.
+    """
 
     def __len__(self) -> int: ...
 
-    def read(self, position: int) -> Pixels: ...
+    def read(self, position: int) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class ChosenImages:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def read(self, position: int) -> Pixels:
+    def read(self, position: int) -> NDArray[Any]:
         return self.source.read(self.positions[position])
 
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 import json
 import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,31 @@ from ssl_mask.files import atomic_path, write_text
 from ssl_mask.reading import parse_json, regular
 
 Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features in the place of pixels, by position."""
+
+    values: Values
+    """(n, d), or (n, views, d) for training."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def read(self, position: int) -> Values:
+        row: Values = self.values[position]
+        return row
+
+
+def random_view(image: Values, seed: Sequence[int], classes: Collection[str] = ()) -> Values:  # noqa: ARG001
+    """(views, d) -> (d,) one of the views. It depends on nothing but the arguments.
+
+    Args:
+        seed: any integers ≥ 0, such as the run's seed and the number of the draw.
+    """
+    view: Values = image[np.random.default_rng(tuple(seed)).integers(len(image))]
+    return view
 
 
 def recall(folder: Path, digests: Sequence[str]) -> dict[str, Values]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ssl_mask import devices
 from ssl_mask.data.batches import image_batches
 from ssl_mask.data.cache import ChosenImages, DecodedImages, ImageSource
+from ssl_mask.data.features import FeatureRows
 from ssl_mask.evaluation.scores import HeadLogits
 from ssl_mask.models.classifier import Classifier
 
@@ -21,10 +22,11 @@ Progress = Callable[[int, int], None]
 
 
 def reading_workers(source: ImageSource, workers: int | str, accelerator: Accelerator) -> int:
-    """Processes that read the images of a prediction: none on a CPU where nothing is decoded, which is quicker."""
+    """Processes that read what is predicted: none for features, or where nothing is decoded on a CPU. It is quicker."""
     while isinstance(source, ChosenImages):
         source = source.source
-    useful = accelerator.device.type == "cuda" or isinstance(source, DecodedImages)
+    on_gpu = accelerator.device.type == "cuda" and not isinstance(source, FeatureRows)
+    useful = on_gpu or isinstance(source, DecodedImages)
     return devices.settle_workers(workers, accelerator) if useful else 0
 
 

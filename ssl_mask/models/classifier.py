@@ -49,8 +49,11 @@ class Classifier(nn.Module):
                 self.gem.requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(n, size, size, 3) uint8 RGB -> {head: (n, classes)} margin-free logits, float32."""
-        return self.classify(self.pool(images))
+        """(n, size, size, 3) uint8 RGB -> {head: (n, classes)} margin-free logits, float32.
+
+        It also takes what `pool` made of images, (n, pooled_size), in their place: a probe trains on that.
+        """
+        return self.classify(images if images.dim() == 2 else self.pool(images))
 
     def embed(self, images: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 RGB -> (n, embedding_size)."""

@@ -88,7 +88,7 @@ def _score(session: Session, candidates: dict[str, nn.Module]) -> Results:
     """Scores and logits of each set of weights."""
     rows, schema, target = session.data.val.manifest, session.data.manifest.schema, session.config.data.target
     batch_size = max(64, session.config.train.batch_size // int(session.accelerator.num_processes))
-    images = session.data.val.images
+    images = session.inputs.val
     workers = reading_workers(images, session.config.train.workers, session.accelerator)
     results: Results = {}
     for kind, model in candidates.items():

@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ssl_mask import devices
 from ssl_mask.data.batches import train_batches
 from ssl_mask.errors import Interrupted
 from ssl_mask.runs.seal import origin_of
@@ -38,7 +37,7 @@ def fit(session: Session, run: RunWriter) -> None:
             "Lower train.eval_every, or give algorithm.temperature a number."
         )
     save_every = config.save_every or eval_every
-    workers = devices.settle_workers(config.workers, accelerator)
+    workers = session.workers
     batches = train_batches(
         session.batches(workers=workers), start=progress.step, stop=stop_at, workers=workers,
         pin=accelerator.device.type == "cuda",

@@ -13,15 +13,26 @@ from numpy.typing import NDArray
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.augment import Augmenter
-from ssl_mask.data.batches import PSEUDO, LabeledImages, StepBatches, Stream, UnlabeledImages, draw_weights
+from ssl_mask.data.batches import (
+    PSEUDO,
+    Augment,
+    LabeledImages,
+    StepBatches,
+    Stream,
+    UnlabeledImages,
+    draw_weights,
+)
+from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.features import random_view
 from ssl_mask.data.load import TrainingData
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.devices import refuse_differences
+from ssl_mask.devices import refuse_differences, settle_workers
 from ssl_mask.errors import ConfigError
 from ssl_mask.evaluation.calibration import FEW
 from ssl_mask.models.classifier import Classifier, build_classifier
 from ssl_mask.training.algorithm import make_algorithm
 from ssl_mask.training.ema import make_ema
+from ssl_mask.training.inputs import Inputs, make_inputs
 from ssl_mask.training.loop import Training
 from ssl_mask.training.optim import Schedule, build_optimizer, clipper
 from ssl_mask.training.parallel import freeze_unused, share_norms
@@ -35,6 +46,8 @@ class Session:
 
     config: RunConfig
     data: TrainingData
+    inputs: Inputs
+    """What of the data the network is fed with."""
     training: Training
     size: int
     """Width and height of the images in pixels."""
@@ -53,7 +66,12 @@ class Session:
 
     def batches(self, *, workers: int) -> StepBatches:
         """The images of step k on this process."""
-        return make_batches(self.config, self.data, self.size, self.accelerator, workers=workers)
+        return make_batches(self.config, self.data, self.inputs, self.size, self.accelerator, workers=workers)
+
+    @property
+    def workers(self) -> int:
+        """Processes that read and augment images; features need none."""
+        return 0 if self.inputs.are_features else settle_workers(self.config.train.workers, self.accelerator)
 
 
 def make_model(config: RunConfig, schema: LabelSchema) -> tuple[Classifier, int]:
@@ -108,7 +126,8 @@ def build(
         accumulate=config.train.accumulate,
         seed=config.seed,
     )
-    session = Session(config, data, training, size, console)
+    inputs = make_inputs(config, data, live, size, accelerator, console)
+    session = Session(config, data, inputs, training, size, console)
     session.batches(workers=0)  # finds wrong augmentation settings before there is a run folder
     return session
 
@@ -134,18 +153,20 @@ def optimizer_steps(config: RunConfig, images: int) -> int:
 
 
 def make_batches(
-    config: RunConfig, data: TrainingData, size: int, accelerator: Accelerator, *, workers: int
+    config: RunConfig, data: TrainingData, inputs: Inputs, size: int, accelerator: Accelerator, *, workers: int
 ) -> StepBatches:
     """Augmented training batches: the images of step k on this process."""
     augment = config.augment
     make = partial(Augmenter, size=size, flip=augment.flip)
-    augmenter = make(augment.preset, grid_shuffle_classes=augment.grid_shuffle_classes)
+    augmenter: Augment = make(augment.preset, grid_shuffle_classes=augment.grid_shuffle_classes)
+    if inputs.are_features:
+        augmenter = random_view
     schema, labels = data.train.manifest.schema, data.train.manifest.train_labels
     labeled = LabeledImages(
-        data.train.images, schema.head_labels(labels, config.data.target), schema.class_names(labels), augmenter,
+        inputs.train, schema.head_labels(labels, config.data.target), schema.class_names(labels), augmenter,
         make_stream(config, schema.join(labels), config.train.batch_size, accelerator),
     )  # fmt: skip
-    more = None if data.pseudo is None else pseudo_images(config, data, augmenter, accelerator)
+    more = None if inputs.pseudo is None else pseudo_images(config, data, inputs.pseudo, augmenter, accelerator)
     if data.unlabeled is None:
         return StepBatches(labeled, pseudo=more)
     taken = share_of_batch(config.algorithm.mu, config, accelerator)
@@ -157,13 +178,15 @@ def make_batches(
     return StepBatches(labeled, views, more)
 
 
-def pseudo_images(config: RunConfig, data: TrainingData, augment: Augmenter, accelerator: Accelerator) -> LabeledImages:
+def pseudo_images(
+    config: RunConfig, data: TrainingData, source: ImageSource, augment: Augment, accelerator: Accelerator
+) -> LabeledImages:
     """Pseudo-labeled images with their weights and, for soft labels, their probabilities; drawn like labeled ones."""
-    assert data.pseudo is not None and data.pseudo_labels is not None  # for the type checker: the caller has looked
+    assert data.pseudo_labels is not None  # for the type checker: the caller has looked
     labels, target = data.pseudo_labels, config.data.target
     schema, known = labels.manifest.schema, np.maximum(labels.labels, 0)
     return LabeledImages(
-        data.pseudo.images, labels.head_labels(target), schema.class_names(known), augment,
+        source, labels.head_labels(target), schema.class_names(known), augment,
         make_stream(config, schema.join(known), share_of_batch(config.pseudo.mu, config, accelerator), accelerator),
         weights=labels.weights(target, config.pseudo), targets=labels.targets(target), key=(PSEUDO,),
     )  # fmt: skip
