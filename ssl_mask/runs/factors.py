@@ -28,7 +28,7 @@ from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.records import LeakageStatus, as_schema, as_submission
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
-from ssl_mask.runs.study import Study, StudyFiles
+from ssl_mask.runs.study import OofStudy, Study
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _TAKEN = {"predictions", "plots"}
@@ -120,16 +120,8 @@ def folders_of(factors: Sequence[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class FactorStudy(StudyFiles):
+class FactorStudy(OofStudy):
     """A study whose parts predict one factor each."""
-
-    @property
-    def oof(self) -> Path:
-        return self.path / "oof.parquet"
-
-    @property
-    def record_file(self) -> Path:
-        return self.path / "oof.json"
 
     def settings(self) -> FactorsSettings:
         """Raises DataError when study.json is missing or damaged."""
@@ -149,19 +141,9 @@ class FactorStudy(StudyFiles):
         folder = self.folder(factor)
         return RunDir(folder).validation if self.settings().folds is None else FoldStudy(Study(folder)).oof
 
-    @property
-    def finished(self) -> bool:
-        """Whether all factors are trained and joined."""
-        return self.record_file.is_file()
-
     def record(self) -> FactorsRecord:
         """The content of oof.json. Raises DataError when it is missing or damaged."""
-        return read_record(self.record_file, FactorsRecord, hint=f"Go on: {self.how_to_go_on}")
-
-    @property
-    def how_to_go_on(self) -> str:
-        """A command."""
-        return f"sslmask {self.study.record().verb} --resume {self.path}"
+        return read_record(self.record_file, FactorsRecord, hint=f"Go on: {self.study.how_to_go_on}")
 
     def checkpoints(self, factor: str) -> dict[str, str]:
         """Path of each run that predicts a factor, below the study -> SHA-256 of its weights."""
@@ -181,5 +163,5 @@ class FactorStudy(StudyFiles):
             if self.checkpoints(factor) != then.checkpoints or file_digest(files[0]) != then.table_sha256:
                 raise MismatchError(
                     f"The models of {factor!r} in {self.folder(factor)} are not those that {self.path} was joined of.",
-                    hint=f"Restore them, or delete {self.record_file} and join them anew: {self.how_to_go_on}",
+                    hint=f"Restore them, or delete {self.record_file} and join them anew: {self.study.how_to_go_on}",
                 )

@@ -14,7 +14,6 @@ runs/study-001/               sslmask train --folds 5 --refit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveInt
@@ -23,7 +22,7 @@ from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, read
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.records import LeakageStatus
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.study import StudyFiles
+from ssl_mask.runs.study import OofStudy
 
 Weights = Literal["live", "ema"]
 REFIT = "refit"
@@ -101,16 +100,8 @@ def member_name(repeat: int, fold: int) -> str:
 
 
 @dataclass(frozen=True)
-class FoldStudy(StudyFiles):
+class FoldStudy(OofStudy):
     """A study whose runs differ in the fold that is left out of training."""
-
-    @property
-    def oof(self) -> Path:
-        return self.path / "oof.parquet"
-
-    @property
-    def record_file(self) -> Path:
-        return self.path / "oof.json"
 
     @property
     def refit(self) -> RunDir:
@@ -125,12 +116,6 @@ class FoldStudy(StudyFiles):
         asked = self.settings()
         return tuple(self.study.run(member_name(r, k)) for r in range(asked.repeats) for k in range(asked.folds))
 
-    @property
-    def finished(self) -> bool:
-        """Whether all folds are trained and their out-of-fold predictions are written."""
-        return self.record_file.is_file()
-
     def record(self) -> FoldsRecord:
         """The content of oof.json. Raises DataError when it is missing or damaged."""
-        hint = f"Resume the study: sslmask {self.study.record().verb} --resume {self.path}"
-        return read_record(self.record_file, FoldsRecord, hint=hint)
+        return read_record(self.record_file, FoldsRecord, hint=f"Resume the study: {self.study.how_to_go_on}")

@@ -74,9 +74,7 @@ class RoundStudy(StudyFiles):
 
     def record(self) -> RoundsRecord:
         """The content of rounds.json. Raises DataError when it is missing or damaged."""
-        return read_record(
-            self.record_file, RoundsRecord, hint=f"Resume the study: sslmask pseudo --resume {self.path}"
-        )
+        return read_record(self.record_file, RoundsRecord, hint=f"Resume the study: {self.study.how_to_go_on}")
 
     @property
     def finished(self) -> bool:

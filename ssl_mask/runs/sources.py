@@ -169,7 +169,7 @@ def refit_source(factors: FactorStudy) -> Source:
         runs = [FoldStudy(Study(factors.folder(name))).refit for name in asked.parts]
     if not runs or not all(run.best.is_file() and run.status().status == "finished" for run in runs):
         raise DataError(
-            f"{factors.path} has no models on all labels yet.", hint=f"Train them: {factors.how_to_go_on} --refit"
+            f"{factors.path} has no models on all labels yet.", hint=f"Train them: {factors.study.how_to_go_on} --refit"
         )
     return Source(factors.path / REFIT, "factors", tuple(map(run_source, runs)))
 

@@ -19,24 +19,22 @@ killed before its first save is made anew.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from ssl_mask.config import RunConfig, merge, validate
-from ssl_mask.errors import DataError, InputError, Interrupted
+from ssl_mask.errors import DataError, InputError
 from ssl_mask.files import storage, write_json
 from ssl_mask.runs.base import AnyRecord, Record, parse_record, read_record
+from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.run import RunDir
 
 State = Literal["new", "begun", "finished"]
 Kind = Literal["seeds", "folds", "factors", "rounds", "trials"]
 """What the runs of a study differ in."""
-Train = Callable[[RunConfig, Path | None], object]
-"""Trains a run of this configuration; with a folder, continues the run in it."""
 
 
 class StudyRecord(Record):
@@ -83,6 +81,16 @@ class Study:
         hint = "Restore it from a copy, or begin a new study."
         where, settings = f"{self.record_file}: settings", self.record().settings
         return parse_record(kind, settings, where, error=DataError, hint=hint)
+
+    def change_settings(self, **changes: Any) -> None:
+        """Let study.json ask for more than the study began with."""
+        record = self.record()
+        write_json(self.record_file, {**record.to_json(), "settings": {**record.settings, **changes}})
+
+    @property
+    def how_to_go_on(self) -> str:
+        """A command."""
+        return f"sslmask {self.record().verb} --resume {self.home}"
 
     def run(self, name: str) -> RunDir:
         return RunDir(self.path / name)
@@ -134,12 +142,39 @@ class StudyFiles:
         return self.path / "plots"
 
 
+@dataclass(frozen=True)
+class OofStudy(StudyFiles):
+    """A study whose runs predict every labeled image, out of fold, once all are finished."""
+
+    @property
+    def oof(self) -> Path:
+        return self.path / "oof.parquet"
+
+    @property
+    def record_file(self) -> Path:
+        return self.path / "oof.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether all runs are trained and what they predict is written."""
+        return self.record_file.is_file()
+
+
 def create_study(path: Path, verb: str, kind: Kind, config: RunConfig, settings: Mapping[str, Any]) -> Study:
     """A fresh study in a folder."""
     study = Study(path)
     record = StudyRecord(verb=verb, kind=kind, settings=dict(settings), config=config.model_dump(mode="json"))
     write_json(study.record_file, record.to_json())
     return study
+
+
+def begin_study(config: RunConfig, prefix: str, verb: str, kind: Kind, settings: Mapping[str, Any]) -> Study:
+    """A fresh study in `config.runs`, named `config.name` or `<prefix>-001`. Raises InputError where it is taken."""
+
+    def build(folder: Path, _: str) -> None:
+        create_study(folder, verb, kind, config, settings)
+
+    return Study(create_folder(config, prefix, build))
 
 
 def find_study(reference: str | Path, runs: Path) -> Study | None:
@@ -171,32 +206,6 @@ def resumed_study(reference: str | Path, runs: Path, verb: str) -> Study:
         hint = f"Continue with: sslmask {made_by} --resume {reference}"
         raise InputError(f"{reference} is a study that sslmask {made_by} made.", hint=hint)
     return found
-
-
-def train_members(
-    study: Study, members: Iterable[RunConfig], train: Train, decide: Callable[[Callable[[], State]], State]
-) -> None:
-    """Train what is not finished of a study, in the order of its members.
-
-    Args:
-        members: made by `study.member`. A generator may make one after another: it goes on when a run is finished.
-        train: called for each run that is new, or begun (then with its folder).
-        decide: gives what the first process finds on the disk to all: each would look at another moment.
-
-    Raises:
-        Interrupted: finished runs and the state of the begun one are saved; says how to continue.
-    """
-    try:
-        for config in members:
-            name = str(config.name)
-            state = decide(partial(study.settle, name))
-            if state != "finished":
-                train(config, study.run(name).path if state == "begun" else None)
-    except (Interrupted, KeyboardInterrupt) as stopped:
-        hint = f"Continue with: sslmask {study.record().verb} --resume {study.home}"
-        if isinstance(stopped, Interrupted):
-            raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
-        raise Interrupted.by(stopped, "finished runs are saved.", hint=hint) from None
 
 
 def clear(run: RunDir) -> None:

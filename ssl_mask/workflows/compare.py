@@ -6,7 +6,6 @@ A semi-supervised score without its baseline says nothing: the unlabeled images 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,10 @@ from ssl_mask.files import write_json, write_text
 from ssl_mask.reports.comparison import comparison_card, comparison_table, verdict_of
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, ScoreRecord, SeedRecord
-from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seeds import Seeds, baseline_name, run_name
-from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
-from ssl_mask.workflows.train import train
+from ssl_mask.runs.study import Study, begin_study, resumed_study
+from ssl_mask.workflows.members import at_work, train_member
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,11 @@ def compare(
     study = devices.broadcast(accelerator, lambda: _open(config, asked, resume))
     config, plan = _plan(study)
 
-    def train_one(member: RunConfig, begun: Path | None) -> None:
-        console.say(f"\n{member.name}", style="bold")
-        train(member, resume=begun, quiet=quiet)
-
     members = list(_members(study, config, plan))
     console.say(f"Study  {study.path}: {len(members)} runs")
-    with study.locked() if accelerator.is_main_process else nullcontext():
-        train_members(study, members, train_one, lambda decide: devices.broadcast(accelerator, decide))
+    with at_work(study, accelerator):
+        for member in members:
+            train_member(study, member, accelerator, console, quiet=quiet)
         result = _report(study, plan, console) if accelerator.is_main_process else ComparisonRecord(rows=())
     return Comparison(study.path, result)
 
@@ -86,11 +81,7 @@ def _open(config: RunConfig, plan: Seeds, resume: str | Path | None) -> Study:
         return resumed_study(resume, config.runs, "uda")
     config.refuse_no_validation("A comparison")
     config.refuse_factors("A comparison")
-
-    def build(folder: Path, _: str) -> None:
-        create_study(folder, "uda", "seeds", config, plan.to_json())
-
-    return Study(create_folder(config, "study", build))
+    return begin_study(config, "study", "uda", "seeds", plan.to_json())
 
 
 def _plan(study: Study) -> tuple[RunConfig, Seeds]:

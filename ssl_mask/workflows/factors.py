@@ -7,7 +7,6 @@ joins them is computed from their predictions of labeled images, written last, a
 from __future__ import annotations
 
 import hashlib
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +18,19 @@ from ssl_mask.console import Console
 from ssl_mask.data.load import read_rows
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, did_you_mean, nothing_written
+from ssl_mask.errors import ConfigError, DataError, InputError, did_you_mean, nothing_written
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.factors import FactorsSettings, FactorStudy, folders_of
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
-from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
+from ssl_mask.runs.study import Study, create_study, resumed_study
 from ssl_mask.studies.factor_results import join, tell
 from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.training.algorithm import refuse_unknown_names
 from ssl_mask.training.cost import measure
 from ssl_mask.workflows.folds import create_folds, run_folds, seconds_of
+from ssl_mask.workflows.members import at_work, train_member
 from ssl_mask.workflows.refit import train_refit
-from ssl_mask.workflows.train import prepare, train
+from ssl_mask.workflows.train import prepare
 
 
 def train_factors(
@@ -99,12 +99,10 @@ def _open(
 def with_refit(factors: FactorStudy, *, asked: bool) -> FactorStudy:
     """A study that is continued, which may get models on all labels although it did not begin with them."""
     own = factors.settings()
-    if asked and own.folds is not None and not own.folds.refit:
-        settings = own.model_copy(update={"folds": own.folds.model_copy(update={"refit": True})})
-        for folder in (factors.path, *(factors.folder(name) for name in own.parts)):
-            record = Study(folder).record()
-            kept = (settings if folder == factors.path else settings.folds or own.folds).to_json()
-            create_study(folder, record.verb, record.kind, validate(record.config), kept)
+    if asked and own.folds is not None:
+        factors.study.change_settings(folds={**own.folds.to_json(), "refit": True})
+        for name in own.parts:
+            Study(factors.folder(name)).change_settings(refit=True)
     return factors
 
 
@@ -196,21 +194,17 @@ def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console
     """
     decide = partial(devices.broadcast, accelerator)
     config, asked = validate(factors.study.record().config), factors.settings()
-    with factors.study.locked() if accelerator.is_main_process else nullcontext():
+    with at_work(factors.study, accelerator):
         rows = decide(lambda: unchanged_rows(factors, config))
         console.say(f"Study  {factors.path}: models of {len(asked.parts)} factors ({', '.join(asked.parts)})")
-        try:
-            if decide(lambda: factors.finished):
-                decide(factors.refuse_changed_parts)
-            else:
-                _train_parts(factors, config, accelerator, console, quiet=quiet)
-                decide(lambda: join(factors, config, rows))
-            if asked.folds is not None and asked.folds.refit:
-                for folder in asked.parts.values():
-                    train_refit(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
-        except Interrupted as stopped:
-            hint = f"Continue with: {factors.how_to_go_on}"
-            raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
+        if decide(lambda: factors.finished):
+            decide(factors.refuse_changed_parts)
+        else:
+            _train_parts(factors, config, accelerator, console, quiet=quiet)
+            decide(lambda: join(factors, config, rows))
+        if asked.folds is not None and asked.folds.refit:
+            for folder in asked.parts.values():
+                train_refit(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
     if accelerator.is_main_process:
         tell(factors, console)
 
@@ -232,15 +226,10 @@ def _train_parts(
 ) -> None:
     """Train what is missing, one factor after the other."""
     asked = factors.settings()
-
-    def train_one(member: RunConfig, begun: Path | None) -> None:
-        console.say(f"\n{member.name}", style="bold")
-        train(member, resume=begun, quiet=quiet)
-
-    if asked.folds is None:
-        members = [factors.study.member(factor_config(config, n), folder) for n, folder in asked.parts.items()]
-        train_members(factors.study, members, train_one, partial(devices.broadcast, accelerator))
-        return
     for name, folder in asked.parts.items():
-        console.say(f"\nFactor {name}", style="bold")
-        run_folds(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
+        if asked.folds is None:
+            member = factors.study.member(factor_config(config, name), folder)
+            train_member(factors.study, member, accelerator, console, quiet=quiet)
+        else:
+            console.say(f"\nFactor {name}", style="bold")
+            run_folds(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)

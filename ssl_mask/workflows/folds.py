@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from functools import partial
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from accelerate import Accelerator
@@ -20,16 +20,16 @@ from ssl_mask import devices
 from ssl_mask.config import RunConfig, merge, validate
 from ssl_mask.console import Console
 from ssl_mask.errors import InputError, nothing_written
-from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy, member_name
-from ssl_mask.runs.study import State, Study, create_study, resumed_study, train_members
+from ssl_mask.runs.study import Study, begin_study, create_study, resumed_study
 from ssl_mask.studies.fold_checks import checked_config, refuse_changed_data
 from ssl_mask.studies.fold_results import remove_kept, settle
 from ssl_mask.training.cost import Cost, measure
+from ssl_mask.workflows.members import at_work, train_member
 from ssl_mask.workflows.refit import train_refit
-from ssl_mask.workflows.train import prepare, train
+from ssl_mask.workflows.train import prepare
 
-Changes = Callable[[int, int], Mapping[str, Any]]
+Changes = Mapping[tuple[int, int], Mapping[str, Any]]
 """(repeat, fold) -> what the configuration of that run has of its own, as a tree over that of the study."""
 
 
@@ -72,14 +72,14 @@ def train_folds(
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     asked = FoldsSettings(folds=folds, repeats=repeats, refit=refit)
+    if resume is not None and dry_run:
+        raise InputError("--dry-run is of a new study.", hint="Leave out --resume.")
     if resume is None:
         with nothing_written("this study"):
-            common = devices.broadcast(accelerator, lambda: checked_config(config, asked, console))
+            config = devices.broadcast(accelerator, lambda: checked_config(config, asked, console))
             if dry_run:
-                estimate(common, asked, accelerator, console)
+                estimate(config, asked, accelerator, console)
                 return None
-    elif dry_run:
-        raise InputError("--dry-run is of a new study.", hint="Leave out --resume.")
     study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume))
     run_folds(study, accelerator, console, quiet=quiet)
     if devices.broadcast(accelerator, study.settings).refit:
@@ -89,19 +89,12 @@ def train_folds(
 
 
 def _open(config: RunConfig, asked: FoldsSettings, verb: str, resume: str | Path | None) -> FoldStudy:
-    if resume is not None:
-        study = FoldStudy(resumed_study(resume, config.runs, verb))
-        own = study.settings()
-        if asked.refit and not own.refit:
-            record = study.study.record()
-            settings = own.model_copy(update={"refit": True}).to_json()
-            create_study(study.path, record.verb, record.kind, validate(record.config), settings)
-        return study
-
-    def build(folder: Path, _: str) -> None:
-        create_folds(folder, verb, config, asked)
-
-    return FoldStudy(Study(create_folder(config, "study", build)))
+    if resume is None:
+        return FoldStudy(begin_study(config, "study", verb, "folds", asked.to_json()))
+    study = FoldStudy(resumed_study(resume, config.runs, verb))
+    if asked.refit:
+        study.study.change_settings(refit=True)
+    return study
 
 
 def estimate(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, console: Console) -> None:
@@ -143,23 +136,19 @@ def create_folds(path: Path, verb: str, config: RunConfig, settings: FoldsSettin
     return FoldStudy(create_study(path, verb, "folds", common, settings.to_json()))
 
 
-def no_changes(repeat: int, fold: int) -> Mapping[str, Any]:  # noqa: ARG001
-    return {}
-
-
 def run_folds(
     folds: FoldStudy,
     accelerator: Accelerator,
     console: Console,
     *,
-    changes: Changes = no_changes,
+    changes: Changes = MappingProxyType({}),
     after: Callable[[int], None] | None = None,
     quiet: bool = False,
 ) -> FoldsRecord:
     """Train what is missing of a study, choose the common step, and write the out-of-fold predictions.
 
     Args:
-        changes: asked for a run that is not begun yet, on all processes.
+        changes: what runs that are not begun yet have of their own.
         after: told how many runs are finished, after each of them, also of those that were finished before; on all
             processes. What it raises stops the study, which can go on later.
 
@@ -168,48 +157,40 @@ def run_folds(
         SslMaskError: what a training raises. Interrupted: says how to go on.
     """
     decide = partial(devices.broadcast, accelerator)
-    with folds.study.locked() if accelerator.is_main_process else nullcontext():
-        if not decide(lambda: folds.finished):
+    with at_work(folds.study, accelerator):
+        if decide(lambda: folds.finished):
+            console.say(f"Done   {folds.path} has finished already: all of its folds are trained.")
+        else:
             config = validate(folds.study.record().config)
             decide(lambda: refuse_changed_data(folds, config))
-            members = _members(folds, config, changes, after, decide, console)
-
-            def train_one(member: RunConfig, begun: Path | None) -> None:
-                console.say(f"\n{member.name}", style="bold")
-                train(member, resume=begun, quiet=quiet)
-
-            train_members(folds.study, members, train_one, decide)
+            for finished in _train_each(folds, config, changes, accelerator, console, quiet=quiet):
+                if after is not None:
+                    after(finished)
             decide(lambda: settle(folds, console))
-        else:
-            console.say(f"Done   {folds.path} has finished already: all of its folds are trained.")
         decide(lambda: remove_kept(folds))
     record: FoldsRecord = decide(folds.record)
     return record
 
 
-def _members(
-    folds: FoldStudy, config: RunConfig, changes: Changes, after: Callable[[int], None] | None,
-    decide: Callable[[Callable[[], State]], State], console: Console,
-) -> Iterator[RunConfig]:  # fmt: skip
-    """The configuration of each run, by repeat and fold; after each, what is finished is told."""
+def _train_each(
+    folds: FoldStudy, config: RunConfig, changes: Changes, accelerator: Accelerator, console: Console, *, quiet: bool
+) -> Iterator[int]:
+    """Train the runs by repeat and fold; after each, yields how many are finished."""
     asked, study = folds.settings(), folds.study
     total = asked.repeats * asked.folds
     console.say(f"Study  {study.path}: {total} runs, {asked.folds} folds" + f" x {asked.repeats}" * (asked.repeats > 1))
     began, trained = time.monotonic(), 0
     for finished, (repeat, fold) in enumerate(product(range(asked.repeats), range(asked.folds)), start=1):
-        name = member_name(repeat, fold)
-        state = decide(partial(study.settle, name))
-        yield member_config(study, config, repeat, fold, changes(repeat, fold) if state == "new" else {})
-        trained += state != "finished"
-        best = study.run(name).status().best
+        member = member_config(study, config, repeat, fold, changes.get((repeat, fold), {}))
+        trained += train_member(study, member, accelerator, console, quiet=quiet)
+        best = study.run(str(member.name)).status().best
         if best is not None:
             left = (time.monotonic() - began) / trained * (total - finished) if trained else 0.0
             console.say(
                 f"Fold   {finished} of {total} is finished: macro-F1 {best.macro_f1:.4f} at its own best step "
                 f"{best.step} ({best.weights} weights)" + (f"; about {left / 60:.1f} minutes left" if left else "")
             )
-        if after is not None:
-            after(finished)
+        yield finished
 
 
 def member_config(study: Study, config: RunConfig, repeat: int, fold: int, changes: Mapping[str, Any]) -> RunConfig:

@@ -31,8 +31,8 @@ from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import Run, RunDir, round_name
 from ssl_mask.runs.sources import Source, run_source
-from ssl_mask.runs.study import Study, create_study, resumed_study, train_members
-from ssl_mask.workflows.train import train
+from ssl_mask.runs.study import Study, create_study, resumed_study
+from ssl_mask.workflows.members import at_work, train_member
 
 
 @dataclass(frozen=True)
@@ -124,16 +124,10 @@ def pseudo(
     pool = Pool(config, accelerator, console)
     with nothing_written("this study" if found is None else "this round"):
         check_first(config, pool, audit_answers, new=found is None)
-    study = found or devices.broadcast(accelerator, partial(begin_study, config, pool))
+    study = found or devices.broadcast(accelerator, partial(begin, config, pool))
     whole = RunDir(study.home)
-    members = rounds(config, study, pool, audit_answers)
-    with at_work(study, whole) if accelerator.is_main_process else nullcontext():
-        train_members(
-            study,
-            members,
-            lambda member, begun: train(member, resume=begun, quiet=quiet),
-            partial(devices.broadcast, accelerator),
-        )
+    with at_work(study, accelerator), keeping_status(whole) if accelerator.is_main_process else nullcontext():
+        run_rounds(config, study, pool, audit_answers, quiet=quiet)
     console.say(f"Saved  {whole.path}  (read {whole.card.name}; next: sslmask predict --run {whole.path})")
     accelerator.wait_for_everyone()
     return Run(whole)
@@ -151,7 +145,7 @@ def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: boo
         pool.guard()
 
 
-def begin_study(config: RunConfig, pool: Pool) -> Study:
+def begin(config: RunConfig, pool: Pool) -> Study:
     def fill(whole: RunDir) -> dict[str, Any]:
         settings = {"rounds": config.pseudo.rounds, "round_zero": pool.round_zero}
         create_study(whole.rounds, "pseudo", "rounds", config, settings)
@@ -161,20 +155,19 @@ def begin_study(config: RunConfig, pool: Pool) -> Study:
 
 
 @contextmanager
-def at_work(study: Study, whole: RunDir) -> Iterator[None]:
-    """Hold the study, and keep the status of the run that it makes."""
-    with study.locked():
-        whole.update(status="running")
-        try:
-            yield
-        except Interrupted:
-            whole.update(status="interrupted")
-            raise
-        whole.update(status="finished")
+def keeping_status(whole: RunDir) -> Iterator[None]:
+    """Keep the status of the run that a study makes."""
+    whole.update(status="running")
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        whole.update(status="interrupted")
+        raise
+    whole.update(status="finished")
 
 
-def rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None) -> Iterator[RunConfig]:
-    """The configuration of each round, once what it trains on is selected; then its report, and the best so far."""
+def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None, *, quiet: bool) -> None:
+    """Select what each round trains on, train it, report it, and keep the best so far."""
     accelerator, console, whole = pool.accelerator, pool.console, RunDir(study.home)
     zero, taught = round_zero(config, whole), bool(config.pseudo.teachers)
     first = ("on labels only" if not taught else f"is {zero.path}") if zero else "are the teachers"
@@ -191,7 +184,7 @@ def rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None) ->
                     pool.overlapping, accelerator, console,
                     scores=None if zero or number > 1 else whole.round(0).validation,
                 )  # fmt: skip
-            yield round_config(config, study, number)
+            train_member(study, round_config(config, study, number), accelerator, console, title="", quiet=quiet)
         if accelerator.is_main_process:
             report_round(config, whole, number, answers, console)
             publish(config, whole, number)

@@ -6,8 +6,7 @@ round before. So the out-of-fold score of every round can be compared with that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ssl_mask.config import DataConfig, RunConfig, validate
 from ssl_mask.console import Console
 from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.errors import ConfigError, Interrupted, nothing_written
+from ssl_mask.errors import ConfigError, nothing_written
 from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.guard.teachers import learned_by
 from ssl_mask.pseudo_labeling.fold_report import publish, report_round, stopped_early
@@ -25,13 +24,13 @@ from ssl_mask.pseudo_labeling.fold_setting import Setting, called
 from ssl_mask.pseudo_labeling.folds import Student, select_for_students
 from ssl_mask.pseudo_labeling.honest import honest_models
 from ssl_mask.pseudo_labeling.round import image_size
-from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy, member_name
 from ssl_mask.runs.rounds import RoundsSettings, RoundStudy
 from ssl_mask.runs.sources import Source, run_source
-from ssl_mask.runs.study import Study, create_study, resumed_study
+from ssl_mask.runs.study import begin_study, resumed_study
 from ssl_mask.studies.fold_checks import checked_config
-from ssl_mask.workflows.folds import Changes, create_folds, no_changes, run_folds
+from ssl_mask.workflows.folds import Changes, create_folds, run_folds
+from ssl_mask.workflows.members import at_work
 from ssl_mask.workflows.pseudo import refuse_answers_as_pool
 from ssl_mask.workflows.refit import train_refit
 
@@ -82,8 +81,8 @@ def pseudo_folds(
     setting = Setting(config, asked, accelerator, console)
     with nothing_written("this study" if found is None else "this round"):
         check_first(setting, audit_answers, new=found is None)
-    whole = found or devices.broadcast(accelerator, partial(begin_study, setting))
-    with at_work(whole, main=accelerator.is_main_process):
+    whole = found or devices.broadcast(accelerator, partial(begin, setting))
+    with at_work(whole.study, accelerator):
         best = run_rounds(setting, whole, audit_answers, quiet=quiet)
         if asked.refit:
             run_refit(setting, whole, best, quiet=quiet)
@@ -110,27 +109,11 @@ def check_first(setting: Setting, answers: Path | None, *, new: bool) -> None:
         _ = setting.overlapping
 
 
-def begin_study(setting: Setting) -> RoundStudy:
+def begin(setting: Setting) -> RoundStudy:
     config = setting.config
     asked = RoundsSettings(**setting.asked.model_dump(), rounds=config.pseudo.rounds, round_zero=setting.round_zero)
 
-    def build(folder: Path, _: str) -> None:
-        create_study(folder, "pseudo", "rounds", config, asked.to_json())
-
-    return RoundStudy(Study(create_folder(config, "pseudo", build)))
-
-
-@contextmanager
-def at_work(whole: RoundStudy, *, main: bool) -> Iterator[None]:
-    """Hold the study; whatever is interrupted inside of it is continued as a whole."""
-    with whole.study.locked() if main else nullcontext():
-        try:
-            yield
-        except (Interrupted, KeyboardInterrupt) as stopped:
-            hint = f"Continue with: sslmask pseudo --resume {whole.path}"
-            if isinstance(stopped, Interrupted):
-                raise Interrupted(stopped.problem, signal_number=stopped.exit_code - 128, hint=hint) from None
-            raise Interrupted.by(stopped, "finished runs are saved.", hint=hint) from None
+    return RoundStudy(begin_study(config, "pseudo", "pseudo", "rounds", asked.to_json()))
 
 
 def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, quiet: bool) -> int:
@@ -164,7 +147,7 @@ def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool
     console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
     if not decide(folds.study.record_file.is_file):
         decide(lambda: bool(create_folds(folds.path, "pseudo", round_config(setting.config, number), setting.asked)))
-    changes: Changes = no_changes
+    changes: Changes = {}
     if number > 0:
         missing = decide(lambda: [f for f in setting.folds if is_missing(folds, *f)])
         if missing:
@@ -174,7 +157,7 @@ def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool
                 setting.overlapping, accelerator, console,
                 scores=whole.taught_as_mean if number == 1 and not has_round_zero(whole) else None,
             )  # fmt: skip
-        changes = partial(changes_of, setting.config, whole, number)
+        changes = {fold: changes_of(setting.config, whole, number, *fold) for fold in setting.folds}
     run_folds(folds, accelerator, console, changes=changes, quiet=quiet)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
@@ -19,8 +17,7 @@ from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint, read_metadata,
 from ssl_mask.runs.folds import REFIT, FoldsRecord, FoldStudy
 from ssl_mask.runs.records import StudyScore
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.study import train_members
-from ssl_mask.workflows.train import train
+from ssl_mask.workflows.members import at_work, train_member
 
 
 def train_refit(
@@ -39,12 +36,9 @@ def train_refit(
     decide = partial(devices.broadcast, accelerator)
     record: FoldsRecord = decide(folds.record)
 
-    def train_one(member: RunConfig, begun: Path | None) -> None:
-        console.say(f"\n{member.name}: all labels, {record.step} steps", style="bold")
-        train(member, resume=begun, quiet=quiet)
-
-    with folds.study.locked() if accelerator.is_main_process else nullcontext():
-        train_members(folds.study, [refit_config(folds, record, changes or {})], train_one, decide)
+    with at_work(folds.study, accelerator):
+        config, title = refit_config(folds, record, changes or {}), f"{REFIT}: all labels, {record.step} steps"
+        train_member(folds.study, config, accelerator, console, title=title, quiet=quiet)
         decide(lambda: settle_refit(folds, record))
     return folds.refit
 

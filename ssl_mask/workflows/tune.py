@@ -23,9 +23,8 @@ from ssl_mask.console import Console
 from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, TrainingError, nothing_written
 from ssl_mask.files import one_at_a_time, storage, write_json, write_text
 from ssl_mask.reports import tune_card, tune_plots
-from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.folds import FoldsSettings
-from ssl_mask.runs.study import Study, create_study, find_study, list_studies, resumed_study
+from ssl_mask.runs.study import Study, begin_study, find_study, list_studies, resumed_study
 from ssl_mask.runs.trials import DEFAULT, Metric, TrialRecord, TrialStudy, TuneSettings, VerdictRecord
 from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.tuning.engines import run_here
@@ -152,10 +151,6 @@ def find_search(
         raise ConfigError("A search is of one model, not of factor models.", hint="Search one: --set data.factor=NAME")
     parse_space(asked.space, config, str(space))
     checked_config(config, FoldsSettings(folds=folds, repeats=repeats), console)
-
-    def build(folder: Path, _: str) -> None:
-        create_study(folder, "tune", "trials", config, asked.to_json())
-
     with storage(config.runs):
         config.runs.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(config.runs / ".tune.lock"):  # of two equal commands, the second one joins the first
@@ -163,7 +158,7 @@ def find_search(
         if begun is not None:
             console.say(f"Goes on with {begun.path}, which this command has begun.")
             return begun
-        return TrialStudy(Study(create_folder(config, "tune", build)))
+        return TrialStudy(begin_study(config, "tune", "tune", "trials", asked.to_json()))
 
 
 def begun_before(config: RunConfig, asked: TuneSettings) -> TrialStudy | None:
@@ -193,9 +188,7 @@ def extended(search: TrialStudy, trials: int | None) -> TrialStudy:
         return search
     if trials < settings.trials:
         raise ConfigError(f"{search.path} has {settings.trials} trials, not {trials}.", hint="Leave out --trials.")
-    record = search.study.record()
-    more = record.model_copy(update={"settings": {**record.settings, "trials": trials}})
-    write_json(search.study.record_file, more.to_json())
+    search.study.change_settings(trials=trials)
     search.verdict_file.unlink(missing_ok=True)
     return search
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ssl_mask.config import RunConfig
-from ssl_mask.errors import DataError, InputError, Interrupted
+from ssl_mask.errors import DataError, InputError
 from ssl_mask.runs.create import begin_run
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.study import State, Study, create_study, find_study, resumed_study, train_members
+from ssl_mask.runs.study import Study, create_study, find_study, resumed_study
 
 NAMES = ("a", "b", "c")
 
@@ -38,87 +35,16 @@ def make(run: RunDir, *, status: str = "running", saved: bool = False, card: boo
         run.card.write_text("card")
 
 
-def here(decide: Callable[[], State]) -> State:
-    """One process."""
-    return decide()
-
-
-def trained(study: Study, train: Callable[[RunConfig, Path | None], object] | None = None) -> list[tuple[Any, ...]]:
-    """Train its members; returns what was trained, and what was resumed."""
-    calls: list[tuple[Any, ...]] = []
-
-    def finish(config: RunConfig, begun: Path | None) -> None:
-        run = study.run(str(config.name))
-        calls.append((config.name, config.seed, begun and begun.name, sorted(p.name for p in run.path.glob("*"))))
-        if begun is None:
-            make(run, status="finished", saved=True, card=True)
-        else:
-            run.update(status="finished")
-            run.card.write_text("card")
-
-    train_members(study, members(study), train or finish, here)
-    return calls
-
-
 def test_a_member_has_the_configuration_of_the_study_and_its_own_changes(study: Study) -> None:
     made = study.member(RunConfig(seed=7), "seed-3", seed=3, init_from="x")
     assert (made.name, made.runs, made.seed, made.init_from) == ("seed-3", study.path, 3, "x")
     assert made == RunConfig(name="seed-3", runs=study.path, seed=3, init_from="x")
 
 
-def test_what_is_finished_is_left_alone_and_what_is_begun_is_resumed(study: Study) -> None:
-    make(study.run("a"), status="finished", saved=True, card=True)
-    make(study.run("b"), status="interrupted", saved=True)
-    assert [study.state(n) for n in NAMES] == ["finished", "begun", "new"]
-    left = ["checkpoints", "config.yaml", "run.json"]
-    assert trained(study) == [("b", 1, "b", left), ("c", 2, None, [])]
-    assert [study.state(n) for n in NAMES] == ["finished"] * 3
-    assert trained(study) == []
-
-
 def test_a_run_whose_card_is_missing_is_not_finished(study: Study) -> None:
     """Killed between its last step and its report."""
     make(study.run("a"), status="finished", saved=True)
     assert study.state("a") == "begun"
-
-
-def test_what_was_killed_before_its_first_save_is_made_anew_but_for_its_selection(study: Study) -> None:
-    make(study.run("a"))
-    make(study.run("b"))
-    (study.run("b").path / ".half.tmp").write_text("half")
-    for path in (study.run("b").pseudo_labels, study.run("b").pool, study.run("b").selection):
-        path.write_text("selected")
-    assert [study.state(n) for n in ("a", "b")] == ["new", "new"]
-    kept = ["pool.parquet", "pseudo_labels.csv", "selection.json"]
-    assert [call[3] for call in trained(study)] == [[], kept, []]
-
-
-def test_members_may_be_made_one_after_another(study: Study) -> None:
-    """As rounds are: each is made when the one before is finished, and the last may never be made."""
-    events: list[str] = []
-
-    def one_by_one() -> Iterator[RunConfig]:
-        for config in members(study)[:2]:
-            events.append(f"make {config.name}")
-            yield config
-            events.append(f"after {config.name}")
-
-    train_members(study, one_by_one(), lambda config, _: events.append(f"train {config.name}"), here)
-    assert events == ["make a", "train a", "after a", "make b", "train b", "after b"]
-
-
-@pytest.mark.parametrize(
-    ("raised", "code"),
-    [(KeyboardInterrupt(), 130), (Interrupted("Stopped at step 3.", signal_number=signal.SIGTERM, hint="old"), 143)],
-)
-def test_an_interruption_says_how_to_go_on(study: Study, raised: BaseException, code: int) -> None:
-    def stop(*_: Any) -> None:
-        raise raised
-
-    with pytest.raises(Interrupted) as stopped:
-        trained(study, stop)
-    assert stopped.value.exit_code == code
-    assert stopped.value.hint == f"Continue with: sslmask uda --resume {study.path}"
 
 
 def test_a_study_is_found_by_name_by_path_and_inside_its_run(study: Study, tmp_path: Path) -> None:

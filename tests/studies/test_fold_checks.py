@@ -11,6 +11,7 @@ import pytest
 from made_records import best_score, run_status
 from numpy.typing import NDArray
 
+from ssl_mask import devices
 from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
@@ -23,7 +24,7 @@ from ssl_mask.runs.run import RunDir
 from ssl_mask.studies import fold_checks
 from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.training.algorithm import fixed_temperatures, refuse_unknown_names
-from ssl_mask.workflows import folds
+from ssl_mask.workflows import folds, members
 from ssl_mask.workflows.refit import refit_config
 
 
@@ -143,8 +144,9 @@ def test_a_study_says_how_long_the_rest_takes(
     clock = iter([1000.0, 1090.0, 1180.0, 1270.0])
     monkeypatch.setattr(folds, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     write_run(study.members()[0])
-    for member in folds._members(study, settings, folds.no_changes, None, lambda ask: ask(), Console()):
-        write_run(study.study.run(str(member.name)))
+    monkeypatch.setattr(members, "train", lambda member, **_: write_run(study.study.run(str(member.name))))
+    each = folds._train_each(study, settings, {}, devices.make_accelerator("fp32"), Console(), quiet=True)
+    assert list(each) == [1, 2, 3, 4]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Fold ")]
     assert [line.partition("weights)")[2] for line in lines] == [
         "", "; about 3.0 minutes left", "; about 1.5 minutes left", ""
