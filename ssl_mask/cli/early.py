@@ -115,16 +115,31 @@ class FoldFlags(NamedTuple):
                 raise ConfigError(f"{study} has {what}.", hint=hint)
 
 
-def resumed_kind(
-    given: Given, name: str, runs: Path, verb: str, asked: FoldFlags
-) -> Literal["folds", "factors"] | None:
-    """Which kind of study `--resume name` continues, which then keeps its settings; it may get a refit. None: another.
+StudyKind = Literal["folds", "factors"]
+"""What `train` and `uda` train where it is not a single run."""
+
+
+def new_kind(early: RunConfig, asked: FoldFlags, *, dry_run: bool) -> StudyKind | None:
+    """Which kind of study is begun, None for a run.
+
+    Raises:
+        ConfigError: flags without a meaning. StorageError: nothing can be written into the folder of runs.
+    """
+    asked.refuse_alone()
+    if not dry_run:
+        check_folder_to_write(early.runs, "--runs")
+    return "factors" if early.factors else "folds" if asked.folds is not None else None
+
+
+def resumed_kind(given: Given, name: str, runs: Path, verb: str, asked: FoldFlags) -> StudyKind | None:
+    """Which kind of study `--resume name` continues, which may get a refit; None for a run. It keeps its settings.
 
     Raises:
         ConfigError: the command line asks for other settings, or for folds of a single run.
-        InputError: another verb made the study.
+        InputError: another verb made the study. DataError: there is no such run.
     """
     from ssl_mask.runs.factors import FactorStudy
+    from ssl_mask.runs.find import find_run
     from ssl_mask.runs.folds import FoldStudy
     from ssl_mask.runs.study import find_study, resumed_study
 
@@ -134,6 +149,8 @@ def resumed_kind(
         asked.refuse_alone()
         if asked.folds is not None:
             raise ConfigError(f"{name} is not a study of folds.", hint="Begin one: leave out --resume.")
+        run = find_run(name, runs)
+        check_resumed(given, run.config(), run.path, longer=True)
         return None
     study = resumed_study(name, runs, verb)
     check_resumed(given, validate(study.record().config), study.path, longer=False)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
-from ssl_mask.cli.early import (
-    FoldFlags,
-    check_folder,
-    check_folder_to_write,
-    check_resumed,
-    check_settings,
-    resumed_kind,
-)
+from ssl_mask.cli.early import FoldFlags, StudyKind, check_folder, check_settings, new_kind, resumed_kind
 from ssl_mask.cli.flags import GUARD, LEAKED, TRAINING, Given, takes
 from ssl_mask.cli.options import DryRun, Folds, Json, Quiet, Refit, Repeats, Resume, command
 from ssl_mask.cli.output import answering, joined_answer, loading, run_answer
-from ssl_mask.config import resolve
+from ssl_mask.config import RunConfig, resolve
 
 app = typer.Typer(add_completion=False)
 
@@ -47,43 +41,42 @@ def train(
     with answering(as_json) as answer:
         layers, asked = given.layers(quiet=quiet), FoldFlags(folds, repeats, refit)
         early = check_settings(layers, resumed=resume is not None)
-        kind = "factors" if early.factors else "folds" if folds is not None else None
         if resume is not None:
-            kind = _check_resumed(given, resume, early.runs, asked)
+            kind = resumed_kind(given, resume, early.runs, "train", asked)
         else:
-            asked.refuse_alone()
-            if not dry_run:
-                check_folder_to_write(early.runs, "--runs")
-        with loading("torch, timm", quiet=quiet, as_json=as_json):
-            if resume is None:
-                check_folder(early)
-            from ssl_mask.workflows.factors import train_factors
-            from ssl_mask.workflows.folds import train_folds
-            from ssl_mask.workflows.train import train as run_training
-
-        settings = resolve(layers)
-        if kind == "factors":
-            factors = train_factors(
-                settings, folds=folds, repeats=repeats or 1, refit=refit, resume=resume, dry_run=dry_run, quiet=quiet
-            )
-            answer(joined_answer(factors))
-        elif kind == "folds":
-            study = train_folds(
-                settings, folds=folds or 5, repeats=repeats or 1, refit=refit, resume=resume, dry_run=dry_run,
-                quiet=quiet,
-            )  # fmt: skip
-            answer(joined_answer(study))
-        else:
-            run = run_training(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet)
-            answer(run_answer(run))
+            kind = new_kind(early, asked, dry_run=dry_run)
+        answer(run_or_study(
+            given, layers, early, kind, asked, verb="train", resume=resume, dry_run=dry_run, quiet=quiet,
+            as_json=as_json,
+        ))  # fmt: skip
 
 
-def _check_resumed(given: Given, name: str, runs: Path, asked: FoldFlags) -> str | None:
-    """Refuse options that would be ignored; returns which kind of study `name` is, None for a run."""
-    kind = resumed_kind(given, name, runs, "train", asked)
+def run_or_study(
+    given: Given, layers: Sequence[Mapping[str, Any]], early: RunConfig, kind: StudyKind | None, asked: FoldFlags, *,
+    verb: str, resume: str | None, dry_run: bool, quiet: bool, as_json: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """Train a run, or a study of folds or of factor models; returns what `--json` says of it.
+
+    Args:
+        kind: of the study; None: a run.
+        verb: `train` or `uda`: how it is continued.
+    """
+    with loading("torch, timm", quiet=quiet, as_json=as_json):
+        if resume is None:
+            check_folder(early)
+        from ssl_mask.workflows.factors import train_factors
+        from ssl_mask.workflows.folds import train_folds
+        from ssl_mask.workflows.train import train as train_run
+
+    settings = resolve(layers)
     if kind is None:
-        from ssl_mask.runs.find import find_run
-
-        run = find_run(name, runs)
-        check_resumed(given, run.config(), run.path, longer=True)
-    return kind
+        return run_answer(train_run(settings, resume=resume, length=given.length, dry_run=dry_run, quiet=quiet))
+    if kind == "factors":
+        return joined_answer(train_factors(
+            settings, folds=asked.folds, repeats=asked.repeats or 1, refit=asked.refit, verb=verb, resume=resume,
+            dry_run=dry_run, quiet=quiet,
+        ))  # fmt: skip
+    return joined_answer(train_folds(
+        settings, folds=asked.folds or 5, repeats=asked.repeats or 1, refit=asked.refit, verb=verb, resume=resume,
+        dry_run=dry_run, quiet=quiet,
+    ))  # fmt: skip

@@ -192,6 +192,8 @@ class RunStatus(LeakageRecord):
     """None before the first evaluation, and without validation."""
     data: DataRecord | None = None
     seconds: NotNegative = 0.0
+    cpu_seconds: NotNegative | None = None
+    """Of a run without validation, at its end; others log it with every evaluation."""
     comparison: ComparisonRecord | None = None
     """With the supervised baseline, where one was trained."""
     study: StudyScore | None = None

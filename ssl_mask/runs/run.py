@@ -200,11 +200,7 @@ class RunDir:
         return status.data
 
     def selection_record(self) -> SelectionRecord:
-        """The content of selection.json.
-
-        Raises:
-            DataError: missing or damaged.
-        """
+        """The content of selection.json. Raises DataError when it is missing or damaged."""
         hint = f"Delete {self.path} and resume its study: the round is selected again."
         return read_record(self.selection, SelectionRecord, hint=hint)
 
@@ -233,13 +229,16 @@ class RunDir:
         return read_metrics(self.metrics) if self.metrics.exists() else []
 
     def cpu_seconds(self) -> float:
-        """CPU time up to the last evaluation; a study of rounds has that of all its rounds.
+        """CPU time up to the last evaluation, without validation up to the end; of rounds that of all of them.
 
         Raises:
             DataError: none is logged, or a line is damaged.
         """
-        if not self.metrics.exists() and (rounds := self.status().rounds):
-            return sum(r.cpu_seconds for r in rounds)
+        status = self.status()
+        if status.cpu_seconds is not None:
+            return status.cpu_seconds
+        if not self.metrics.exists() and status.rounds:
+            return sum(r.cpu_seconds for r in status.rounds)
         return cpu_seconds(self.metrics)
 
     def forget_after(self, step: int) -> None:

@@ -68,6 +68,7 @@ def fit(session: Session, run: RunWriter) -> None:
                 save(session, run)
     if not validates:
         keep_last(session, run)
+        run.update(cpu_seconds=round(progress.cpu, 2))
     save(session, run)
     run.update(status="finished", step=progress.step, seconds=round(progress.seconds, 1))
 

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import errno
 import struct
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from ssl_mask.cli.app import main
+from command_line import Cli
 
 SMALL = [
     "--set", "preset=none", "--set", "model.backbone=test_efficientnet", "--set", "model.weights=none",
     "--set", "model.image_size=32", "--steps", "2", "--set", "train.workers=0", "--set", "data.folds=2",
 ]  # fmt: skip
-Cli = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run the command line in this process: (exit code, what stderr says)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sslmask", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return int(left.value.code or 0), capsys.readouterr().err
-
-    return call
 
 
 def refused(cli: Cli, data: Path, *names: str, more: tuple[str, ...] = ()) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Cli
 
 from ssl_mask.cli.app import main
 
@@ -17,7 +17,6 @@ SMALL = [
     "--set", "model.image_size=32", "--steps", "2", "--set", "train.workers=0", "--set", "data.folds=2",
     "--set", "guard.mode=off",
 ]  # fmt: skip
-Cli = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +28,6 @@ def started(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         with pytest.raises(SystemExit):
             main()
     return work / "train-001"
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run the command line in this process: (exit code, what it says, in one line)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sslmask", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), " ".join((said.err + said.out).split())
-
-    return call
 
 
 def words(data: Path, *more: str, pool: str | None = "extra") -> list[str]:

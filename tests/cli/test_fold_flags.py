@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import Cli
 
-from ssl_mask.cli.app import main
 from ssl_mask.config import RunConfig
 from ssl_mask.runs.create import begin_run
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import create_study
 
 
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What a command line says when it ends with exit code 3."""
-    monkeypatch.setattr(sys, "argv", ["sslmask", *words])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 3
-    return capsys.readouterr().err
-
-
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A folder with a study of three folds, and a run."""
-    monkeypatch.chdir(tmp_path)
     config = RunConfig(preset="none")
     create_study(tmp_path / "runs/s", "train", "folds", config, {"folds": 3, "repeats": 2})
     run = RunDir(tmp_path / "runs/r")
@@ -52,19 +41,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
     ids=lambda p: "-".join(p) if isinstance(p, list) else "",
 )
-def test_what_does_not_go_together_is_one_error(
-    words: list[str], problem: str, next_step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = refused(monkeypatch, capsys, *words)
-    assert problem in told and next_step in told and told.count("Error: ") == 1
+def test_what_does_not_go_together_is_one_error(cli: Cli, words: list[str], problem: str, next_step: str) -> None:
+    code, told = cli(*words)
+    assert code == 3 and problem in told and next_step in told and told.count("Error: ") == 1
 
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("count", ["1", "0", "-2"])
-def test_fewer_than_two_folds_are_no_folds(
-    count: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["sslmask", "train", "--folds", count])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 2 and "--folds" in capsys.readouterr().err
+def test_fewer_than_two_folds_are_no_folds(cli: Cli, count: str) -> None:
+    code, told = cli("train", "--folds", count)
+    assert code == 2 and "--folds" in told

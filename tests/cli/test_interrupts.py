@@ -11,32 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import Command
 
-from ssl_mask.cli.app import main
 from ssl_mask.errors import Interrupted, Terminated, nothing_written
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import run_source
 from ssl_mask.workflows.predict import predict
 
-Cli = Callable[..., tuple[int, str, str]]
 KINDS = pytest.mark.parametrize(
     ("stop", "code", "word"), [(KeyboardInterrupt, 130, "Interrupted"), (Terminated, 143, "Terminated")]
 )
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sslmask", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return call
 
 
 def stopping(stop: type[BaseException]) -> Callable[..., None]:
@@ -60,38 +44,38 @@ def stopping(stop: type[BaseException]) -> Callable[..., None]:
     ids=lambda p: p[0] if isinstance(p, list) else "",
 )
 def test_a_verb_that_is_interrupted_says_what_was_written(
-    cli: Cli, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str,
+    command: Command, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str,
     words: list[str], where: str, what: str,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(where, stopping(stop))
     data = ["--data", str(drawn)] if words[0] in {"train", "uda", "audit"} else []
-    left, out, err = cli(*words, *data)
+    left, out, err = command(*words, *data)
     assert (left, out) == (code, out) and f"Stopped: {word}; {what}" in err and "Traceback" not in err
     assert not Path("runs").exists() and not Path("data_cards").exists()
 
 
 @KINDS
 def test_while_the_command_line_is_read_it_is_told_too(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
+    command: Command, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
 ) -> None:
     monkeypatch.setattr("typer.core.TyperGroup.make_context", stopping(stop))
-    left, _, err = cli("runs")
+    left, _, err = command("runs")
     assert left == code and f"Stopped: {word}; nothing was left half-written." in err
 
 
 @KINDS
 def test_the_object_of_json_says_it_too(
-    cli: Cli, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
+    command: Command, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
 ) -> None:
     monkeypatch.setattr("ssl_mask.workflows.audit.check", stopping(stop))
-    left, out, _ = cli("audit", "--data", str(drawn), "--json")
+    left, out, _ = command("audit", "--data", str(drawn), "--json")
     assert left == code
     assert json.loads(out) == {"error": f"{word}; nothing was written.", "hint": "", "exit_code": code}
 
 
 @KINDS
 def test_a_second_one_in_training_says_how_to_continue(
-    cli: Cli, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
+    command: Command, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
 ) -> None:
     """The first one waits for the step to end; the second one is raised wherever the training is."""
     monkeypatch.setattr("ssl_mask.training.fit.train_steps", stopping(stop))
@@ -99,7 +83,7 @@ def test_a_second_one_in_training_says_how_to_continue(
         "--set", "preset=none", "--set", "model.backbone=test_efficientnet", "--set", "model.weights=none",
         "--set", "model.image_size=32", "--steps", "2", "--set", "train.workers=0", "--set", "data.folds=2",
     ]  # fmt: skip
-    left, _, err = cli("train", "--data", str(drawn), *small, "--guard", "off")
+    left, _, err = command("train", "--data", str(drawn), *small, "--guard", "off")
     assert left == code and f"Stopped: {word}; what was saved before is kept." in err
     assert "Continue with: sslmask train --resume runs/train-001" in err
 

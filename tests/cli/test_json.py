@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Command
 
 from ssl_mask.cli.app import main
 from ssl_mask.cli.output import answering
@@ -22,18 +23,14 @@ Call = Callable[..., tuple[int, dict[str, Any], str]]
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+def call(command: Command) -> Call:
     """Run a verb with --json in this process: (exit code, the object on stdout, what stderr says)."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, dict[str, Any], str]:
-        monkeypatch.setattr(sys, "argv", ["sslmask", *words, "--json"])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        content = json.loads(said.out)
+        code, out, err = command(*words, "--json")
+        content = json.loads(out)
         assert isinstance(content, dict)
-        return int(left.value.code or 0), content, said.err
+        return code, content, err
 
     return run
 

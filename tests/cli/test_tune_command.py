@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import Cli, Command
 from small_searches import SPACE, made_trial
 from tiny_runs import TINY
 
-from ssl_mask.cli.app import main
 from ssl_mask.workflows import tune_folds
-
-Tried = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def tried(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tried:
+def tried(command: Command, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Runs a command in a folder with a space; returns its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tune_folds, "train_trial", made_trial)
     (tmp_path / "sslmask.yaml").write_text(yaml.safe_dump({**TINY, "data": {"root": str(drawn)}}))
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE))
 
     def run(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sslmask", "tune", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out + said.err
+        code, out, err = command("tune", *words)
+        return code, out + err
 
     return run
 
@@ -48,7 +41,7 @@ def tried(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         (("--resume", "nothing"), "nothing is not a study."),
     ],
 )
-def test_what_is_wrong_is_one_error(tried: Tried, words: tuple[str, ...], said: str) -> None:
+def test_what_is_wrong_is_one_error(tried: Cli, words: tuple[str, ...], said: str) -> None:
     code, text = tried(*words)
     assert code == 3 and said in text and "Traceback" not in text
     assert not Path("runs").exists()
@@ -56,7 +49,7 @@ def test_what_is_wrong_is_one_error(tried: Tried, words: tuple[str, ...], said: 
 
 @pytest.mark.parametrize(("engine", "module"), [("optuna", "optuna"), ("ray", "ray")])
 def test_without_the_library_it_says_what_to_install(
-    tried: Tried, engine: str, module: str, monkeypatch: pytest.MonkeyPatch
+    tried: Cli, engine: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     code, text = tried("--space", "space.yaml", "--engine", engine)
@@ -64,7 +57,7 @@ def test_without_the_library_it_says_what_to_install(
     assert code == 3 and f'Install it: pip install "sslmask[{extra}]"' in text and not Path("runs").exists()
 
 
-def test_a_search_by_command_and_what_resuming_it_refuses(tried: Tried) -> None:
+def test_a_search_by_command_and_what_resuming_it_refuses(tried: Cli) -> None:
     code, text = tried("--space", "space.yaml", "--trials", "6", "--confirm", "1", "--name", "s", "--json")
     answer = json.loads(text[text.index("{\n") : text.rindex("}") + 1])
     assert code == 0 and answer["search"] == "runs/s" and answer["recommended"] in {True, False}
@@ -84,7 +77,7 @@ def test_a_search_by_command_and_what_resuming_it_refuses(tried: Tried) -> None:
     assert code == 3 and "The run runs/s exists" in text  # it has other settings now
 
 
-def test_a_finished_search_is_resumed_with_ctrl_c_in_between(tried: Tried, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_search_is_resumed_with_ctrl_c_in_between(tried: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 

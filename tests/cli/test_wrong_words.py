@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Cli
 from made_records import run_status
 
-from ssl_mask.cli.app import main
 from ssl_mask.cli.early import check_file_to_write, check_folder_to_write, check_resumed, check_seeds, parse_seeds
 from ssl_mask.cli.flags import Given
 from ssl_mask.cli.predict import OnBad, check_shard
@@ -20,32 +18,18 @@ from ssl_mask.errors import ConfigError, InputError, StorageError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.runs.study import create_study
 
-Cli = Callable[..., tuple[int, str]]
 CONFIG = resolve([{"preset": "laptop", "seed": 3, "data": {"root": "faces"}, "optim": {"lr": 0.01}}])
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Run the command line in this process: (exit code, stderr in one line)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["sslmask", *words])
-        with pytest.raises(SystemExit) as left:
-            main()
-        return int(left.value.code or 0), " ".join(capsys.readouterr().err.replace("│", " ").split())
-
-    return call
-
-
-@pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    """A run, a study of seeds and a study of rounds, of which only the records are there."""
+    """A run, a study of seeds, one of folds and one of rounds, of which only the records are there."""
     for name in ("train-001", "pseudo-001"):
         write_json(tmp_path / "runs" / name / "run.json", run_status().to_json())
         write_text(tmp_path / "runs" / name / "config.yaml", to_yaml(CONFIG))
         write_text(tmp_path / "runs" / name / "checkpoints" / "best.safetensors", "")
     create_study(tmp_path / "runs/study-001", "uda", "seeds", CONFIG, {"seeds": [0, 1], "baseline": False})
+    create_study(tmp_path / "runs/folded", "uda", "folds", CONFIG, {"folds": 3})
     create_study(tmp_path / "runs/pseudo-001/rounds", "pseudo", "rounds", CONFIG, {"rounds": 3})
     return tmp_path / "runs"
 
@@ -172,6 +156,10 @@ def test_what_is_predicted_is_named_once(cli: Cli, begun: Path) -> None:
         (["pseudo", "--resume", "nothing"], "nothing is not a study"),
         (["uda", "--resume", "pseudo-001", "--baseline"], "is a study that sslmask pseudo made"),
         (["uda", "--resume", "study-001", "--dry-run"], "--dry-run checks a single run"),
+        (["uda", "--resume", "study-001", "--folds", "3"], "study-001 has no folds"),
+        (["uda", "--resume", "study-001", "--refit"], "study-001 has no folds"),
+        (["uda", "--resume", "folded", "--baseline"], "folded has no baseline"),
+        (["uda", "--resume", "folded", "--seeds", "0,1"], "folded has other seeds"),
         (["uda", "-u", "x", "--seeds", "0,1", "--dry-run"], "--dry-run checks a single run"),
     ],
     ids=lambda p: "-".join(p) if isinstance(p, list) else "",

@@ -21,7 +21,7 @@ TRAIN: dict[str, Any] = {
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     """A step, then an evaluation with a value per head of its algorithm."""
-    made = RunDir(tmp_path)
+    made = samples.run(tmp_path / "run")
     made.log(**TRAIN)
     made.log(kind="val", cpu_seconds=2.5, pseudo_share={"kind": float("nan")}, **best_score().to_json())
     return made
@@ -67,6 +67,10 @@ def test_a_study_has_the_time_of_its_rounds(tmp_path: Path) -> None:
     study = samples.run(tmp_path / "run", rounds=study_samples.rounds(1), best_round=0)
     study.metrics.unlink(missing_ok=True)
     assert study.cpu_seconds() == 12345 + 12346
+
+
+def test_a_run_without_validation_has_the_time_of_its_end(tmp_path: Path) -> None:
+    assert samples.run(tmp_path / "run", best=None, cpu_seconds=12.5).cpu_seconds() == 12.5
 
 
 def test_without_an_evaluation_there_is_no_time(run: RunDir) -> None:

@@ -161,6 +161,7 @@ def test_the_refit_is_the_training_on_all_labels_stopped_at_the_common_step(made
     record, run = made.study.record(), made.study.refit
     status, metadata = run.status(), read_metadata(run.best)
     assert (status.best, status.step, status.steps) == (None, record.step, record.step)
+    assert run.cpu_seconds() > 0
     assert metadata.best is None and metadata.origin.step == record.step and metadata.origin.weights == record.weights
     assert metadata.temperatures == record.temperatures
     assert (run.data().train_images, run.data().val_images, run.data().val_groups) == (84, 0, 0)
