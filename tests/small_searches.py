@@ -27,7 +27,7 @@ from ssl_mask.tuning.trial import Outcome, Report
 SPACE: dict[str, Any] = {
     "optim.lr": {"low": 1e-4, "high": 1e-1, "log": True},
     "train.batch_size": {"low": 8, "high": 64, "step": 8},
-    "model.pooling": ["avg", "gem"],
+    "model.pooling": ["own", "gem"],
     "model.freeze_norm": [True, False],
 }
 

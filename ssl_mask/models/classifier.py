@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,9 @@ from torch import Tensor, nn
 from ssl_mask.errors import ModelError
 from ssl_mask.models.backbones import Backbone, create_backbone
 from ssl_mask.models.heads import CosineHead, GeM, MultiSampleDropout, build_neck
+from ssl_mask.models.lora import is_adapter, merged
 from ssl_mask.models.tuning import tune_backbone
+from ssl_mask.models.weights import set_image_size
 
 
 class Classifier(nn.Module):
@@ -40,6 +44,7 @@ class Classifier(nn.Module):
         self.probe = probe
         self.features = backbone.features
         self.pooled_size = pooled_size
+        self.image_size = backbone.image_size
         # Buffers move to the device and are saved: a checkpoint needs nothing else to predict.
         self.register_buffer("mean", 255.0 * torch.tensor(backbone.mean)[:, None, None])
         self.register_buffer("std", 255.0 * torch.tensor(backbone.std)[:, None, None])
@@ -75,7 +80,9 @@ class Classifier(nn.Module):
             return self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator,no-any-return]
         if features.dim() == 4 and features.shape[1] == self.features:
             return self.gem(features.flatten(2).transpose(1, 2))  # type: ignore[no-any-return]
-        return self.gem(features.flatten(1, -2))  # type: ignore[no-any-return]
+        # Class and register tokens come first; they are no positions.
+        tokens = 0 if features.dim() == 4 else int(getattr(self.backbone, "num_prefix_tokens", 0))
+        return self.gem(features.flatten(1, -2)[:, tokens:])  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> Classifier:
         super().train(mode)
@@ -93,7 +100,7 @@ def build_classifier(
     *,
     backbone: str = "embedded",
     weights: str = "auto",
-    pooling: str = "avg",
+    pooling: str = "own",
     neck: str = "linear-bn",
     embedding_size: int = 512,
     dropout: float = 0.0,
@@ -123,9 +130,11 @@ def build_classifier(
         ModelError: an unknown backbone, weights that do not fit, an image size that the network cannot take, a tuning
             that it does not have.
     """
-    base = create_backbone(backbone, weights=weights, drop_path=drop_path)
-    base = Backbone(base.net, base.features, image_size or base.image_size, mean or base.mean, std or base.std)
-    pooled = _pooled_width(base, backbone, pooled=pooling == "avg")
+    base = create_backbone(backbone, weights=weights, drop_path=drop_path, image_size=image_size)
+    base = replace(base, mean=mean or base.mean, std=std or base.std)
+    if pooling in {"avg", "token"}:
+        _set_pooling(base.net, backbone, pooling)
+    pooled = _pooled_width(base, backbone, gem=pooling == "gem")
     neck_module, width = build_neck(neck, pooled, embedding_size)
     made: dict[str, nn.Module] = {
         name: CosineHead(width, n, scale=scale) if head == "arcface" else nn.Linear(width, n)
@@ -145,7 +154,53 @@ def build_classifier(
     return model.to(memory_format=torch.channels_last).train(), base.image_size
 
 
-def _pooled_width(base: Backbone, name: str, *, pooled: bool) -> int:
+def take_over(model: Classifier, weights: Mapping[str, Tensor], *, image_size: int, origin: str) -> list[str]:
+    """Copy the weights of another run into a fresh model. Heads that do not fit keep their fresh weights.
+
+    The other run may have another tuning or image size: what its adapters learned is in the weights afterwards, and
+    position embeddings are resampled.
+
+    Args:
+        weights: named as those of the model.
+        image_size: of the other run.
+        origin: what the weights are, for the message.
+
+    Returns:
+        The names of the tensors that were left fresh.
+
+    Raises:
+        ModelError: the backbone does not fit.
+    """
+    if image_size != model.image_size:
+        with suppress(ModelError):  # of a backbone of another kind, which is said below
+            set_image_size(model.backbone, image_size)
+    own, given = model.state_dict(), merged(weights)
+    fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    fresh = [k for k in own if k not in fits and not is_adapter(k)]
+    misfit = [k for k in fresh if k.startswith("backbone.")]
+    if misfit:
+        raise ModelError(
+            f"{origin} has another backbone: {misfit[0]} does not fit.",
+            hint="Use the same model.backbone as that run.",
+        )
+    model.load_state_dict({**own, **fits})
+    if image_size != model.image_size:
+        set_image_size(model.backbone, model.image_size)
+    return fresh
+
+
+def _set_pooling(net: nn.Module, name: str, pooling: str) -> None:
+    """Pool by the mean of all positions (`avg`) or by the class token (`token`), whatever the network's own way is."""
+    try:
+        net.reset_classifier(0, pooling)  # type: ignore[operator]
+    except (AssertionError, ValueError, NotImplementedError, TypeError) as error:
+        problem = "has no class token" if pooling == "token" else f"has no such pooling ({error})"
+        raise ModelError(
+            f"model.pooling {pooling}: {name} {problem}.", hint="Use model.pooling=own, the backbone's own, or gem."
+        ) from error
+
+
+def _pooled_width(base: Backbone, name: str, *, gem: bool) -> int:
     """Width after pooling, found by one forward pass; it also proves that the network can take this image size."""
     net, size = base.net.eval(), base.image_size
     with torch.no_grad():
@@ -157,4 +212,4 @@ def _pooled_width(base: Backbone, name: str, *, pooled: bool) -> int:
             raise ModelError(
                 f"model.image_size: {name} cannot take images of {size} px ({error}).", hint=hint
             ) from error
-    return int(width) if pooled else base.features
+    return base.features if gem else int(width)

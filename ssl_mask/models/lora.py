@@ -62,10 +62,16 @@ def add_adapters(net: nn.Module, *, rank: int, targets: Sequence[str]) -> None:
 def merged(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Named tensors of a network, with what its adapters learned added to the weights beside them: of the same network
     without adapters."""
-    plain = {name: w for name, w in weights.items() if name.rsplit(".", 1)[-1] not in {A, B}}
+    plain = {name: w for name, w in weights.items() if not is_adapter(name)}
     for name in weights:
-        if name.rsplit(".", 1)[-1] == A:
-            layer = name[: -len(A)]
+        if name.endswith(f".{A}"):
+            layer = name.removesuffix(A)
             change = weights[layer + B].float() @ weights[name].float()
-            plain[f"{layer}weight"] = (plain[f"{layer}weight"].float() + change).to(plain[f"{layer}weight"].dtype)
+            weight = plain[f"{layer}weight"]
+            plain[f"{layer}weight"] = (weight.float() + change).to(weight.dtype)
     return plain
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a tensor of this name belongs to an adapter."""
+    return name.rsplit(".", 1)[-1] in {A, B}

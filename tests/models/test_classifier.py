@@ -98,7 +98,8 @@ def test_gem_pools_positions_and_not_channels(backbone: str) -> None:
     model.gem.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
     width = model.embed(photos()).shape[1]
     features = model.backbone.forward_features(torch.zeros(2, 3, 160, 160))
-    positions = features.shape[1] if features.dim() == 3 else features[0, 0].numel()
+    # The first token of the transformer is its class token.
+    positions = features.shape[1] - 1 if features.dim() == 3 else features[0, 0].numel()
     assert seen[0].shape == (2, positions, width) and width == model.features
 
 
@@ -133,8 +134,14 @@ def test_frozen_stages_get_no_gradient() -> None:
 
 
 def test_an_image_size_that_the_network_refuses_is_named() -> None:
-    with pytest.raises(ModelError, match=r"model\.image_size: test_vit cannot take images of 100 px"):
+    """Without this, the pixels of the last columns would not be seen."""
+    with pytest.raises(
+        ModelError, match=r"model\.image_size: 100 is not a multiple of the backbone's patch size 16"
+    ) as e:
         build("test_vit", image_size=100)
+    assert e.value.hint == "Use 96 or 112."
+    with pytest.raises(ModelError, match=r"model\.image_size: test_coatnet cannot take images of 100 px"):
+        build("test_coatnet", image_size=100)
 
 
 def test_a_state_dict_is_all_that_prediction_needs() -> None:

@@ -18,6 +18,7 @@ from ssl_mask.errors import DataError, Interrupted, ModelError, TrainingError
 from ssl_mask.runs.find import find_run, list_runs
 from ssl_mask.training import fit as workflow
 from ssl_mask.types import Losses
+from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train
 
 Tiny = Callable[..., RunConfig]
@@ -181,6 +182,26 @@ def test_init_from_takes_over_weights(tiny: Tiny) -> None:
     assert torch.allclose(before[name], after[name], atol=1e-6)
 
 
+def test_adapters_on_a_transformer_resume_bitwise_and_predict(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At an image size that is not the network's own."""
+    model = {"backbone": "test_vit", "image_size": 64, "tuning": "lora", "lora_rank": 4, "drop_path": 0.1}
+    settings = {"model": model, "train": {"steps": 4, "eval_every": 2}, "optim": {"layer_decay": 0.8}}
+    whole = train(tiny(name="whole", **settings), quiet=True)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            train(tiny(name="parts", **settings), quiet=True)
+    parts = train(tiny(), resume="parts", quiet=True)
+    assert whole is not None and parts is not None
+    state = weights_of(whole.path)
+    assert_bitwise_equal(state, weights_of(parts.path))
+    names = [n.removeprefix("model.") for n in state if n.startswith("model.backbone.")]
+    moved = {n for n in names if not torch.equal(state[f"model.{n}"], state[f"ema.{n}"])}
+    assert moved == {n for n in names if ".lora_" in n}
+    probs = predict(["whole"], runs_folder=whole.path.parent, write=False, quiet=True).probs
+    assert probs.std(axis=0).any() and probs.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
 def test_early_stopping_stops(tiny: Tiny) -> None:
     run = train(tiny(train={"steps": 40, "eval_every": 1, "patience": 2}, optim={"lr": 1e-12}), quiet=True)
     assert run is not None
@@ -242,6 +263,8 @@ def test_runs_are_numbered_and_found(tiny: Tiny) -> None:
         {"optim": {"optimizer": "sgd", "schedule": "one_cycle", "agc": 0.01}, "train": {"ema_decay": 0}},
         {"train": {"precision": "bf16", "sampler": "balanced"}, "optim": {"optimizer": "adam"}},
         {"data": {"cache": "off", "resize": "pad"}, "model": {"neck": "linear-bn-prelu", "freeze_stages": 2}},
+        {"model": {"tuning": "probe", "pooling": "gem"}},
+        {"model": {"tuning": "last-n"}, "optim": {"layer_decay": 0.7}},
     ],
     ids=lambda s: "+".join(str(k) for k in s),
 )

@@ -163,7 +163,7 @@ def test_a_trial_that_was_killed_between_its_end_and_its_record_reports_all_fold
 
 # ---- with trainings ----
 
-TRAINED = {"optim.lr": {"low": 1e-3, "high": 1e-1, "log": True}, "model.pooling": ["avg", "gem"]}
+TRAINED = {"optim.lr": {"low": 1e-3, "high": 1e-1, "log": True}, "model.pooling": ["own", "gem"]}
 
 
 def started(work: Path, *words: str) -> subprocess.Popen[bytes]:
