@@ -45,20 +45,20 @@ class Labeled(NamedTuple):
         images, labels = torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches])
         return Labeled(images, labels, torch.cat(weights), targets)
 
+    def at(self, rows: Tensor | slice) -> Labeled:
+        """The images at these positions."""
+        weights, targets = self.weights, self.targets
+        return Labeled(
+            self.images[rows],
+            self.labels[rows],
+            None if weights is None else weights[rows],
+            None if targets is None else {k: t[rows] for k, t in targets.items()},
+        )
+
     def parts(self, count: int) -> list[Labeled]:
         """Cut into `count` equal parts; the number of images must be a multiple of it."""
         size = len(self.images) // count
-        cuts = [slice(i * size, (i + 1) * size) for i in range(count)]
-        weights, targets = self.weights, self.targets
-        return [
-            Labeled(
-                self.images[c],
-                self.labels[c],
-                None if weights is None else weights[c],
-                None if targets is None else {k: t[c] for k, t in targets.items()},
-            )
-            for c in cuts
-        ]
+        return [self.at(slice(i * size, (i + 1) * size)) for i in range(count)]
 
 
 class StrongViews(Protocol):

@@ -7,6 +7,7 @@ gradient is the same as if all images had a strong view (`dense`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssl_mask.algorithms.described import described
+from ssl_mask.algorithms.mixing import Mixed
 from ssl_mask.algorithms.rule import Rule, Seen
 from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.supervised import Supervised, share_right
@@ -79,18 +81,18 @@ class Consistency(Algorithm):
 
     def losses(self, model: nn.Module, batch: Batch, progress: float) -> Losses:
         """Supervised terms per head and `consistency`; stats: mask rates, confidences, shares per class."""
-        labeled, images = batch.labeled, batch.labeled.images
-        strength = self.strength(progress)
+        mixed, strength = self.supervised.mixing(batch.labeled), self.strength(progress)
+        images = mixed.images
         if batch.unlabeled is None or strength == 0.0:
-            terms, stats = self._labeled(model(images), labeled, progress)
+            terms, stats = self._labeled(model(images), mixed, progress)
             return Losses({**terms, "consistency": images.new_zeros((), dtype=torch.float32)}, stats)
-        weak = self._weak(batch.unlabeled, labeled)
+        weak = self._weak(batch.unlabeled, batch.labeled)
         targets = self.rule.targets(weak)
         rows = self._rows(targets)
         # One forward pass for both: each process makes exactly one per step, however many rows it has.
         views = batch.unlabeled.strong(rows.cpu()).to(images.device, non_blocking=True)
         logits = model(torch.cat([images, views]))
-        terms, stats = self._labeled({k: z[: len(images)] for k, z in logits.items()}, labeled, progress)
+        terms, stats = self._labeled({k: z[: len(images)] for k, z in logits.items()}, mixed, progress)
         strong, own = self.fold({k: z[len(images) :] for k, z in logits.items()}), targets.at(rows)
         count = len(batch.unlabeled.weak)
         terms["consistency"] = strength * consistency_loss(strong, own, count)
@@ -200,13 +202,13 @@ class Consistency(Algorithm):
         return torch.arange(len(counts), device=counts.device) if self.dense else counts.nonzero()[:, 0]
 
     def _labeled(
-        self, logits: HeadTensors, labeled: Labeled, progress: float
+        self, logits: HeadTensors, mixed: Mixed, progress: float
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        losses = self.supervised.per_image(logits, labeled)
-        stats = {"train_accuracy": share_right(logits, labeled.labels)}
+        losses = self.supervised.per_image(logits, mixed)
+        stats = {"train_accuracy": share_right(logits, mixed)}
         if self.tsa == "off":
             return {name: each.mean() for name, each in losses.items()}, stats
-        kept = self._below_annealing(logits, labeled.labels, progress)
+        kept = self._below_annealing(logits, mixed, progress)
         terms: dict[str, Tensor] = {}
         for name, each in losses.items():
             share = kept[name].float()
@@ -216,26 +218,30 @@ class Consistency(Algorithm):
             stats[f"tsa_kept/{name}"] = share.mean()
         return terms, stats
 
-    def _below_annealing(self, logits: HeadTensors, labels: Tensor, progress: float) -> dict[str, Tensor]:
-        """(n,) bool per head: whether the calibrated, margin-free p of the true class is below the threshold."""
+    def _below_annealing(self, logits: HeadTensors, mixed: Mixed, progress: float) -> dict[str, Tensor]:
+        """(n,) bool per head: whether the calibrated, margin-free p of the true class is below the threshold.
+
+        Of mixed images: the mean over their labels, by their shares.
+        """
         with torch.no_grad():
             divided = calibrated(logits, self.temperatures)
-            log_p = {
-                name: F.log_softmax(z, dim=1).gather(1, labels[:, i, None])[:, 0]
-                for i, (name, z) in enumerate(divided.items())
-            }
-            if self.joint:
-                classes = 1
-                for z in divided.values():
-                    classes *= z.shape[1]
-                below = torch.stack(list(log_p.values())).sum(dim=0).exp() < annealing_threshold(
-                    self.tsa, progress, classes
-                )
-                return dict.fromkeys(log_p, below)
-            return {
-                name: p.exp() < annealing_threshold(self.tsa, progress, divided[name].shape[1])
-                for name, p in log_p.items()
-            }
+            each = [(share, self._true_probs(divided, labeled.labels)) for share, labeled in mixed.parts]
+            below = {}
+            for name, z in divided.items():
+                p = torch.stack([share * probs[name] for share, probs in each]).sum(dim=0)
+                classes = math.prod(h.shape[1] for h in divided.values()) if self.joint else z.shape[1]
+                below[name] = p < annealing_threshold(self.tsa, progress, classes)
+        return below
+
+    def _true_probs(self, divided: HeadTensors, labels: Tensor) -> dict[str, Tensor]:
+        """(n,) p of the true class per head; the same for all, that of the true combination, if targets are joint."""
+        log_p = {
+            name: F.log_softmax(z, dim=1).gather(1, labels[:, i, None])[:, 0]
+            for i, (name, z) in enumerate(divided.items())
+        }
+        if self.joint:
+            return dict.fromkeys(log_p, torch.stack(list(log_p.values())).sum(dim=0).exp())
+        return {name: p.exp() for name, p in log_p.items()}
 
 
 def consistency_loss(strong: HeadTensors, targets: Targets, count: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from ssl_mask.config.base import Seed, Settings
 
@@ -76,3 +76,9 @@ class AugmentConfig(Settings):
     """Names of the classes whose images may be cut into a grid and shuffled (`competition` and `strong` only)."""
     flip: bool = True
     """Mirror images at random. False for digits, letters and everything where left and right differ."""
+    mixup: NonNegativeFloat = 0.0
+    """Mix labeled images with each other (mixup, arXiv 1710.09412): α of λ ~ Beta(α, α), such as 0.2; 0: off. With
+    pseudo-labeled images in a step, with these too."""
+    cutmix: NonNegativeFloat = 0.0
+    """Paste a part of one labeled image into another (CutMix, arXiv 1905.04899): α of λ ~ Beta(α, α), such as 1; 0:
+    off. With `mixup` too, each step takes one of both at random."""

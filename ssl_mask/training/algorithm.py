@@ -16,6 +16,7 @@ from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.algorithms.fixmatch import FixMatchRule
 from ssl_mask.algorithms.flexmatch import FlexMatchRule
 from ssl_mask.algorithms.freematch import FreeMatchRule
+from ssl_mask.algorithms.mixing import Mixing
 from ssl_mask.algorithms.rule import Rule
 from ssl_mask.algorithms.running import Alignment
 from ssl_mask.algorithms.softmatch import SoftMatchRule
@@ -153,7 +154,7 @@ def labeled_counts(config: RunConfig, train: Manifest) -> dict[str, NDArray[np.i
 
 
 def make_supervised(config: RunConfig, train: Manifest, device: torch.device) -> Supervised:
-    """The supervised algorithm with its class weights and label smoothing."""
+    """The supervised algorithm with its class weights, label smoothing and mixing of images."""
     classes = train.schema.head_classes(config.data.target)
     labels = train.schema.head_labels(train.train_labels, config.data.target)
     loss = config.loss
@@ -169,6 +170,7 @@ def make_supervised(config: RunConfig, train: Manifest, device: torch.device) ->
         gamma=loss.focal_gamma if loss.criterion == "focal" else 0.0,
         smoothing={h: s.to(device) for h, s in smoothing.items() if s.any()},
         weights=weights,
+        mixing=Mixing(config.augment.mixup, config.augment.cutmix),
     )
 
 

@@ -89,7 +89,10 @@ def test_a_run_leaves_its_pool_card_plot_and_log(tiny_uda: Tiny) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"algorithm": {"masks": "factors", "tsa": "exp", "sharpen": 0.5, "teacher": "ema", "ramp_up": 0.5}},
+        {
+            "algorithm": {"masks": "factors", "tsa": "exp", "sharpen": 0.5, "teacher": "ema", "ramp_up": 0.5},
+            "augment": {"mixup": 0.4, "cutmix": 1.0},
+        },
         {"algorithm": {"name": "freematch", "alignment": "prior"}, "train": {"workers": 2}},
         pytest.param({"algorithm": {"name": "flexmatch"}}, marks=pytest.mark.slow),
         pytest.param({"algorithm": {"name": "adamatch", "masks": "factors"}}, marks=pytest.mark.slow),
