@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.comparison import ComparisonRecord as ComparisonRecord
     from ssl_mask.runs.comparison import DifferenceRecord as DifferenceRecord
     from ssl_mask.runs.comparison import IntervalRecord as IntervalRecord
+    from ssl_mask.runs.comparison import ReferenceScore as ReferenceScore
     from ssl_mask.runs.comparison import ScoreRecord as ScoreRecord
     from ssl_mask.runs.comparison import SeedRecord as SeedRecord
     from ssl_mask.runs.environment import EnvironmentRecord as EnvironmentRecord
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.records import SeenRecord as SeenRecord
     from ssl_mask.runs.records import StudyScore as StudyScore
     from ssl_mask.runs.records import UnlabeledRecord as UnlabeledRecord
+    from ssl_mask.runs.reference import ReferenceRecord as ReferenceRecord
     from ssl_mask.runs.rounds import RoundsRecord as RoundsRecord
     from ssl_mask.runs.rounds import RoundsSettings as RoundsSettings
     from ssl_mask.runs.rounds import RoundStudy as RoundStudy
@@ -199,6 +201,8 @@ _HOME = {
     "SeedRecord": "ssl_mask.runs.comparison",
     "ScoreRecord": "ssl_mask.runs.comparison",
     "DifferenceRecord": "ssl_mask.runs.comparison",
+    "ReferenceRecord": "ssl_mask.runs.reference",
+    "ReferenceScore": "ssl_mask.runs.comparison",
     "IntervalRecord": "ssl_mask.runs.comparison",
     "Findings": "ssl_mask.guard.findings",
     "PoolRecord": "ssl_mask.guard.findings",
@@ -241,13 +245,13 @@ __all__ = [
     "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "KeptFiles",
     "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NewImages",
     "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord",
-    "Provenance", "PseudoConfig", "PseudoRecord", "Refusal", "ReliabilityRecord", "RoundStudy", "RoundSummary",
-    "RoundsRecord", "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search",
-    "SeedRecord", "SeenRecord", "SelectionRecord", "SplitRecord", "SslMaskError", "StorageError", "Study",
-    "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord",
-    "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "VerdictRecord",
-    "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo", "pseudo_folds", "train",
-    "train_factors", "train_folds", "tune", "uda",
+    "Provenance", "PseudoConfig", "PseudoRecord", "ReferenceRecord", "ReferenceScore", "Refusal", "ReliabilityRecord",
+    "RoundStudy", "RoundSummary", "RoundsRecord", "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus",
+    "ScoreRecord", "Search", "SeedRecord", "SeenRecord", "SelectionRecord", "SplitRecord", "SslMaskError",
+    "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
+    "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict",
+    "VerdictRecord", "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo",
+    "pseudo_folds", "train", "train_factors", "train_folds", "tune", "uda",
 ]  # fmt: skip
 
 

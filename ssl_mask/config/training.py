@@ -140,6 +140,9 @@ class TrainConfig(Settings):
     """Keep the weights of the `best` evaluation, or those of `all` with what they predict of validation."""
     last_weights: Literal["live", "ema"] = "ema"
     """Weights that a run without validation keeps of its last step: the trained ones, or their average."""
+    reference: Literal["probe", "off"] = "probe"
+    """What the run is measured against: logistic regression on features of its backbone as it was before training
+    (`probe`; seconds, only with a pretrained backbone), or nothing (`off`)."""
     patience: NonNegativeInt = 0
     """Stop after this many evaluations without a better score; 0 never stops early."""
     save_every: PositiveInt | None = None

@@ -45,21 +45,22 @@ class FrozenBackbone:
     """Where features are kept; None: nowhere."""
 
     def features(self, images: ImageSet, view: View = "plain") -> Values:
-        """(n, d) pooled features of every image, or of its mirror image, in order. Raises StorageError."""
+        """(n, d) pooled features of every image, or of its mirror image, in order. Raises StorageError.
+
+        Of several processes each computes what it does not find; let one go first.
+        """
         folder = None if self.folder is None else self.folder.with_name(f"{self.folder.name}-{view}")
         digests = [row.digest for row in images.manifest.rows]
-        # The first process computes; the others wait and then find all of it.
-        with self.compute.accelerator.main_process_first():
-            known = {} if folder is None else store.recall(folder, digests)
-            missing = images.at(list({d: i for i, d in enumerate(digests) if d not in known}.values()))
-            with self.compute.console.progress(f"Features of {view} images", len(missing)) as advance:
-                for first in range(0, len(missing), PER_SEGMENT):
-                    part = missing.at(range(first, min(first + PER_SEGMENT, len(missing))))
-                    values = self._compute(part, view, lambda done, first=first: advance(first + done))  # type: ignore[misc]
-                    computed = dict(zip((row.digest for row in part.manifest.rows), values, strict=True))
-                    if folder is not None:
-                        store.add(folder, computed)
-                    known |= computed
+        known = {} if folder is None else store.recall(folder, digests)
+        missing = images.at(list({d: i for i, d in enumerate(digests) if d not in known}.values()))
+        with self.compute.console.progress(f"Features of {view} images", len(missing)) as advance:
+            for first in range(0, len(missing), PER_SEGMENT):
+                part = missing.at(range(first, min(first + PER_SEGMENT, len(missing))))
+                values = self._compute(part, view, lambda done, first=first: advance(first + done))  # type: ignore[misc]
+                computed = dict(zip((row.digest for row in part.manifest.rows), values, strict=True))
+                if folder is not None:
+                    store.add(folder, computed)
+                known |= computed
         values = np.empty((len(digests), self.model.pooled_size), np.float32)
         for row, digest in enumerate(digests):
             values[row] = known[digest]

@@ -9,10 +9,12 @@ from typing import Literal
 
 from rich.table import Table
 
+from ssl_mask.reports.reference import reference_sentence
 from ssl_mask.reports.tables import Cells, filled, markdown, terminal
 from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, IntervalRecord, ScoreRecord, SeedRecord
 from ssl_mask.text import md
 
+WITH = "training with unlabeled images"
 NOTE = (
     "Scores are of validation, at the best evaluation of each run. The last column is the best that the run with "
     "unlabeled images had reached after as much CPU time as its baseline took in all."
@@ -27,6 +29,8 @@ def comparison_card(name: str, result: ComparisonRecord) -> str:
 def comparison_text(result: ComparisonRecord) -> str:
     """What the unlabeled images were worth: a verdict with its interval, and a table with a row per seed."""
     parts = [markdown(comparison_cells(result)), NOTE]
+    if result.reference is not None:
+        parts.append(f"Reference: {reference_sentence(result.reference, WITH)}")
     if result.difference is not None:
         verdict, figures = verdict_of(result.difference)
         parts.insert(0, f"**{verdict}** {figures}")

@@ -11,9 +11,11 @@ from ssl_mask.data.predictions import PredictionTable, read_validation
 from ssl_mask.evaluation.metrics import Interval, bootstrap, class_f1_intervals, confusion, f1_per_class
 from ssl_mask.guard.report import read_report
 from ssl_mask.reports.comparison import comparison_text, verdict_of
+from ssl_mask.reports.reference import reference_note, reference_score
 from ssl_mask.reports.round_table import round_markdown
 from ssl_mask.reports.score_table import class_cells
 from ssl_mask.reports.tables import filled, markdown
+from ssl_mask.runs.comparison import ReferenceScore
 from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.records import BestScore, DataRecord, RunStatus
 from ssl_mask.runs.run import RunDir
@@ -64,7 +66,7 @@ def _validated(run: RunDir, status: RunStatus, data: DataRecord) -> list[str]:
     best, table = run.scores(), read_validation(run.validation)
     intervals = bootstrap(table.true, table.predicted, table.group, len(table.classes))
     return [
-        *_verdict(status, best, data, intervals),
+        *_verdict(status, best, data, intervals, reference_score(run)),
         "## Validation scores",
         _scores(best, intervals, grouped=data.grouped),
         "## Classes (validation)",
@@ -86,7 +88,10 @@ def _not_validated(status: RunStatus) -> list[str]:
     ]
 
 
-def _verdict(status: RunStatus, best: BestScore, data: DataRecord, intervals: Mapping[str, Interval]) -> list[str]:
+def _verdict(
+    status: RunStatus, best: BestScore, data: DataRecord, intervals: Mapping[str, Interval],
+    reference: ReferenceScore | None,
+) -> list[str]:  # fmt: skip
     """The score, and in a line each what limits its worth."""
     f1, accuracy = intervals["macro_f1"], intervals["accuracy"]
     score = (
@@ -96,6 +101,7 @@ def _verdict(status: RunStatus, best: BestScore, data: DataRecord, intervals: Ma
     notes = [
         f"**Leakage: {status.leakage}.** {LEAKAGE[status.leakage]}",
         _selected(status, best),
+        *([] if reference is None else [reference_note(reference, "this run")]),
     ]
     if not data.grouped:
         notes.append("**Intervals too narrow**: the data name no groups (persons), so each image counts by itself.")

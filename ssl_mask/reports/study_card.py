@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_mask.data.predictions import PredictionTable
+from ssl_mask.reports.reference import reference_note
 from ssl_mask.reports.run_card import LEAKAGE, WEIGHTS, class_section, duration
 from ssl_mask.reports.tables import filled, markdown
 from ssl_mask.runs.folds import FoldsRecord
@@ -57,6 +58,8 @@ def _verdict(record: FoldsRecord) -> list[str]:
         f"**Slightly optimistic**: one step ({record.step}, {WEIGHTS[record.weights]}) was chosen for all folds "
         "together, on the mean of their validation curves.",
     ]
+    if record.reference is not None:
+        notes.append(reference_note(record.reference, "this study"))
     if not record.grouped:
         notes.append("**Interval too narrow**: the data name no groups (persons), so each image counts by itself.")
     return [score, "\n".join(f"- {note}" for note in notes)]

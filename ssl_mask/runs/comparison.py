@@ -37,10 +37,19 @@ class SeedRecord(Record):
 
 
 class DifferenceRecord(Record):
-    """Of the runs with unlabeled images, less their baselines."""
+    """Of two sets of runs, macro-F1 and accuracy of one less those of the other."""
 
     macro_f1: IntervalRecord
     accuracy: IntervalRecord
+
+
+class ReferenceScore(Record):
+    """The reference (a probe, see `ssl_mask.runs.reference`), and what was measured against it."""
+
+    macro_f1: IntervalRecord
+    """Of the reference."""
+    difference: DifferenceRecord
+    """Of the runs, less the reference."""
 
 
 class ComparisonRecord(Record):
@@ -49,3 +58,5 @@ class ComparisonRecord(Record):
     rows: tuple[SeedRecord, ...]
     difference: DifferenceRecord | None = None
     """None: no baseline was trained."""
+    reference: ReferenceScore | None = None
+    """None: the runs have no reference (`train.reference: off`, or a backbone that is not pretrained)."""

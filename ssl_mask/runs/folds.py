@@ -19,7 +19,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, read_record
-from ssl_mask.runs.comparison import IntervalRecord
+from ssl_mask.runs.comparison import IntervalRecord, ReferenceScore
 from ssl_mask.runs.records import LeakageStatus
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import OofStudy
@@ -87,6 +87,8 @@ class FoldsRecord(Record):
     ece_raw: NotNegative
     """At temperature 1."""
     cpu_seconds: NotNegative
+    reference: ReferenceScore | None = None
+    """The out-of-fold predictions of the members' references, pooled, and the study against them."""
     leakage: LeakageStatus
     """The worst of the members."""
     leakage_reason: str

@@ -13,6 +13,7 @@ runs/train-001/
 ├── checkpoints/         best.safetensors (to predict), last.state (to continue), seen-*.npz (what was trained on);
 │                        with train.keep=all: kept/<step>-<weights>.*, of every evaluation
 ├── validation.parquet   what the best weights say of every validation image
+├── reference.parquet    the same of a probe, which the run should beat; reference.json: how it was made
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
 ├── rounds/              pseudo: its rounds, a study of runs
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
@@ -36,6 +37,7 @@ from ssl_mask.runs.base import read_record, update_record
 from ssl_mask.runs.environment import EnvironmentRecord
 from ssl_mask.runs.metrics import cpu_seconds, read_metrics
 from ssl_mask.runs.records import AuditRecord, BestScore, DataRecord, RunStatus
+from ssl_mask.runs.reference import ReferenceRecord
 from ssl_mask.runs.selected import SelectionRecord
 
 
@@ -117,6 +119,15 @@ class RunDir:
     @property
     def validation(self) -> Path:
         return self.path / "validation.parquet"
+
+    @property
+    def reference(self) -> Path:
+        return self.path / "reference.parquet"
+
+    @property
+    def reference_file(self) -> Path:
+        """Written after `reference`."""
+        return self.path / "reference.json"
 
     @property
     def pseudo_labels(self) -> Path:
@@ -203,6 +214,11 @@ class RunDir:
         """The content of selection.json. Raises DataError when it is missing or damaged."""
         hint = f"Delete {self.path} and resume its study: the round is selected again."
         return read_record(self.selection, SelectionRecord, hint=hint)
+
+    def reference_record(self) -> ReferenceRecord | None:
+        """The content of reference.json; None where the run has no reference. Raises DataError when it is damaged."""
+        hint = f"Delete {self.reference_file}: the run is then shown without its reference."
+        return read_record(self.reference_file, ReferenceRecord, hint=hint) if self.reference_file.exists() else None
 
     def environment_record(self) -> EnvironmentRecord:
         """The content of environment.json. Raises DataError when it is missing or damaged."""

@@ -34,10 +34,11 @@ from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.lineage import mark_of
 from ssl_mask.guard.status import worst_mark
 from ssl_mask.reports import confusion_plot, fold_plots, plots
+from ssl_mask.reports.reference import reference_sentence, score_against
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.reports.study_card import study_card
 from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint, read_metadata, write_checkpoint
-from ssl_mask.runs.comparison import IntervalRecord
+from ssl_mask.runs.comparison import IntervalRecord, ReferenceScore
 from ssl_mask.runs.folds import CurvePoint, FoldsRecord, FoldStudy, OwnBest
 from ssl_mask.runs.records import BestScore, StudyScore
 from ssl_mask.runs.run import RunDir
@@ -186,10 +187,21 @@ def record_of(folds: FoldStudy, found: Results, f1: IntervalRecord, right: Inter
         ece=calibration_error(found.cross_fitted),
         ece_raw=calibration_error(found.raw),
         cpu_seconds=sum(run.cpu_seconds() for run in runs),
+        reference=reference_of(folds, found),
         leakage=mark.status,
         leakage_reason=mark.reason,
         oof_sha256=file_digest(folds.oof),
     )
+
+
+def reference_of(folds: FoldStudy, found: Results) -> ReferenceScore | None:
+    """The study against its members' references, pooled as its own predictions are; None where one has none."""
+    runs, asked = folds.members(), folds.settings()
+    if not all(run.reference_file.exists() for run in runs):
+        return None
+    tables = [read_validation(run.reference, found.schema) for run in runs]
+    reference = pool([tables[r * asked.folds : (r + 1) * asked.folds] for r in range(asked.repeats)])
+    return score_against(reference, [found.oof])
 
 
 def tell(record: FoldsRecord, console: Console) -> None:
@@ -204,6 +216,8 @@ def tell(record: FoldsRecord, console: Console) -> None:
         f"Step   {record.step} ({record.weights} weights) for all folds; each fold at its own best step: macro-F1 "
         f"{record.macro_f1_own_best:.4f} (optimistic)"
     )
+    if record.reference is not None:
+        console.say(f"Probe  {reference_sentence(record.reference, 'this study')}")
     console.say(f"Calib  error {record.ece:.3f} with temperatures of the other folds, {record.ece_raw:.3f} without any")
     console.say(f"Guard  {record.leakage} ({record.leakage_reason})")
 

@@ -52,8 +52,9 @@ def make_inputs(
     def rows(images: ImageSet) -> FeatureRows:
         return FeatureRows(np.stack([backbone.features(images, view) for view in views], axis=1))
 
-    pseudo = None if data.pseudo is None else rows(data.pseudo)
-    return Inputs(rows(data.train), FeatureRows(backbone.features(data.val)), pseudo)
+    with accelerator.main_process_first():  # the others then find all of it in the cache folder
+        pseudo = None if data.pseudo is None else rows(data.pseudo)
+        return Inputs(rows(data.train), FeatureRows(backbone.features(data.val)), pseudo)
 
 
 def training_views(config: RunConfig) -> tuple[View, ...]:

@@ -17,9 +17,10 @@ from ssl_mask.console import Console
 from ssl_mask.data.predictions import read_validation
 from ssl_mask.evaluation.metrics import paired_bootstrap
 from ssl_mask.files import write_json, write_text
-from ssl_mask.reports.comparison import comparison_card, comparison_table, verdict_of
+from ssl_mask.reports.comparison import WITH, comparison_card, comparison_table, verdict_of
+from ssl_mask.reports.reference import reference_sentence, score_against
 from ssl_mask.reports.run_card import run_card
-from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, ScoreRecord, SeedRecord
+from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, ReferenceScore, ScoreRecord, SeedRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seeds import Seeds, baseline_name, run_name
 from ssl_mask.runs.study import Study, begin_study, resumed_study
@@ -100,9 +101,8 @@ def _members(study: Study, config: RunConfig, plan: Seeds) -> Iterator[RunConfig
 def _report(study: Study, plan: Seeds, console: Console) -> ComparisonRecord:
     """Write comparison.json and .md, and put the comparison on the run cards."""
     rows = tuple(_row(study, seed, baseline=plan.baseline) for seed in plan.seeds)
-    result = ComparisonRecord(rows=rows)
-    if plan.baseline:
-        result = ComparisonRecord(rows=rows, difference=_difference(study, plan.seeds))
+    difference = _difference(study, plan.seeds) if plan.baseline else None
+    result = ComparisonRecord(rows=rows, difference=difference, reference=_reference(study, plan.seeds))
     write_json(study.comparison, result.to_json())
     write_text(study.card, comparison_card(study.path.name, result))
     for seed in plan.seeds if plan.baseline else ():
@@ -112,6 +112,8 @@ def _report(study: Study, plan: Seeds, console: Console) -> ComparisonRecord:
     console.rich.print(comparison_table(result))
     if result.difference is not None:
         console.say(" ".join(verdict_of(result.difference)))
+    if result.reference is not None:
+        console.say(f"Probe  {reference_sentence(result.reference, WITH)}")
     console.say(f"Saved  {study.path}  (read {study.card.name}; next: sslmask predict --run {study.path})")
     return result
 
@@ -148,3 +150,11 @@ def _difference(study: Study, seeds: Sequence[int]) -> DifferenceRecord:
         len(first.classes),
     )
     return DifferenceRecord.model_validate({key: interval._asdict() for key, interval in intervals.items()})
+
+
+def _reference(study: Study, seeds: Sequence[int]) -> ReferenceScore | None:
+    """The runs with unlabeled images against their reference, which is the same for all seeds: it has none itself."""
+    runs = [study.run(run_name(seed)) for seed in seeds]
+    if not runs[0].reference_file.exists():
+        return None
+    return score_against(read_validation(runs[0].reference), [read_validation(run.validation) for run in runs])

@@ -23,6 +23,7 @@ from ssl_mask.guard.lineage import Heritage, heritage_of, leakage_record, mark_o
 from ssl_mask.models.classifier import Classifier, take_over
 from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
+from ssl_mask.reports.reference import reference_score, reference_sentence
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import is_checkpoint, load_checkpoint
@@ -39,6 +40,7 @@ from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.parallel import refuse_single_images
 from ssl_mask.training.progress import Progress
 from ssl_mask.training.record import data_record
+from ssl_mask.training.reference import write_reference
 from ssl_mask.training.session import Session, build, make_model
 from ssl_mask.training.state import load_state
 
@@ -96,8 +98,11 @@ def train(
     writer = RunWriter(run if accelerator.is_main_process else None)
     with writer.locked():
         if resumed is not None:
-            continue_run(session, resumed, gate, heritage)
+            refuse_changed_data(session, resumed)
         try:
+            writer.write(partial(write_reference, session))  # of the weights as they are before training
+            if resumed is not None:
+                continue_run(session, resumed, gate, heritage)
             fit(session, writer)
         except TrainingError as error:
             writer.update(status="failed", failure=error.problem)
@@ -213,15 +218,11 @@ def start_run(session: Session, gate: GateResult, heritage: Heritage) -> RunDir:
     return run
 
 
-def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heritage) -> None:
-    """Put the saved state back, after a check that the run continues on the data it began with.
-
-    What is known of leakage is found anew: run.json says only what was found before.
+def refuse_changed_data(session: Session, run: RunDir) -> None:
+    """Check that a run continues on the data it began with.
 
     Raises:
         DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
-        ModelError: no saved state where one was saved, or a damaged one.
-        ConfigError: it has done more steps than are asked for.
     """
     before, now = run.data(), data_record(session.config, session.data)
     pairs = {
@@ -235,6 +236,17 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heri
                 f"The {what} in {session.config.data.root.absolute()} is not what {run.path} began with.",
                 hint="Restore it, or start a new run (--init-from takes over the weights).",
             )
+
+
+def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heritage) -> None:
+    """Put the saved state back.
+
+    What is known of leakage is found anew: run.json says only what was found before.
+
+    Raises:
+        ModelError: no saved state where one was saved, or a damaged one.
+        ConfigError: it has done more steps than are asked for.
+    """
     if run.last.is_file() or run.status().step:  # killed before the first save: from the first step, as it began
         saved = load_state(run.last, session.training, origin=origin_of(run.status()))
         session.progress = Progress.from_json(saved, str(run.last))
@@ -271,6 +283,8 @@ def finish(session: Session, run: RunDir) -> None:
     else:
         session.console.say(f"Kept   the weights of step {session.progress.step}; there is no validation")
     write_text(run.card, run_card(run))
+    if (reference := reference_score(run)) is not None:
+        session.console.say(f"Probe  {reference_sentence(reference, 'this run')}")
     session.console.say(f"Guard  {mark_of(run.status()).sentence}")
     part_of_a_study = Study(run.path.parent).record_file.is_file()
     predict = "" if part_of_a_study else f"; next: sslmask predict --run {run.path}"
