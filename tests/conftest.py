@@ -43,6 +43,14 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_guarding_process() -> Iterator[None]:
+    """To start others takes longer than to compare a few small images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssl_mask.guard.gate.cores", lambda: 1)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def same_signal_handlers() -> Iterator[None]:
     """A handler left behind is inherited by the process pools of later tests, and has hung them."""

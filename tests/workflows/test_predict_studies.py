@@ -30,7 +30,7 @@ QUICK: dict[str, Any] = {"train": {"steps": 2, "eval_every": 1}, "guard": {"mode
 
 
 @pytest.fixture(scope="module")
-def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory, no_plots_in_module: None) -> Path:  # noqa: ARG001
     """A study of two folds, and a run on the first of the same folds. Read only."""
     runs = tmp_path_factory.mktemp("studies") / "runs"
     places = {"runs": str(runs), "data": {"root": str(drawn)}, "guard": {"cards": str(runs / "cards")}}
