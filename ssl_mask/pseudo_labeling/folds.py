@@ -18,6 +18,7 @@ from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.load import TrainingData, load_unlabeled
 from ssl_mask.data.predictions import PredictedImages, write_predictions
+from ssl_mask.devices import broadcast
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.folds import fit_temperatures, head_scores, joint_probs
 from ssl_mask.inference.predictor import Compute, Predictor
@@ -57,7 +58,7 @@ def select_for_students(
         scores: where to keep what the teachers say of the labeled images, if they are no round themselves.
 
     Raises:
-        DataError: nothing is selected for one of them; says what to lower.
+        NothingSelectedError: nothing is selected for one of them; says what to lower.
         ModelError: a teacher knows other classes.
     """
     compute = Compute(accelerator, console, max(64, config.train.batch_size))
@@ -112,9 +113,13 @@ def select_for(
         )
     predicted, validation = calibrated_on(labeled.mean, taught.mean, config.data.target)
     selection = select_pseudo_labels(asked, number, predicted, validation, data.labeled, votes)
-    if accelerator.is_main_process:
-        write_round(asked, number, student.teachers, student.before, student.run, selection, validation, console)
-    accelerator.wait_for_everyone()
+    broadcast(
+        accelerator,
+        lambda: write_round(
+            asked, number, student.teachers, student.before, student.run, selection, validation, console,
+            student=student.name[:1].lower() + student.name[1:],
+        ),
+    )  # fmt: skip
 
 
 def calibrated_on(

@@ -143,8 +143,16 @@ def tell_selection(record: SelectionRecord, console: Console) -> None:
         )
 
 
-def refuse_nothing(asked: PseudoConfig, record: SelectionRecord) -> None:
-    """Raises DataError when nothing is selected; says what to lower."""
+class NothingSelectedError(DataError):
+    """No image of the pool is sure enough for a round."""
+
+
+def refuse_nothing(asked: PseudoConfig, record: SelectionRecord, *, student: str = "") -> None:
+    """Raises NothingSelectedError when nothing is selected; says what to lower.
+
+    Args:
+        student: whose selection it is, where a round has several.
+    """
     if record.selected:
         return
     highest = record.highest_confidence
@@ -161,4 +169,5 @@ def refuse_nothing(asked: PseudoConfig, record: SelectionRecord) -> None:
     if asked.agreement > 0:
         why += f", counting only what {asked.agreement:.0%} of {len(record.teachers)} teachers agree on"
         hint += " Or lower --agreement."
-    raise DataError(f"Round {record.round} selects none of {record.pool} images: {why}.", hint=hint)
+    whose = f" for {student}" if student else ""
+    raise NothingSelectedError(f"Round {record.round} selects none of {record.pool} images{whose}: {why}.", hint=hint)

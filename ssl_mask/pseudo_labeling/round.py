@@ -61,7 +61,7 @@ def select_round(
         scores: where to keep what the teachers say of the validation images, if they are no round themselves.
 
     Raises:
-        DataError: nothing is selected; says what to lower.
+        NothingSelectedError: says what to lower.
         ModelError: a teacher knows other classes.
     """
     asked = config.pseudo
@@ -86,9 +86,7 @@ def select_round(
         selection = select_pseudo_labels(
             asked, number, taught.mean, validation, data.labeled, (taught.votes, seen.votes)
         )
-    if accelerator.is_main_process:
-        write_round(asked, number, teachers, before, into, selection, validation, console)
-    accelerator.wait_for_everyone()
+    broadcast(accelerator, lambda: write_round(asked, number, teachers, before, into, selection, validation, console))
 
 
 def image_size(teacher: Source) -> int:
@@ -155,7 +153,7 @@ def of_validation_groups(manifest: Manifest) -> tuple[Row, ...]:
 
 def write_round(
     asked: PseudoConfig, number: int, teachers: Sequence[Source], before: RunDir | None, into: RunDir,
-    selection: Selection, validation: PredictedImages, console: Console,
+    selection: Selection, validation: PredictedImages, console: Console, *, student: str = "",
 ) -> None:  # fmt: skip
     """The pool, the record and, last, the pseudo-labels: where they are, the selection is complete."""
     last = read_pool(before.pool, selection.pool.manifest.schema) if before is not None else None
@@ -168,7 +166,7 @@ def write_round(
     )  # fmt: skip
     write_json(into.selection, sealed(record.to_json()))
     tell_selection(record, console)
-    refuse_nothing(asked, record)
+    refuse_nothing(asked, record, student=student)
     write_text(into.pseudo_labels, table)
 
 

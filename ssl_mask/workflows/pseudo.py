@@ -26,6 +26,7 @@ from ssl_mask.errors import DataError, Interrupted, nothing_written
 from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.pseudo_labeling.honest import has_validation, honest_models, named_models
+from ssl_mask.pseudo_labeling.record import NothingSelectedError
 from ssl_mask.pseudo_labeling.report import publish, report_round, round_zero, stopped_early
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.create import create_run
@@ -178,12 +179,13 @@ def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None
             if todo != "nothing":
                 console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
             if todo == "select":
-                select_round(
-                    config, number, teachers_of(config, whole, number, pool),
-                    whole.round(number - 1) if number > 1 else None, whole.round(number), pool.manifest,
-                    pool.overlapping, accelerator, console,
-                    scores=None if zero or number > 1 else whole.round(0).validation,
-                )  # fmt: skip
+                try:
+                    select_for_round(config, whole, number, pool, zero)
+                except NothingSelectedError as nothing:
+                    if number == 1 and taught:  # nothing is trained yet that could be kept
+                        raise
+                    console.say(stopped_without_labels(nothing))
+                    return
             train_member(study, round_config(config, study, number), accelerator, console, title="", quiet=quiet)
         if accelerator.is_main_process:
             report_round(config, whole, number, answers, console)
@@ -191,6 +193,20 @@ def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None
         if devices.broadcast(accelerator, partial(stopped_early, config, whole, number)):
             console.say(f"Stop   validation macro-F1 fell beyond its interval in round {number}; the best is kept.")
             return
+
+
+def select_for_round(config: RunConfig, whole: RunDir, number: int, pool: Pool, zero: RunDir | None) -> None:
+    """Write the pseudo-labels of a round (from 1)."""
+    select_round(
+        config, number, teachers_of(config, whole, number, pool), whole.round(number - 1) if number > 1 else None,
+        whole.round(number), pool.manifest, pool.overlapping, pool.accelerator, pool.console,
+        scores=None if zero or number > 1 else whole.round(0).validation,
+    )  # fmt: skip
+
+
+def stopped_without_labels(nothing: NothingSelectedError) -> str:
+    """Why a study ends with the rounds that it has, and what another one could do."""
+    return f"Stop   {nothing.problem} The best round so far is kept. For another study: {nothing.hint}"
 
 
 def teachers_of(config: RunConfig, whole: RunDir, number: int, pool: Pool) -> tuple[Source, ...]:

@@ -23,6 +23,7 @@ from ssl_mask.pseudo_labeling.fold_report import publish, report_round, stopped_
 from ssl_mask.pseudo_labeling.fold_setting import Setting, called
 from ssl_mask.pseudo_labeling.folds import Student, select_for_students
 from ssl_mask.pseudo_labeling.honest import honest_models
+from ssl_mask.pseudo_labeling.record import NothingSelectedError
 from ssl_mask.pseudo_labeling.round import image_size
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy, member_name
 from ssl_mask.runs.rounds import RoundsSettings, RoundStudy
@@ -31,7 +32,7 @@ from ssl_mask.runs.study import begin_study, resumed_study
 from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.workflows.folds import Changes, create_folds, run_folds
 from ssl_mask.workflows.members import at_work
-from ssl_mask.workflows.pseudo import refuse_answers_as_pool
+from ssl_mask.workflows.pseudo import refuse_answers_as_pool, stopped_without_labels
 from ssl_mask.workflows.refit import train_refit
 
 
@@ -126,7 +127,13 @@ def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, qui
         if number == 0 and taught and asked.round_zero is None:
             continue
         if number > 0 or not taught:
-            train_round(setting, whole, number, quiet=quiet)
+            try:
+                train_round(setting, whole, number, quiet=quiet)
+            except NothingSelectedError as nothing:
+                if number == 1 and taught:  # nothing is trained yet that could be kept
+                    raise
+                console.say(stopped_without_labels(nothing))
+                break
         if accelerator.is_main_process:
             report_round(whole, number, answers, console)
         if devices.broadcast(accelerator, partial(stopped_early, whole, number)):
