@@ -97,6 +97,10 @@ def build(
     refuse_differences(accelerator, lambda: data_digest(data))
     if data.unlabeled is not None:
         _warn_unlabeled(config, len(data.unlabeled), len(data.val), accelerator, console)
+    if config.model.tuning in {"last-n", "lora"}:
+        sizes = [(p.numel(), p.requires_grad) for p in model.backbone.parameters()]
+        trained, weights = sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
+        console.say(f"Tuning {config.model.tuning}: {trained:,} of {weights:,} weights of the backbone train")
     steps = optimizer_steps(config, len(data.train))
     optim = config.optim
     model = model.to(accelerator.device)

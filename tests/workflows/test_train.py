@@ -182,11 +182,15 @@ def test_init_from_takes_over_weights(tiny: Tiny) -> None:
     assert torch.allclose(before[name], after[name], atol=1e-6)
 
 
-def test_adapters_on_a_transformer_resume_bitwise_and_predict(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adapters_on_a_transformer_resume_bitwise_and_predict(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """At an image size that is not the network's own."""
     model = {"backbone": "test_vit", "image_size": 64, "tuning": "lora", "lora_rank": 4, "drop_path": 0.1}
     settings = {"model": model, "train": {"steps": 4, "eval_every": 2}, "optim": {"layer_decay": 0.8}}
-    whole = train(tiny(name="whole", **settings), quiet=True)
+    whole = train(tiny(name="whole", **settings))
+    # 6 blocks of width 64: qkv (64 -> 192) and proj (64 -> 64) at rank 4.
+    assert f"Tuning lora: {6 * 4 * (64 + 192 + 64 + 64):,} of" in capsys.readouterr().out
     with monkeypatch.context() as patch:
         stop_at(patch, 2, signal.SIGINT)
         with pytest.raises(Interrupted):
