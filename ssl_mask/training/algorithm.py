@@ -170,7 +170,8 @@ def make_supervised(config: RunConfig, train: Manifest, device: torch.device) ->
         gamma=loss.focal_gamma if loss.criterion == "focal" else 0.0,
         smoothing={h: s.to(device) for h, s in smoothing.items() if s.any()},
         weights=weights,
-        mixing=Mixing(config.augment.mixup, config.augment.cutmix),
+        # A probe reads features; that augmentation does not count there is said where they are computed.
+        mixing=Mixing() if config.model.tuning == "probe" else Mixing(config.augment.mixup, config.augment.cutmix),
     )
 
 

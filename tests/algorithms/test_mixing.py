@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,10 @@ from ssl_mask.algorithms.consistency import Consistency
 from ssl_mask.algorithms.mixing import Mixed, Mixing, cutmix, mixup
 from ssl_mask.algorithms.supervised import Supervised
 from ssl_mask.algorithms.uda import UdaRule
+from ssl_mask.config import validate
+from ssl_mask.data.manifest import Manifest, Row, Submission
+from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.training.algorithm import make_supervised
 from ssl_mask.types import Batch, Labeled
 
 
@@ -170,3 +176,12 @@ def test_confidence_on_labeled_images_is_that_of_images_that_are_not_mixed() -> 
     torch.testing.assert_close(plain.state_dict(), mixed.state_dict(), rtol=0, atol=0)
     assert terms[0]["consistency"].item() == pytest.approx(terms[1]["consistency"].item(), rel=1e-6)
     assert terms[0]["class"].item() != terms[1]["class"].item()
+
+
+@pytest.mark.parametrize(("tuning", "expected"), [("full", Mixing(0.2, 1.0)), ("probe", Mixing())])
+def test_features_of_a_probe_are_not_mixed(tuning: str, expected: Mixing) -> None:
+    config = validate({"augment": {"mixup": 0.2, "cutmix": 1.0}, "model": {"tuning": tuning}})
+    schema = LabelSchema((Factor("kind", ("a", "b")),))
+    rows = tuple(Row(f"{i}.jpg", "", "train", f"t:{i}", (i,)) for i in range(2))
+    manifest = Manifest(Path(), "table", schema, rows, False, Submission("image", ("kind",), "names"))
+    assert make_supervised(config, manifest, torch.device("cpu")).mixing == expected
