@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import check_folder, check_folder_to_write, check_resumed, check_settings
 from ssl_mask.cli.flags import DECLARED, GUARD, TRAINING, UNLABELED, Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import DryRun, Json, Quiet, command
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.config import resolve, validate
 from ssl_mask.errors import ConfigError
@@ -79,6 +79,7 @@ def tune(
             help="Go on with a search: its name or path. With --trials: search longer.",
         ),
     ] = None,
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -96,7 +97,7 @@ def tune(
         if resume is not None:
             _check_resumed(given, resume, early.runs, {**asked, "space": space})
         else:
-            _check_new(early, space)
+            _check_new(early, space, dry_run=dry_run)
         with loading("torch, timm, optuna", quiet=quiet, as_json=as_json):
             _check_libraries(engine)
             if resume is None:
@@ -107,9 +108,12 @@ def tune(
         executor: Engine = "ray" if engine == "ray" else "optuna"
         told: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
         search = run_search(
-            resolve(layers), space=space, trials=trials, engine=executor, parallel=parallel, resume=resume, quiet=quiet,
-            **told,
+            resolve(layers), space=space, trials=trials, engine=executor, parallel=parallel, resume=resume,
+            dry_run=dry_run, quiet=quiet, **told,
         )  # fmt: skip
+        if search is None:
+            answer({"search": None, "status": "dry-run"})
+            return
         answer({"search": str(search.path), "best": str(search.best), **search.verdict.to_json()})
 
 
@@ -133,14 +137,15 @@ def _check_libraries(engine: str) -> None:
         ray()
 
 
-def _check_new(early: Any, space: Path | None) -> None:
+def _check_new(early: Any, space: Path | None, *, dry_run: bool) -> None:
     """What can be refused without torch: no space, or one that the configuration does not take."""
     from ssl_mask.tuning.space import parse_space, read_space
 
     if space is None:
         raise ConfigError("A search needs a space.", hint="Name its file: sslmask tune --space space.yaml")
     parse_space(read_space(space), early, str(space))
-    check_folder_to_write(early.runs, "--runs")
+    if not dry_run:
+        check_folder_to_write(early.runs, "--runs")
 
 
 def _check_resumed(given: Given, name: str, runs: Path, asked: dict[str, Any]) -> None:

@@ -99,9 +99,7 @@ def _open(config: RunConfig, asked: FoldsSettings, verb: str, resume: str | Path
 
 def estimate(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, console: Console) -> None:
     """Run two steps of the first fold and print what all runs together would take."""
-    study = Study(config.runs / (config.name or "study"))
-    session, _, _ = prepare(member_config(study, config, 0, 0, {}), accelerator, console)
-    cost, runs = measure(session), asked.folds * asked.repeats
+    cost, runs = first_cost(config, accelerator, console), asked.folds * asked.repeats
     minutes = seconds_of(cost, asked) / 60
     more = " and a refit on all labels" if asked.refit else ""
     console.say(f"Dry run: configuration, data and all {asked.folds} folds are fine.")
@@ -113,6 +111,14 @@ def estimate(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, 
         f"Estimate: {minutes:.1f} minutes in all, {cost.memory_gb:.2f} GB memory, and until the folds are finished "
         f"{runs * cost.kept_bytes / 1e9:.2f} GB of disk for the weights of all evaluations."
     )
+
+
+def first_cost(config: RunConfig, accelerator: Accelerator, console: Console) -> Cost:
+    """What the first run of a study of folds costs, as two of its steps show; and what the guard finds of its data."""
+    study = Study(config.runs / (config.name or "study"))
+    session, gate, _ = prepare(member_config(study, config, 0, 0, {}), accelerator, Console(quiet=True))
+    console.say(f"Guard  {gate.sentence}")
+    return measure(session)
 
 
 def seconds_of(cost: Cost, asked: FoldsSettings) -> float:

@@ -39,6 +39,7 @@ from ssl_mask.workflows.tune_folds import (
     ConfirmationError,
     confirm,
     default_config,
+    estimate,
     journal_of,
     lighten,
     work_on_trial,
@@ -76,8 +77,9 @@ def tune(
     engine: Engine = "optuna",
     parallel: int = 1,
     resume: str | Path | None = None,
+    dry_run: bool = False,
     quiet: bool = False,
-) -> Search:
+) -> Search | None:
     """Search settings, then compare the best trial with the default on other splits.
 
     Args:
@@ -92,6 +94,7 @@ def tune(
         engine: `optuna` works on one trial after another in this process; `ray` gives them to Ray Tune.
         parallel: trials at the same time, with `ray`.
         resume: a search to go on with; its own settings count.
+        dry_run: check configuration, space and data, run two steps, print what all of it would cost; returns None.
         quiet: print nothing.
 
     Raises:
@@ -115,7 +118,16 @@ def tune(
         )
     console = Console(quiet=quiet)
     with nothing_written("this search"):
-        search = find_search(config, space, trials, folds, repeats, metric, confirm, resume, console)
+        if resume is None:
+            asked = checked_settings(config, space, trials, folds, repeats, metric, confirm, console)
+            if dry_run:
+                estimate(config, asked, accelerator, console)
+                return None
+            search = new_search(config, asked, console)
+        elif dry_run:
+            raise InputError("--dry-run is of a new search.", hint="Leave out --resume.")
+        else:
+            search = extended(TrialStudy(resumed_study(resume, config.runs, "tune")), trials)
     journal = journal_of(search)
     journal.trials()  # a damaged journal, or no Optuna: said before anything starts
     hint = f"Continue with: sslmask tune --resume {search.path}"
@@ -133,14 +145,16 @@ def tune(
 # ---- open ----
 
 
-def find_search(
+def checked_settings(
     config: RunConfig, space: Path | None, trials: int | None, folds: int, repeats: int, metric: Metric, confirm: int,
-    resume: str | Path | None, console: Console,
-) -> TrialStudy:  # fmt: skip
-    """The search to work on: the one to resume, one that the same command has begun, or a new one."""
-    if resume is not None:
-        search = TrialStudy(resumed_study(resume, config.runs, "tune"))
-        return extended(search, trials)
+    console: Console,
+) -> TuneSettings:  # fmt: skip
+    """What a new search is made of.
+
+    Raises:
+        ConfigError: no space, a wrong one, or settings that folds cannot have.
+        DataError: the data set cannot be folded.
+    """
     if space is None:
         raise ConfigError("A search needs a space.", hint="Name its file: sslmask tune --space space.yaml")
     asked = TuneSettings(
@@ -151,6 +165,11 @@ def find_search(
         raise ConfigError("A search is of one model, not of factor models.", hint="Search one: --set data.factor=NAME")
     parse_space(asked.space, config, str(space))
     checked_config(config, FoldsSettings(folds=folds, repeats=repeats), console)
+    return asked
+
+
+def new_search(config: RunConfig, asked: TuneSettings, console: Console) -> TrialStudy:
+    """One that the same command has begun, or a fresh one."""
     with storage(config.runs):
         config.runs.mkdir(parents=True, exist_ok=True)
     with one_at_a_time(config.runs / ".tune.lock"):  # of two equal commands, the second one joins the first

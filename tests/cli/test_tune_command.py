@@ -47,6 +47,26 @@ def test_what_is_wrong_is_one_error(tried: Cli, words: tuple[str, ...], said: st
     assert not Path("runs").exists()
 
 
+def test_a_dry_run_says_what_a_search_costs_and_writes_nothing(tried: Cli) -> None:
+    words = ("--space", "space.yaml", "--trials", "4", "--folds", "2", "--confirm", "1", "--dry-run")
+    code, text = tried(*words, "--json")
+    assert code == 0 and json.loads(text[text.index("{\n") : text.rindex("}") + 1])["status"] == "dry-run"
+    assert (
+        "Search: 4 trials of 2 runs, each of 6 steps of" in text
+        and "the default and the winner on another split: 4 runs." in text
+    )
+    assert text.count("Data   ") == text.count("Guard  ") == text.count("Estimate: ") == 1
+    assert sorted(p.name for p in Path().iterdir()) == ["space.yaml", "sslmask.yaml"]
+    code, text = tried("--resume", "nothing", "--dry-run")
+    assert code == 3
+
+
+def test_a_dry_run_of_folds_says_the_data_once(tried: Cli, command: Command) -> None:  # noqa: ARG001
+    code, out, err = command("train", "--folds", "2", "--dry-run")
+    assert code == 0 and "Study: 2 runs (2 folds x 1), each of 6 steps" in out
+    assert out.count("Data   ") == out.count("Guard  ") == out.count("Estimate: ") == 1 and "Error" not in err
+
+
 @pytest.mark.parametrize(("engine", "module"), [("optuna", "optuna"), ("ray", "ray")])
 def test_without_the_library_it_says_what_to_install(
     tried: Cli, engine: str, module: str, monkeypatch: pytest.MonkeyPatch
