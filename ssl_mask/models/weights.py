@@ -35,13 +35,9 @@ def set_image_size(net: nn.Module, size: int) -> None:
         raise ModelError(
             f"model.image_size: {size} is not a multiple of the backbone's patch size {patch}.", hint=f"Use {fitting}."
         )
-    frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of torch, about how timm resamples windows
         resample(img_size=(size, size))
-    for name, parameter in net.named_parameters():
-        if name in frozen:  # some networks make new parameters, which would train
-            parameter.requires_grad_(False)
 
 
 def load_file_into(net: nn.Module, file: str, image_size: int) -> None:
