@@ -97,6 +97,7 @@ def pseudo_folds(
 def check_first(setting: Setting, answers: Path | None, *, new: bool) -> None:
     """What would stop a later round stops the study before round 0."""
     config = setting.config
+    config.refuse_factors("sslmask pseudo")
     refuse_answers_as_pool(config, answers)
     if config.pseudo.from_predictions is not None:
         raise ConfigError("Stored predictions are of one model; folds need one per fold.", hint="Leave out --folds.")

@@ -51,3 +51,23 @@ def test_what_does_not_go_together_is_one_error(cli: Cli, words: list[str], prob
 def test_fewer_than_two_folds_are_no_folds(cli: Cli, count: str) -> None:
     code, told = cli("train", "--folds", count)
     assert code == 2 and "--folds" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "problem", "next_step"),
+    [
+        (["pseudo", "-u", "extra"], "sslmask pseudo knows no model per factor", "Leave `factors` out."),
+        (["pseudo", "-u", "extra", "--folds", "2"], "sslmask pseudo knows no model per factor", "Leave `factors` out."),
+        (["uda", "-u", "extra", "--baseline"], "factors do not go with --baseline", "leave out factors"),
+        (["tune", "--space", "space.yaml"], "A search is of one model, not of factor models", "data.factor=NAME"),
+    ],
+    ids=lambda p: "-".join(p) if isinstance(p, list) else "",
+)
+def test_who_knows_no_factor_models_says_so_once(
+    cli: Cli, drawn: Path, words: list[str], problem: str, next_step: str
+) -> None:
+    Path("sslmask.yaml").write_text(f"preset: none\ndata: {{root: {drawn}}}\nfactors: {{size: {{seed: 3}}}}\n")
+    Path("space.yaml").write_text("optim.lr: [0.1, 0.01]\n")
+    code, told = cli(*words)
+    assert code == 3 and problem in told and next_step in told and told.count("Error: ") == 1
+    assert not Path("runs").exists()
