@@ -162,4 +162,4 @@ def test_runs_with_unlabeled_images_are_measured_against_it_too(tiny: Tiny, pret
     )  # fmt: skip
     found = comparison.result.reference
     assert found is not None and found.difference.macro_f1.model_dump() == expected["macro_f1"]._asdict()
-    assert "training with unlabeled images is" in (comparison.path / "study_card.md").read_text()
+    assert "training with unlabeled images is" in (comparison.path / "comparison.md").read_text()
