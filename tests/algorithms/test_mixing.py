@@ -185,3 +185,12 @@ def test_features_of_a_probe_are_not_mixed(tuning: str, expected: Mixing) -> Non
     rows = tuple(Row(f"{i}.jpg", "", "train", f"t:{i}", (i,)) for i in range(2))
     manifest = Manifest(Path(), "table", schema, rows, False, Submission("image", ("kind",), "names"))
     assert make_supervised(config, manifest, torch.device("cpu")).mixing == expected
+
+
+def test_annealing_looks_at_the_probability_of_both_labels() -> None:
+    """p of labels 1 and 0 is 0.7 · 0.9 + 0.3 · 0.1 = 0.66, of 0 and 1 it is 0.34, of 1 and 1 it is 0.9; η = 0.75."""
+    for labels, kept in (((1, 0), 1.0), ((1, 1), 0.0)):
+        net = Table(**{"class": [[0.0, float(np.log(9))]] * 2})
+        ours = Consistency(Supervised(scale=None, mixing=Fixed()), net, UdaRule(0.5, 0.4), tsa="linear")
+        found = ours.losses(net, Batch(Labeled(numbered(0, 1), torch.tensor(labels)[:, None])), 0.5)
+        assert found.stats["tsa_kept/class"].item() == kept
