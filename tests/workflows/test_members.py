@@ -12,7 +12,7 @@ import pytest
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.errors import Interrupted
+from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.runs.create import begin_run
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import Study, create_study
@@ -95,3 +95,11 @@ def test_an_interruption_says_how_to_go_on(study: Study, raised: BaseException, 
         trained(study, stop)
     assert stopped.value.exit_code == code
     assert stopped.value.hint == f"Continue with: sslmask uda --resume {study.path}"
+
+
+def test_a_study_is_held_while_its_runs_are_trained(study: Study) -> None:
+    held = pytest.raises(DataError, match="Another process is working on")
+    with at_work(study, devices.make_accelerator("fp32")), held, study.locked():
+        pass
+    with study.locked():
+        pass
