@@ -47,12 +47,12 @@ def run_all(script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str
         return list(pool.map(one, jobs))
 
 
-def arguments(description: str, *, rounds: int | None = None, kinds: Sequence[str] | None = None) -> argparse.Namespace:
+def arguments(description: str, *, rounds: int | None = None, **choices: Sequence[str]) -> argparse.Namespace:
     """The command line of a benchmark that trains on the faces.
 
     Args:
         rounds: the default of one that trains in rounds.
-        kinds: what it compares, if some may be left out.
+        choices: option -> all that it compares, of which some may be left out, such as `kinds`.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder())
@@ -60,8 +60,9 @@ def arguments(description: str, *, rounds: int | None = None, kinds: Sequence[st
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, of one thread each")
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds)
-    if kinds is not None:
-        parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, metavar="KIND", help=", ".join(kinds))
+    for name, of in choices.items():
+        what = name[:-1].upper()
+        parser.add_argument(f"--{name}", nargs="+", choices=of, default=of, metavar=what, help=", ".join(of))
     parser.add_argument("--size", type=int, default=80)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=24)
