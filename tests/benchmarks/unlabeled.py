@@ -71,28 +71,48 @@ class Method:
         return 1 + max((METHODS[t].wave for t in self.teachers), default=-1)
 
 
-def soft(*teachers: str, folds: bool = False) -> Method:
+def soft(*teachers: str, folds: bool = False, augment: str = "competition") -> Method:
     """A round of soft pseudo-labels for every image of the pool."""
-    return Method("pseudo_soft_laptop", {"pseudo": {"rounds": 1}}, pool=True, teachers=teachers, folds=folds)
+    settings: Entry = {"pseudo": {"rounds": 1}, "augment": {"preset": augment}}
+    return Method("pseudo_soft_laptop", settings, pool=True, teachers=teachers, folds=folds)
 
 
+def consistency(name: str, **settings: Any) -> Method:
+    """An algorithm with the settings of its paper, where the preset has others."""
+    paper = {"name": name, "threshold": 0.8, "sharpen": 0.4, "teacher": "live", "weight": 1.0}
+    return Method("uda_laptop", {"algorithm": paper | settings}, pool=True)
+
+
+LITE1, LITE2 = ({"model": {"backbone": f"embedded-lite{i}"}} for i in (1, 2))
+ALL_LAYERS: Entry = {"model": {"freeze_stages": 0, "freeze_norm": False}, "optim": {"backbone_lr_scale": 1.0}}
 METHODS: dict[str, Method] = {
     BASE: Method(),
     "labels only (3 times as long)": Method(length=3),
     "labels only (9 times as long)": Method(length=9),
-    "probe": Method("probe_laptop"),
-    "labels only (lite1)": Method(settings={"model": {"backbone": "embedded-lite1"}}),
-    "labels only (lite2)": Method(settings={"model": {"backbone": "embedded-lite2"}}),
+    "labels only (probe)": Method("probe_laptop"),
+    "labels only (lite1)": Method(settings=LITE1),
+    "labels only (lite2)": Method(settings=LITE2),
+    "labels only (all layers)": Method(settings=ALL_LAYERS),
+    "labels only (cutmix)": Method(settings={"augment": {"cutmix": 1.0}}),
     "uda": Method("uda_laptop", pool=True),
-    "fixmatch": Method("uda_laptop", {"algorithm": {"name": "fixmatch", "threshold": 0.8}}, pool=True),
+    "uda (3 times as long)": Method("uda_laptop", pool=True, length=3),
+    "uda (lite2)": Method("uda_laptop", LITE2, pool=True),
+    "uda (all layers)": Method("uda_laptop", ALL_LAYERS, pool=True),
+    "uda (threshold 0.8)": consistency("uda"),
+    "fixmatch": consistency("fixmatch"),
+    "flexmatch": consistency("flexmatch"),
+    "freematch": consistency("freematch"),
+    "softmatch": consistency("softmatch"),
+    "adamatch": consistency("adamatch", ramp_up=0.5),
     "rounds": soft(BASE),
     "rounds after uda": soft("uda"),
     "rounds of many teachers": soft("uda", "labels only (lite1)", "labels only (lite2)"),
+    "rounds of many teachers (strong)": soft("uda", "labels only (lite1)", "labels only (lite2)", augment="strong"),
     "all labels": Method(all_labels=True),
     "folds": Method(folds=True),
-    "folds (lite1)": Method(settings={"model": {"backbone": "embedded-lite1"}}, folds=True),
+    "folds (lite2)": Method(settings=LITE2, folds=True),
     "folds (uda)": Method("uda_laptop", pool=True, folds=True),
-    "folds (rounds of many teachers)": soft("folds (uda)", "folds (lite1)", "folds", folds=True),
+    "folds (rounds of many teachers)": soft("folds (uda)", "folds (lite2)", "folds", folds=True),
 }
 LONGER = tuple(name for name, method in METHODS.items() if method == Method(length=method.length))
 
@@ -139,7 +159,7 @@ def child(options: argparse.Namespace) -> Entry:
         "model": {"image_size": job["size"]},
         "train": {
             "steps": job["steps"] * method.length, "batch_size": job["batch"],
-            "eval_every": max(1, job["steps"] * method.length // 5),
+            "eval_every": max(1, job["steps"] * method.length // 5), "workers": 0, "reference": "off",
         },
         "guard": {"mode": "off"},  # what is measured here is the gain; leak_gain.py measures leaks
     }  # fmt: skip
