@@ -48,6 +48,7 @@ def demo(
     layers: list[dict[str, Any]] = [
         parse_assignments(SETTINGS),
         {
+            "preset": "laptop",  # on a GPU too: its own preset downloads weights, and the demo needs no network
             "seed": seed,
             "runs": str(into / "runs"),
             "data": {"root": str(into), "layout": "mask18"},

@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
+from ssl_mask.config import RunConfig
 from ssl_mask.demo_data import draw as demo
 from ssl_mask.demo_data import plan as demo_plan
 from ssl_mask.demo_data.avatar import make_look
 from ssl_mask.demo_data.draw import DemoSummary, draw_demo
 from ssl_mask.demo_data.photo import CROP, take_photo
 from ssl_mask.errors import DataError, StorageError
+from ssl_mask.workflows import demo as workflow
 
 PERSONS, SEED = 24, 2  # a seed whose one label error swaps two files
 FILES = {*(f"mask{i}.jpg" for i in range(1, 6)), "incorrect_mask.jpg", "normal.jpg"}
@@ -311,3 +313,16 @@ def test_each_cue_is_visible_in_its_own_place() -> None:
         assert change[top:bottom].max() > 40
         rest = np.delete(change, np.s_[top - 12 : bottom + 6], axis=0)
         assert rest.mean() < 6
+
+
+def test_needs_no_network_on_a_machine_with_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The preset of such a machine downloads its backbone."""
+
+    def asked(config: RunConfig, **_: Any) -> None:
+        assert config.model.backbone == "embedded"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(workflow, "train", asked)
+    with pytest.raises(KeyboardInterrupt):
+        workflow.demo(tmp_path / "demo", persons=12, quiet=True)
