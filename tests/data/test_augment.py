@@ -48,7 +48,9 @@ def draws(preset: str, count: int = 64, seed: int = 0) -> list[np.ndarray]:
 # --- seeds ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("workers", "start"), [(0, None), (1, "fork"), (2, "fork"), (2, "spawn")])
+@pytest.mark.parametrize(
+    ("workers", "start"), [(0, None), (1, "fork"), (2, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)]
+)
 def test_workers_change_nothing(workers: int, start: str | None) -> None:
     expected = [Draws("strong")[k] for k in range(16)]
     loader = DataLoader(Draws("strong"), batch_size=None, num_workers=workers, multiprocessing_context=start)

@@ -89,6 +89,7 @@ def test_nothing_selected_has_no_precision_and_no_answer_is_refused() -> None:
         audit(pool, {"elsewhere.jpg": 1}, SCHEMA)
 
 
+@pytest.mark.slow
 def test_answers_are_reported_and_never_used(drawn: Path, tmp_path: Path) -> None:
     """The same series with true answers, with shuffled ones and without: the same pseudo-labels and weights."""
     true = write_answers(drawn, tmp_path / "true.csv")

@@ -14,7 +14,6 @@ from laundering import WAYS, Scene, Way, labels, launders, result_of
 
 ALWAYS = {
     "model.weights = its checkpoint",
-    "pseudo-labels by the models of all folds",
     "model.weights = its tensors without a header",
     "its checkpoint in the folder of an honest run",
     "an honest run is resumed from its state",

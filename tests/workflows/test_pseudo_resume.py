@@ -59,7 +59,10 @@ def terminated(frame_number: int, _: Any) -> None:
 @pytest.mark.parametrize(
     ("moment", "number"),
     [(m, signal.SIGTERM) for m in MOMENTS]
-    + [(m, signal.SIGINT) for m in ("in the training of round 1", "between selection and training")],
+    + [
+        pytest.param(m, signal.SIGINT, marks=pytest.mark.slow)
+        for m in ("in the training of round 1", "between selection and training")
+    ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
     whole: RunDir, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int
