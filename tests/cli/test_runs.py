@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -76,16 +77,30 @@ def test_what_a_record_says_moves_no_cursor(tmp_path: Path) -> None:
     assert len(done.output.splitlines()) == 2 and "2026\ufffd[2J\ufffd\ufffd" in done.output
 
 
-def test_a_thousand_runs_are_read_in_a_second(tmp_path: Path) -> None:
+def test_listing_costs_little_beside_reading_the_records(tmp_path: Path) -> None:
     record = run_status(status="finished", best=best_score(), data=data_record()).to_json()
     text = json.dumps(record)
-    for number in range(1000):
+    for number in range(300):
         (tmp_path / f"{number:04}").mkdir()
         (tmp_path / f"{number:04}" / "run.json").write_text(text)
-    assert len([*list_entries(tmp_path)]) == 1000
-    began = time.process_time()
+
+    def floor() -> list[Any]:
+        return [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*/run.json"))]
+
     entries = [*list_entries(tmp_path)]
-    assert len(entries) == 1000 and all(e.run for e in entries) and time.process_time() - began < 1.0
+    assert len(entries) == 300 and all(entry.run for entry in entries)
+    assert cpu_seconds(lambda: [*list_entries(tmp_path)]) < 20 * cpu_seconds(floor)  # 7 when this was written
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """The least of three: what else the machine does only adds."""
+
+    def once() -> float:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    return min(once() for _ in range(3))
 
 
 # ---- studies ----
