@@ -88,7 +88,6 @@ if TYPE_CHECKING:
     from ssl_mask.runs.rounds import RoundsSettings as RoundsSettings
     from ssl_mask.runs.rounds import RoundStudy as RoundStudy
     from ssl_mask.runs.run import KeptFiles as KeptFiles
-    from ssl_mask.runs.run import Run as Run
     from ssl_mask.runs.run import RunDir as RunDir
     from ssl_mask.runs.selected import ClassSelection as ClassSelection
     from ssl_mask.runs.selected import HeadSelectionRecord as HeadSelectionRecord
@@ -102,6 +101,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.trials import TrialStudy as TrialStudy
     from ssl_mask.runs.trials import TuneSettings as TuneSettings
     from ssl_mask.runs.trials import VerdictRecord as VerdictRecord
+    from ssl_mask.runs.view import Run as Run
     from ssl_mask.workflows.audit import Audit as Audit
     from ssl_mask.workflows.audit import audit as audit
     from ssl_mask.workflows.compare import Comparison as Comparison
@@ -175,7 +175,7 @@ _HOME = {
     "PseudoConfig": "ssl_mask.config",
     "GuardConfig": "ssl_mask.config",
     "load_run": "ssl_mask.runs.find",
-    "Run": "ssl_mask.runs.run",
+    "Run": "ssl_mask.runs.view",
     "KeptFiles": "ssl_mask.runs.run",
     "RunDir": "ssl_mask.runs.run",
     "EnvironmentRecord": "ssl_mask.runs.environment",

@@ -18,7 +18,7 @@ from ssl_mask.config import RunConfig, merge, resolve
 from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.files import write_text
 from ssl_mask.reports import confusion_plot, fold_plots, plots, round_plots, tune_plots
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.pseudo import pseudo
 
 HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

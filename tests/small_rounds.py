@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from ssl_mask.config import RunConfig, merge, resolve
-from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.view import Run
 
 SETTINGS: dict[str, Any] = {
     "preset": "none",

@@ -71,7 +71,7 @@ EXCEPTIONS = {
     ("config/load.py", "torch"),  # inside of a function: is there a GPU?
 }
 LIGHT = (
-    "data/manifest.py", "data/schema.py", "config/", "errors.py", "cli/", "runs/run.py", "runs/find.py",
+    "data/manifest.py", "data/schema.py", "config/", "errors.py", "cli/", "runs/run.py", "runs/view.py", "runs/find.py",
     "runs/records.py",
 )  # fmt: skip
 TASK_WORDS = re.compile(r"\b(gender|age)\b")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ssl_mask.runs.factors import FactorStudy
     from ssl_mask.runs.folds import FoldStudy
     from ssl_mask.runs.rounds import RoundStudy
-    from ssl_mask.runs.run import Run
+    from ssl_mask.runs.view import Run
     from ssl_mask.workflows.compare import Comparison
 
 
@@ -114,7 +114,7 @@ def run_answer(run: Run | None) -> dict[str, Any]:
 def study_answer(study: Comparison) -> dict[str, Any]:
     """What `--json` says of a study of several seeds: its runs, and their comparison with the supervised baseline."""
     from ssl_mask.runs.find import list_runs
-    from ssl_mask.runs.run import Run
+    from ssl_mask.runs.view import Run
 
     return {
         "study": str(study.path),
@@ -128,7 +128,7 @@ def joined_answer(study: FoldStudy | FactorStudy | None) -> dict[str, Any]:
     if study is None:
         return {"study": None, "status": "dry-run"}
     from ssl_mask.runs.find import list_runs
-    from ssl_mask.runs.run import Run
+    from ssl_mask.runs.view import Run
 
     runs = [run_answer(Run(r)) for r in list_runs(study.path)]
     return {"study": str(study.path), "status": "finished", "runs": runs, **study.record().to_json()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssl_mask.errors import DataError, did_you_mean
-from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.view import Run
 
 
 def find_run(reference: str | Path, runs: Path) -> RunDir:

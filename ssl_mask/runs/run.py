@@ -274,41 +274,5 @@ class RunDir:
             yield
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished or running experiment, as the API returns it."""
-
-    dir: RunDir
-
-    @property
-    def path(self) -> Path:
-        return self.dir.path
-
-    @property
-    def name(self) -> str:
-        return self.dir.name
-
-    @property
-    def config(self) -> RunConfig:
-        return self.dir.config()
-
-    @property
-    def status(self) -> RunStatus:
-        return self.dir.status()
-
-    @property
-    def scores(self) -> BestScore:
-        """Validation scores of the best weights: `macro_f1`, `accuracy`, `step`, `weights` (live or ema), …
-
-        Raises:
-            DataError: nothing has been evaluated yet.
-        """
-        return self.dir.scores()
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        return self.dir.records()
-
-
 def round_name(number: int) -> str:
     return f"{number:02d}"

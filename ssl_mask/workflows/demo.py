@@ -8,7 +8,7 @@ from typing import Any
 from ssl_mask.config import parse_assignments, resolve
 from ssl_mask.console import Console
 from ssl_mask.demo_data.draw import DemoSummary, draw_demo
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.evaluate import Evaluation, evaluate
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train

@@ -30,9 +30,10 @@ from ssl_mask.pseudo_labeling.record import NothingSelectedError
 from ssl_mask.pseudo_labeling.report import publish, report_round, round_zero, stopped_early
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.create import create_run
-from ssl_mask.runs.run import Run, RunDir, round_name
+from ssl_mask.runs.run import RunDir, round_name
 from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.members import at_work, train_member
 
 

@@ -29,9 +29,10 @@ from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import is_checkpoint, load_checkpoint
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.find import find_run
-from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.study import Study
+from ssl_mask.runs.view import Run
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.text import csv_text
 from ssl_mask.training.algorithm import refuse_unknown_names, target_classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssl_mask.config import RunConfig
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.train import train
 
 

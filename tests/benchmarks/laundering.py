@@ -33,8 +33,9 @@ from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.errors import SslMaskError
 from ssl_mask.guard.status import LATTICE
 from ssl_mask.runs.records import LeakageStatus
-from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.predict_shard import predict_shard

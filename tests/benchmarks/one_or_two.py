@@ -38,7 +38,7 @@ from ssl_mask.config import load_config, merge
 from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.errors import StorageError
 from ssl_mask.runs.find import find_run
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.training import loop
 from ssl_mask.workflows.folds import train_folds
 from ssl_mask.workflows.predict import predict

@@ -24,8 +24,8 @@ from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.mean_predictor import MeanPredictor
 from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import RunPredictor, load_run_predictor
-from ssl_mask.runs.run import Run
 from ssl_mask.runs.sources import Source, run_source
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.train import train
 
 

@@ -17,7 +17,7 @@ from ssl_mask.cli.app import main
 from ssl_mask.config import RunConfig, resolve
 from ssl_mask.errors import ConfigError, IncompleteError, MismatchError, OverlapError, UndeclaredError
 from ssl_mask.runs.checkpoint import read_metadata
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo

@@ -24,7 +24,7 @@ from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.models.joint import joint_log_probs
 from ssl_mask.runs.checkpoint import load_checkpoint
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train

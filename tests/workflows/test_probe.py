@@ -23,7 +23,7 @@ from ssl_mask.errors import ConfigError, Interrupted
 from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.models.classifier import Classifier
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.training import session as sessions
 from ssl_mask.training.inputs import Inputs
 from ssl_mask.workflows.pseudo import pseudo

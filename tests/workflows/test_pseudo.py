@@ -18,7 +18,8 @@ from ssl_mask.data.load import read_manifest
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.runs.find import find_run, list_runs
-from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows import pseudo as workflow
 from ssl_mask.workflows import train as training
 from ssl_mask.workflows.predict import predict

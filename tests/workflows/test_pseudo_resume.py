@@ -13,7 +13,8 @@ from small_rounds import same_weights, series_config
 
 from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.inference.run_predictor import RunPredictor
-from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.view import Run
 from ssl_mask.training import fit
 from ssl_mask.workflows import members
 from ssl_mask.workflows import pseudo as workflow

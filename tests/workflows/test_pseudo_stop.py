@@ -21,8 +21,9 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.pseudo_labeling.record import NothingSelectedError, refuse_nothing
 from ssl_mask.pseudo_labeling.report import best_round, stopped_early
 from ssl_mask.runs.rounds import RoundStudy
-from ssl_mask.runs.run import Run, RunDir
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import create_study
+from ssl_mask.runs.view import Run
 from ssl_mask.workflows import pseudo as workflow
 from ssl_mask.workflows import pseudo_folds
 from ssl_mask.workflows.pseudo import pseudo

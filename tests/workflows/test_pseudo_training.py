@@ -16,7 +16,7 @@ from ssl_mask.data.load import load_training_data, read_manifest
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.pseudo_labeling.report import taught_by
 from ssl_mask.runs.checkpoint import read_metadata
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.training.session import build, make_model
 from ssl_mask.types import Batch
 from ssl_mask.workflows.predict import predict

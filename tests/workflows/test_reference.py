@@ -24,7 +24,7 @@ from ssl_mask.evaluation.metrics import paired_bootstrap
 from ssl_mask.evaluation.reference import reference_probs
 from ssl_mask.models.backbones import create_backbone
 from ssl_mask.models.classifier import Classifier
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.training.reference import has_reference
 from ssl_mask.training.session import make_model
 from ssl_mask.workflows.compare import compare

@@ -20,7 +20,7 @@ from ssl_mask.config import RunConfig
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import ConfigError, DataError, Interrupted, TrainingError
 from ssl_mask.runs.find import find_run, list_runs
-from ssl_mask.runs.run import Run
+from ssl_mask.runs.view import Run
 from ssl_mask.training import fit
 from ssl_mask.types import Losses
 from ssl_mask.workflows.compare import compare

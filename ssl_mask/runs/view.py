@@ -1,0 +1,47 @@
+"""A run as the API returns it: what can be read of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_mask.config import RunConfig
+from ssl_mask.runs.records import BestScore, RunStatus
+from ssl_mask.runs.run import RunDir
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished or running experiment, as the API returns it."""
+
+    dir: RunDir
+
+    @property
+    def path(self) -> Path:
+        return self.dir.path
+
+    @property
+    def name(self) -> str:
+        return self.dir.name
+
+    @property
+    def config(self) -> RunConfig:
+        return self.dir.config()
+
+    @property
+    def status(self) -> RunStatus:
+        return self.dir.status()
+
+    @property
+    def scores(self) -> BestScore:
+        """Validation scores of the best weights: `macro_f1`, `accuracy`, `step`, `weights` (live or ema), …
+
+        Raises:
+            DataError: nothing has been evaluated yet.
+        """
+        return self.dir.scores()
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return self.dir.records()
