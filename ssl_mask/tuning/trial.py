@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ssl_mask.errors import ConfigError, ModelError, SslMaskError, TrainingError
-from ssl_mask.files import write_json
+from ssl_mask.files import storage, write_json
 from ssl_mask.runs.comparison import IntervalRecord
+from ssl_mask.runs.folds import FoldStudy
 from ssl_mask.runs.trials import TrialRecord
 from ssl_mask.tuning.journal import Journal
 
@@ -101,3 +102,12 @@ def tell_lost(journal: Journal, number: int) -> None:
             record = TrialRecord(number=number, params=journal.params(number), state="failed", reason=reason)
             write_json(journal.study.trial_file(number), record.to_json())
             journal.tell(record)
+
+
+def lighten(folds: FoldStudy, *, keep_weights: bool) -> None:
+    """Remove what nobody needs of a trial that has ended: a search would fill a disk with states to resume from."""
+    for run in folds.members() if folds.study.record_file.is_file() else ():  # refused before it was begun
+        with storage(run.path):
+            run.last.unlink(missing_ok=True)
+            for weights in () if keep_weights else run.path.glob("checkpoints/**/*.safetensors"):
+                weights.unlink(missing_ok=True)

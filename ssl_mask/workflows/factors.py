@@ -6,7 +6,6 @@ joins them is computed from their predictions of labeled images, written last, a
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -17,15 +16,14 @@ from ssl_mask.config import RunConfig, factor_config, validate
 from ssl_mask.console import Console
 from ssl_mask.data.load import read_rows
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import ConfigError, DataError, InputError, did_you_mean, nothing_written
+from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.factors import FactorsSettings, FactorStudy, folders_of
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study, create_study, resumed_study
+from ssl_mask.studies.factor_checks import checked_factors, labels_digest, unchanged_rows
 from ssl_mask.studies.factor_results import join, tell
 from ssl_mask.studies.fold_checks import checked_config
-from ssl_mask.training.algorithm import refuse_unknown_names
 from ssl_mask.training.cost import measure
 from ssl_mask.workflows.folds import create_folds, run_folds, seconds_of
 from ssl_mask.workflows.members import at_work, train_member
@@ -126,41 +124,6 @@ def estimate(config: RunConfig, folds: FoldsSettings | None, accelerator: Accele
     console.say(f"Estimate: {total / 60:.1f} minutes in all, {cost.memory_gb:.2f} GB memory.")
 
 
-def checked_factors(config: RunConfig, folds: FoldsSettings | None, console: Console) -> Manifest:
-    """The rows of the data set, once every factor can be trained.
-
-    Raises:
-        ConfigError: a factor that the data set does not have, a single one, or settings that do not fit.
-        DataError: a data set that cannot be split.
-    """
-    rows = read_rows(config.data, Console(quiet=True))
-    refuse_wrong_factors(config, rows.schema)
-    for name in rows.schema.sizes:
-        try:
-            refuse_unknown_names(factor_config(config, name), rows.of_factor(name).schema)
-        except ConfigError as error:
-            hint = "A setting that names classes or heads belongs to the factor that has them: factors.<factor>.…"
-            raise ConfigError(f"The model of {name} has no such class or head. {error.problem}", hint=hint) from error
-    if folds is None and config.factor_prior == "oof":
-        raise ConfigError("factor_prior oof is decided on out-of-fold predictions.", hint="Add --folds 5.")
-    if folds is not None:
-        checked_config(config.model_copy(update={"factors": {}, "factor_prior": "off"}), folds, console)
-    return rows
-
-
-def refuse_wrong_factors(config: RunConfig, schema: LabelSchema) -> None:
-    """Raises ConfigError when there is nothing to join, or a factor is named that the data set does not have."""
-    known = list(schema.sizes)
-    if len(known) == 1:
-        raise ConfigError(
-            f"factors asks for a model per factor, but {config.data.root} has one factor only: {known[0]}.",
-            hint="Leave out `factors`, and set its settings for the run itself.",
-        )
-    for name in config.factors:
-        if name not in known:
-            raise ConfigError(f"factors.{name}: there is no such factor.", hint=did_you_mean(name, known))
-
-
 def create_factors(
     path: Path, verb: str, config: RunConfig, folds: FoldsSettings | None, rows: Manifest
 ) -> FactorStudy:
@@ -177,11 +140,6 @@ def create_factors(
         for name, folder in parts.items():
             create_folds(path / folder, verb, factor_config(config, name), folds)
     return FactorStudy(create_study(path, verb, "factors", config, settings.to_json()))
-
-
-def labels_digest(rows: Manifest) -> str:
-    """SHA-256 of the labeled rows as the data set names them."""
-    return hashlib.sha256(rows.where("train", "val").to_csv().encode(errors="surrogateescape")).hexdigest()
 
 
 def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console, *, quiet: bool = False) -> None:
@@ -207,18 +165,6 @@ def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console
                 train_refit(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
     if accelerator.is_main_process:
         tell(factors, console)
-
-
-def unchanged_rows(factors: FactorStudy, config: RunConfig) -> Manifest:
-    """The rows of the data set. Raises DataError when the labels are not those that the study began with."""
-    rows = read_rows(config.data, Console(quiet=True))
-    if labels_digest(rows) != factors.settings().labels_sha256:
-        raise DataError(
-            f"The labels in {config.data.root.absolute()} are not those that {factors.path} began with: its factors "
-            "would not share one split.",
-            hint="Restore them, or begin a new study.",
-        )
-    return rows
 
 
 def _train_parts(

@@ -9,7 +9,6 @@ splits that the search has not seen: the best of many trials always looks better
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,30 +19,21 @@ import torch
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, TrainingError, nothing_written
-from ssl_mask.files import one_at_a_time, storage, write_json, write_text
-from ssl_mask.reports import tune_card, tune_plots
-from ssl_mask.runs.folds import FoldsSettings
-from ssl_mask.runs.study import Study, begin_study, find_study, list_studies, resumed_study
-from ssl_mask.runs.trials import DEFAULT, Metric, TrialRecord, TrialStudy, TuneSettings, VerdictRecord
-from ssl_mask.studies.fold_checks import checked_config
+from ssl_mask.errors import InputError, Interrupted, TrainingError, nothing_written
+from ssl_mask.files import write_json
+from ssl_mask.reports import tune_card
+from ssl_mask.runs.study import Study, resumed_study
+from ssl_mask.runs.trials import DEFAULT, Metric, TrialRecord, TrialStudy, VerdictRecord
+from ssl_mask.tuning.confirm import ConfirmationError, confirm
 from ssl_mask.tuning.engines import run_here
 from ssl_mask.tuning.journal import Journal
 from ssl_mask.tuning.progress import TrialLines
 from ssl_mask.tuning.ray_engine import run_on_ray
-from ssl_mask.tuning.recipe import recipe_text
-from ssl_mask.tuning.space import changed, logarithmic, parse_space, read_space
-from ssl_mask.tuning.trial import tell_lost
+from ssl_mask.tuning.report import report
+from ssl_mask.tuning.search import checked_settings, extended, journal_of, new_search
+from ssl_mask.tuning.trial import lighten, tell_lost
 from ssl_mask.tuning.verdict import judge, winner_of
-from ssl_mask.workflows.tune_folds import (
-    ConfirmationError,
-    confirm,
-    default_config,
-    estimate,
-    journal_of,
-    lighten,
-    work_on_trial,
-)
+from ssl_mask.workflows import tune_folds
 
 Engine = Literal["optuna", "ray"]
 
@@ -121,7 +111,7 @@ def tune(
         if resume is None:
             asked = checked_settings(config, space, trials, folds, repeats, metric, confirm, console)
             if dry_run:
-                estimate(config, asked, accelerator, console)
+                tune_folds.estimate(config, asked, accelerator, console)
                 return None
             search = new_search(config, asked, console)
         elif dry_run:
@@ -142,76 +132,6 @@ def tune(
         raise Interrupted.by(stopped, "what has ended is kept.", hint=hint) from None
 
 
-# ---- open ----
-
-
-def checked_settings(
-    config: RunConfig, space: Path | None, trials: int | None, folds: int, repeats: int, metric: Metric, confirm: int,
-    console: Console,
-) -> TuneSettings:  # fmt: skip
-    """What a new search is made of.
-
-    Raises:
-        ConfigError: no space, a wrong one, or settings that folds cannot have.
-        DataError: the data set cannot be folded.
-    """
-    if space is None:
-        raise ConfigError("A search needs a space.", hint="Name its file: sslmask tune --space space.yaml")
-    asked = TuneSettings(
-        space=read_space(space), space_file=str(space), trials=trials or 30, folds=folds, repeats=repeats,
-        metric=metric, confirm=confirm,
-    )  # fmt: skip
-    if config.factors:
-        raise ConfigError("A search is of one model, not of factor models.", hint="Search one: --set data.factor=NAME")
-    parse_space(asked.space, config, str(space))
-    checked_config(config, FoldsSettings(folds=folds, repeats=repeats), console)
-    return asked
-
-
-def new_search(config: RunConfig, asked: TuneSettings, console: Console) -> TrialStudy:
-    """One that the same command has begun, or a fresh one."""
-    with storage(config.runs):
-        config.runs.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(config.runs / ".tune.lock"):  # of two equal commands, the second one joins the first
-        begun = begun_before(config, asked)
-        if begun is not None:
-            console.say(f"Goes on with {begun.path}, which this command has begun.")
-            return begun
-        return TrialStudy(begin_study(config, "tune", "tune", "trials", asked.to_json()))
-
-
-def begun_before(config: RunConfig, asked: TuneSettings) -> TrialStudy | None:
-    """The search of this name, or without a name one that is not finished, with the same settings.
-
-    So a command that was killed is simply given again, and several processes share a search by the same command.
-    """
-    named = find_study(config.runs / config.name, config.runs) if config.name else None
-    found = ([named] if named else []) if config.name else list_studies(config.runs)
-    for search in map(TrialStudy, found):
-        with suppress(DataError):  # another study is damaged: not ours to say
-            record = search.study.record()
-            same = record.kind == "trials" and record.config == config.model_dump(mode="json")
-            if same and search.settings() == asked and (config.name or not search.verdict_file.is_file()):
-                return search
-    return None
-
-
-def extended(search: TrialStudy, trials: int | None) -> TrialStudy:
-    """The search, with more trials where more are asked for.
-
-    Raises:
-        ConfigError: fewer are asked for.
-    """
-    settings = search.settings()
-    if trials is None or trials == settings.trials:
-        return search
-    if trials < settings.trials:
-        raise ConfigError(f"{search.path} has {settings.trials} trials, not {trials}.", hint="Leave out --trials.")
-    search.study.change_settings(trials=trials)
-    search.verdict_file.unlink(missing_ok=True)
-    return search
-
-
 # ---- trials ----
 
 
@@ -229,14 +149,14 @@ def search_trials(journal: Journal, engine: Engine, parallel: int, console: Cons
         work = partial(work_on_disk, str(journal.study.path.absolute()), threads)
         run_on_ray(journal.next_trial, work, lines, lost=partial(tell_lost, journal), parallel=parallel)
     else:
-        run_here(journal.next_trial, partial(work_on_trial, journal), lines)
+        run_here(journal.next_trial, partial(tune_folds.work_on_trial, journal), lines)
     refuse_no_result(journal.ended(), journal.study)
 
 
 def work_on_disk(path: str, threads: int, number: int) -> bool:
     """A trial of a search that is known by its folder only: in a process that Ray has started."""
     torch.set_num_threads(threads)
-    return work_on_trial(journal_of(TrialStudy(Study(Path(path)))), number)
+    return tune_folds.work_on_trial(journal_of(TrialStudy(Study(Path(path)))), number)
 
 
 def refuse_no_result(records: list[TrialRecord], search: TrialStudy) -> None:
@@ -281,20 +201,8 @@ def verdict_on(search: TrialStudy, winner: TrialRecord, default: TrialRecord, co
                 f"Best   trial {winner.number}; now it and the default are trained on {tune_card.splits(asked)}"
             )
         try:
-            pairs = confirm(search, winner, console)
+            pairs = confirm(search, winner, tune_folds.train_trial, console)
         except ConfirmationError as error:
             failed = str(error)
     verdict = judge(winner, default, pairs, grouped=grouped)
     return verdict.model_copy(update={"reason": failed}) if failed else verdict
-
-
-def report(journal: Journal, records: list[TrialRecord], verdict: VerdictRecord) -> None:
-    """The table, the configuration of the winner, the plots and the card."""
-    search, base = journal.study, default_config(journal.study)
-    importance = journal.importance()
-    write_text(search.table, tune_card.trials_csv(records, list(journal.space)))
-    write_text(search.best, recipe_text(search, changed(base, verdict.params), verdict))
-    tune_plots.write_history(search.plots / "history.svg", records, journal.metric)
-    tune_plots.write_importance(search.plots / "importance.svg", importance)
-    tune_plots.write_parallel(search.plots / "parallel.svg", records, logarithmic(journal.space), journal.metric)
-    write_text(search.card, tune_card.tune_card(str(search.path), search.settings(), records, verdict, importance))

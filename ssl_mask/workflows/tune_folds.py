@@ -1,43 +1,28 @@
-"""What a trial of `sslmask tune` trains: a study of folds, reported after every fold; and the winner once more."""
+"""What a trial of `sslmask tune` trains: a study of folds, reported after every fold."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
 from ssl_mask import devices
-from ssl_mask.config import RunConfig, validate
+from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.errors import SslMaskError, TrainingError
+from ssl_mask.errors import TrainingError
 from ssl_mask.evaluation.folds import best_point, mean_curve
-from ssl_mask.files import storage
 from ssl_mask.reports.tune_card import splits
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
-from ssl_mask.runs.trials import DEFAULT, TrialRecord, TrialStudy, TuneSettings
+from ssl_mask.runs.trials import TuneSettings
 from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.studies.fold_results import curve_of
-from ssl_mask.tuning import engines
 from ssl_mask.tuning.journal import Journal
-from ssl_mask.tuning.space import changed, default_params, parse_space
-from ssl_mask.tuning.trial import Outcome, Report, failure, run_trial
-from ssl_mask.tuning.verdict import Pair
+from ssl_mask.tuning.search import default_config
+from ssl_mask.tuning.space import changed
+from ssl_mask.tuning.trial import Outcome, Report, lighten, run_trial
 from ssl_mask.workflows.folds import create_folds, first_cost, run_folds, seconds_of
-
-
-def journal_of(search: TrialStudy) -> Journal:
-    """The journal of a search that is on the disk."""
-    asked, base = search.settings(), default_config(search)
-    space = parse_space(asked.space, base, asked.space_file)
-    return Journal(search, space, default_params(base, space), base.seed, asked.metric, asked.trials)
-
-
-def default_config(search: TrialStudy) -> RunConfig:
-    return validate(search.study.record().config)
 
 
 def estimate(config: RunConfig, asked: TuneSettings, accelerator: Accelerator, console: Console) -> None:
@@ -112,73 +97,3 @@ def refuse_failed(folds: FoldStudy) -> None:
     for run in folds.members():
         if run.status_file.is_file() and (status := run.status()).status == "failed":
             raise TrainingError(status.failure)
-
-
-def lighten(folds: FoldStudy, *, keep_weights: bool) -> None:
-    """Remove what nobody needs of a trial that has ended: a search would fill a disk with states to resume from."""
-    for run in folds.members() if folds.study.record_file.is_file() else ():  # refused before it was begun
-        with storage(run.path):
-            run.last.unlink(missing_ok=True)
-            for weights in () if keep_weights else run.path.glob("checkpoints/**/*.safetensors"):
-                weights.unlink(missing_ok=True)
-
-
-class ConfirmationError(Exception):
-    """The default or the winner cannot be trained on another split."""
-
-
-def confirm(search: TrialStudy, winner: TrialRecord, console: Console) -> dict[int, Pair]:
-    """The default and the winner on other splits: seed of the split -> their out-of-fold predictions.
-
-    Several processes share the work.
-
-    Raises:
-        ConfirmationError: one of them fails there, and why.
-    """
-    asked, base = search.settings(), default_config(search)
-    todo = {(seed, number): search.confirmation(seed, number)
-            for seed in other_splits(base, asked) for number in (DEFAULT, winner.number)}  # fmt: skip
-    left = [key for key, folds in todo.items() if not folds.finished]
-    with console.progress("Confirm", len(todo), unit="studies") as advance:
-        while left:
-            before = len(left)
-            for key in list(left):
-                seed, number = key
-                advance(
-                    len(todo) - len(left),
-                    f"{'the default' if number == DEFAULT else f'trial {number}'}, split seed {seed}",
-                )
-                with search.holding(todo[key]) as free:
-                    if free or todo[key].finished:
-                        _train_on_split(todo[key], base, asked, seed, number, winner)
-                        left.remove(key)
-            if len(left) == before:
-                time.sleep(engines.WAIT_SECONDS)
-    return {seed: Pair(todo[seed, DEFAULT].oof, todo[seed, winner.number].oof) for seed in other_splits(base, asked)}
-
-
-def other_splits(base: RunConfig, asked: TuneSettings) -> list[int]:
-    """Seeds of splits that the search has not seen; its repeats have taken the first ones."""
-    first = base.data.split_seed + asked.repeats
-    return list(range(first, first + asked.confirm))
-
-
-def _train_on_split(
-    folds: FoldStudy, base: RunConfig, asked: TuneSettings, seed: int, number: int, winner: TrialRecord
-) -> None:
-    params = winner.params if number == winner.number else {}
-    config = changed(base, {**params, "data.split_seed": seed})
-    with explained(f"{'the default' if number == DEFAULT else f'trial {number}'} failed on split seed {seed}"):
-        train_trial(folds, config, asked, FoldsSettings(folds=asked.folds))
-    lighten(folds, keep_weights=True)
-
-
-@contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Raises ConfirmationError for what would make a trial a failed one."""
-    try:
-        yield
-    except (SslMaskError, MemoryError, RuntimeError) as error:
-        if not (reason := failure(error)):
-            raise
-        raise ConfirmationError(f"{what}: {reason}") from None

@@ -22,6 +22,7 @@ from ssl_mask.evaluation.folds import Point
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study
 from ssl_mask.runs.trials import TrialStudy, TuneSettings
+from ssl_mask.tuning.space import changed
 from ssl_mask.workflows import tune_folds
 from ssl_mask.workflows.tune import tune
 
@@ -69,7 +70,7 @@ def test_a_search_ends_with_a_verdict_on_other_splits(
         "history.svg", "importance.svg", "parallel.svg",
     }  # fmt: skip
     best = resolve([yaml.safe_load(search.best.read_text())], has_gpu=lambda: False)
-    assert {k: v for k, v in tune_folds.changed(config, search.verdict.params).model_dump().items() if k != "runs"} == {
+    assert {k: v for k, v in changed(config, search.verdict.params).model_dump().items() if k != "runs"} == {
         k: v for k, v in best.model_dump().items() if k != "runs"
     }
 
