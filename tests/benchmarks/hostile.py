@@ -196,7 +196,6 @@ def preload() -> None:
     for name in (
         "torch",
         "timm",
-        "albumentations",
         "accelerate",
         "sklearn.model_selection",
         "scipy.optimize",
