@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -112,6 +113,13 @@ def apart(ours: Tensor, reference: Tensor) -> float:
     return float((ours.double() - reference).norm() / reference.norm())
 
 
+def assert_terms(net: nn.Module, losses: Losses, slow: nn.Module, expected: Mapping[str, Tensor]) -> None:
+    """Value and gradient of each term are those that a slow loop has found with `slow`, a copy of `net`."""
+    for name, term in expected.items():
+        assert losses.terms[name].item() == pytest.approx(term.item(), rel=1e-5), name
+        assert apart(gradient(net, losses.terms[name]), gradient(slow, term)) < 1e-5, name
+
+
 # ---- the papers, one image after the other ----
 
 
@@ -119,6 +127,19 @@ def rows_of(net: nn.Module, images: Tensor) -> list[dict[str, Row]]:
     """The logits of each image, found alone."""
     answers = [net(image[None]) for image in images]
     return [{name: list(z[0].unbind()) for name, z in answer.items()} for answer in answers]
+
+
+def views_of(net: nn.Module, batch: Batch) -> tuple[list[dict[str, Row]], list[dict[str, Row]]]:
+    """The logits of each unlabeled image: of its weak view, without gradient, and of its strong one."""
+    assert batch.unlabeled is not None and isinstance(batch.unlabeled.strong, Views)
+    with torch.no_grad():
+        weak = rows_of(net, batch.unlabeled.weak)
+    return weak, rows_of(net, batch.unlabeled.strong.images)
+
+
+def probs_of(rows: list[dict[str, Row]], name: str) -> list[list[float]]:
+    """(images)(classes): what is predicted in one head, without gradient."""
+    return [[p.item() for p in softmax(row[name])] for row in rows]
 
 
 def softmax(row: Row) -> Row:
@@ -149,10 +170,7 @@ class SlowUda:
 
     def losses(self, net: nn.Module, batch: Batch, progress: float) -> tuple[dict[str, Tensor], list[int]]:
         """The weighted terms and the images whose target counts in any head. `net` in float64."""
-        assert batch.unlabeled is not None and isinstance(batch.unlabeled.strong, Views)
-        with torch.no_grad():
-            weak = [self.targets_of(row) for row in rows_of(net, batch.unlabeled.weak)]
-        strong = [self.targets_of(row) for row in rows_of(net, batch.unlabeled.strong.images)]
+        weak, strong = ([self.targets_of(row) for row in rows] for rows in views_of(net, batch))
         divergence, survivors = torch.zeros((), dtype=torch.float64), []
         for i, heads in enumerate(weak):
             for name, z in heads.items():
@@ -216,3 +234,9 @@ class SlowUda:
 
 def slow_copy(net: nn.Module) -> nn.Module:
     return copy.deepcopy(net).double()
+
+
+def slow_views(net: nn.Module, batch: Batch) -> tuple[nn.Module, list[dict[str, Row]], list[dict[str, Row]]]:
+    """A slow copy, and what it says of the unlabeled images as `views_of` does."""
+    slow = slow_copy(net)
+    return slow, *views_of(slow, batch)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from slow_reference import FACTORS, FLAT, Net, apart, gradient, make_batch, rows_of, slow_copy, softmax, step, with_rule
+from slow_reference import (
+    FACTORS,
+    FLAT,
+    Net,
+    apart,
+    gradient,
+    make_batch,
+    rows_of,
+    slow_views,
+    softmax,
+    step,
+    with_rule,
+)
 
 from ssl_mask.algorithms.fixmatch import FixMatchRule
 
@@ -18,8 +30,7 @@ def test_loss_and_gradient_equal_a_slow_loop(heads: dict[str, int], thresholds: 
     net, batch = Net(heads), make_batch(heads)
     losses, ours = step(with_rule(FixMatchRule(thresholds), net, weight=1.5), net, batch)
 
-    slow = slow_copy(net)
-    weak, strong = rows_of(slow, batch.unlabeled.weak), rows_of(slow, batch.unlabeled.strong.images)  # type: ignore[union-attr,attr-defined]
+    slow, weak, strong = slow_views(net, batch)
     unlabeled, counted = torch.zeros((), dtype=torch.float64), 0
     for i, heads_of_image in enumerate(weak):
         for name, row in heads_of_image.items():

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from made_studies import NAMES, make_run, make_study
 
 from ssl_mask.config import RunConfig
 from ssl_mask.errors import DataError, InputError
@@ -13,26 +14,14 @@ from ssl_mask.runs.create import begin_run
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import Study, create_study, find_study, resumed_study
 
-NAMES = ("a", "b", "c")
-
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    return create_study(tmp_path / "runs/s", "uda", "seeds", RunConfig(runs=tmp_path / "runs"), {"seeds": [0]})
+    return make_study(tmp_path)
 
 
 def members(study: Study) -> list[RunConfig]:
     return [study.member(RunConfig(), name, seed=i) for i, name in enumerate(NAMES)]
-
-
-def make(run: RunDir, *, status: str = "running", saved: bool = False, card: bool = False) -> None:
-    begin_run(run, RunConfig(), "train")
-    run.update(status=status)
-    run.last.parent.mkdir()
-    if saved:
-        run.last.write_text("state")
-    if card:
-        run.card.write_text("card")
 
 
 def test_a_member_has_the_configuration_of_the_study_and_its_own_changes(study: Study) -> None:
@@ -43,7 +32,7 @@ def test_a_member_has_the_configuration_of_the_study_and_its_own_changes(study: 
 
 def test_a_run_whose_card_is_missing_is_not_finished(study: Study) -> None:
     """Killed between its last step and its report."""
-    make(study.run("a"), status="finished", saved=True)
+    make_run(study.run("a"), status="finished", saved=True)
     assert study.state("a") == "begun"
 
 
@@ -57,7 +46,7 @@ def test_a_study_is_found_by_name_by_path_and_inside_its_run(study: Study, tmp_p
     begin_run(inside, RunConfig(), "pseudo")
     assert find_study("p", runs) == rounds
     assert (rounds.home, study.home) == (inside.path, study.path)
-    make(runs_alone := RunDir(runs / "alone"))
+    make_run(runs_alone := RunDir(runs / "alone"))
     assert find_study(runs_alone.name, runs) is None
 
 

@@ -8,33 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_studies import NAMES, make_run, make_study
 
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.errors import DataError, Interrupted
-from ssl_mask.runs.create import begin_run
-from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.study import Study, create_study
+from ssl_mask.runs.study import Study
 from ssl_mask.workflows import members
 from ssl_mask.workflows.members import at_work, train_member
-
-NAMES = ("a", "b", "c")
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
-    return create_study(tmp_path / "runs/s", "uda", "seeds", RunConfig(runs=tmp_path / "runs"), {"seeds": [0]})
-
-
-def make(run: RunDir, *, status: str = "running", saved: bool = False, card: bool = False) -> None:
-    begin_run(run, RunConfig(), "train")
-    run.update(status=status)
-    run.last.parent.mkdir()
-    if saved:
-        run.last.write_text("state")
-    if card:
-        run.card.write_text("card")
+    return make_study(tmp_path)
 
 
 def trained(study: Study, train: Callable[..., object] | None = None) -> list[tuple[Any, ...]]:
@@ -47,7 +34,7 @@ def trained(study: Study, train: Callable[..., object] | None = None) -> list[tu
         assert quiet
         calls.append((config.name, config.seed, resume and resume.name, sorted(p.name for p in run.path.glob("*"))))
         if resume is None:
-            make(run, status="finished", saved=True, card=True)
+            make_run(run, status="finished", saved=True, card=True)
         else:
             run.update(status="finished")
             run.card.write_text("card")
@@ -63,8 +50,8 @@ def trained(study: Study, train: Callable[..., object] | None = None) -> list[tu
 
 
 def test_what_is_finished_is_left_alone_and_what_is_begun_is_resumed(study: Study) -> None:
-    make(study.run("a"), status="finished", saved=True, card=True)
-    make(study.run("b"), status="interrupted", saved=True)
+    make_run(study.run("a"), status="finished", saved=True, card=True)
+    make_run(study.run("b"), status="interrupted", saved=True)
     assert [study.state(n) for n in NAMES] == ["finished", "begun", "new"]
     left = ["checkpoints", "config.yaml", "run.json"]
     assert trained(study) == [("b", 1, "b", left), ("c", 2, None, [])]
@@ -73,8 +60,8 @@ def test_what_is_finished_is_left_alone_and_what_is_begun_is_resumed(study: Stud
 
 
 def test_what_was_killed_before_its_first_save_is_made_anew_but_for_its_selection(study: Study) -> None:
-    make(study.run("a"))
-    make(study.run("b"))
+    make_run(study.run("a"))
+    make_run(study.run("b"))
     (study.run("b").path / ".half.tmp").write_text("half")
     for path in (study.run("b").pseudo_labels, study.run("b").pool, study.run("b").selection):
         path.write_text("selected")
