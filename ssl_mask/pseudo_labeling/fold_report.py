@@ -33,9 +33,13 @@ def report_round(whole: RoundStudy, number: int, answers: Path | None, console: 
             schema = metadata.label_schema
             true = read_answers(answers, schema, metadata.submission).joint
             write_json(run.audit, audit(read_pool(run.pool, schema), true, schema))
-    rows = [row_of(whole, n) for n in range(number + 1)]
-    write_rounds(whole, rows, finished=whole.finished)
-    for table in round_tables(rows, scored="Out-of-fold"):
+    last, before = number, whole.record() if whole.record_file.is_file() else None
+    while whole.round(last + 1).finished:  # a study that goes on has later rounds, which must not be lost
+        last += 1
+    rows = [row_of(whole, n) for n in range(last + 1)]
+    finished, stopped = (before.finished, before.stopped) if before is not None else (False, "")
+    write_rounds(whole, rows, finished=finished, stopped=stopped)
+    for table in round_tables(rows[: number + 1], scored="Out-of-fold"):
         console.rich.print(table)
 
 
@@ -108,22 +112,26 @@ def _mean(values: Any) -> float | None:
     return fmean(known) if known else None
 
 
-def write_rounds(whole: RoundStudy, rows: Sequence[RoundSummary], *, finished: bool) -> None:
+def write_rounds(whole: RoundStudy, rows: Sequence[RoundSummary], *, finished: bool, stopped: str) -> None:
     """rounds.json, plots and card."""
     best = best_round(rows)
     folds = whole.round(best).record()
     record = RoundsRecord(
-        rounds=tuple(rows), best_round=best, finished=finished, leakage=folds.leakage,
+        rounds=tuple(rows), best_round=best, finished=finished, stopped=stopped, leakage=folds.leakage,
         leakage_reason=folds.leakage_reason,
     )  # fmt: skip
-    round_plots.write_rounds(whole.plots / "rounds.svg", rows)
+    round_plots.write_rounds(whole.plots / "rounds.svg", rows, "Out-of-fold")
     write_text(whole.card, rounds_card(whole, record))
     write_json(whole.record_file, record.to_json())
 
 
-def publish(whole: RoundStudy, *, finished: bool) -> None:
-    """Say that no round is missing: from now on the best one predicts."""
-    write_rounds(whole, whole.record().rounds, finished=finished)
+def publish(whole: RoundStudy, stopped: str) -> None:
+    """Say that no round is missing: from now on the best one predicts.
+
+    Args:
+        stopped: why there are fewer rounds than were asked for; empty where there are not.
+    """
+    write_rounds(whole, whole.record().rounds, finished=True, stopped=stopped)
 
 
 def stopped_early(whole: RoundStudy, number: int) -> bool:

@@ -95,29 +95,30 @@ def _draw_classes(axis: Any, name: str, head: HeadSelectionRecord) -> None:
     legend(axis, loc="lower right")
 
 
-def write_rounds(path: Path, rows: Sequence[RoundSummary]) -> None:
-    save_figure(path, draw_rounds(rows))
+def write_rounds(path: Path, rows: Sequence[RoundSummary], scored: str = "Validation") -> None:
+    save_figure(path, draw_rounds(rows, scored))
 
 
-def draw_rounds(rows: Sequence[RoundSummary]) -> Any:
-    """By round: validation scores with their intervals, how many images are pseudo-labeled, and how correctly.
+def draw_rounds(rows: Sequence[RoundSummary], scored: str = "Validation") -> Any:
+    """By round: scores with their intervals, how many images are pseudo-labeled, and how correctly.
 
     Args:
-        rows: one per round, round 0 first, as `round_table` takes them.
+        rows: one per round, round 0 first.
+        scored: on which images, as `round_tables` takes it.
     """
     figure, ((scores, shares, quality),) = new_figure(1, 3, (15, 4.4))
-    best = max(rows, key=lambda r: r.macro_f1.value)
-    scored = {"macro-F1": [r.macro_f1 for r in rows], "accuracy": [r.accuracy for r in rows]}
-    for i, (label, intervals) in enumerate(scored.items()):
+    best = max((r for r in rows if r.teachers is None), key=lambda r: r.macro_f1.value, default=rows[0])
+    pairs = {"macro-F1": [r.macro_f1 for r in rows], "accuracy": [r.accuracy for r in rows]}
+    for i, (label, intervals) in enumerate(pairs.items()):
         value, low, high = np.asarray([[i.value, i.low, i.high] for i in intervals]).T
         places = np.asarray([r.round for r in rows]) + (i - 0.5) * 0.1  # side by side: the intervals overlap
         spread = [value - low, high - value]
         scores.errorbar(places, value, yerr=spread, fmt="o-", color=COLOURS[i], capsize=3, label=label)
     scores.axvline(best.round, color="0.35", ls=":", lw=1.5)
-    scores.set(title=f"Validation, 95 % intervals; best: round {best.round}", ylim=(0, 1))
+    scores.set(title=f"{scored} scores, 95 % intervals; best: round {best.round}", ylim=(0, 1))
     later = [r for r in rows if r.round > 0]
     _draw_shares(shares, later)
-    _draw_quality(quality, later)
+    _draw_quality(quality, later, scored)
     for axis in (scores, shares, quality):
         whole_ticks(axis, rows[0].round, rows[-1].round)
         axis.set_xlabel("round")
@@ -142,8 +143,8 @@ def _part(count: int | None, total: int | None) -> float | None:
     return count / total if count is not None and total else None
 
 
-def _draw_quality(axis: Any, later: Sequence[RoundSummary]) -> None:
-    """Precision per head on validation and, where the answers were given, of the pseudo-labels themselves."""
+def _draw_quality(axis: Any, later: Sequence[RoundSummary], scored: str) -> None:
+    """Precision per head on labeled images and, where the answers were given, of the pseudo-labels themselves."""
     rounds = [r.round for r in later]
     for i, name in enumerate((later[0].heads or {}) if later else ()):
         validated = [r.heads[name].val_precision if r.heads else None for r in later]
@@ -151,7 +152,7 @@ def _draw_quality(axis: Any, later: Sequence[RoundSummary]) -> None:
             r.audit.factors[name].precision if r.audit is not None and name in r.audit.factors else None for r in later
         ]
         colour = COLOURS[i % len(COLOURS)]
-        curve(axis, rounds, validated, color=colour, ls="--", label=f"{name}, on validation")
+        curve(axis, rounds, validated, color=colour, ls="--", label=f"{name}, on {scored.lower()} images")
         curve(axis, rounds, audited, color=colour, label=f"{name}, audited (true)")
     axis.set(title="Pseudo-labels: precision", ylabel="share correct", ylim=(0, 1.02))
     legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)

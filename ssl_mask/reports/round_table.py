@@ -25,19 +25,24 @@ def round_tables(rows: Sequence[RoundSummary], scored: str = "Validation") -> tu
     """For a terminal: the scores, and the pseudo-labels once there are some. Both fit into 80 columns.
 
     Args:
-        scored: on what.
+        scored: on which images; `Out-of-fold` of folds.
     """
     tables = [terminal(score_cells(rows), f"{scored} scores by round (95 % intervals by group)", words=2)]
     if rows[1:]:
-        tables.append(terminal(label_cells(rows), label_title(rows), words=2))
+        tables.append(terminal(label_cells(rows), label_title(rows, scored), words=2))
     return tuple(tables)
 
 
-def round_markdown(rows: Sequence[RoundSummary]) -> str:
-    """The same for the run card."""
-    parts = [markdown(score_cells(rows))]
+def round_markdown(rows: Sequence[RoundSummary], scored: str = "Validation", stopped: str = "") -> str:
+    """The same for the run card.
+
+    Args:
+        stopped: a sentence: why there are fewer rounds than were asked for.
+    """
+    parts = [f"**Stopped early**: {md(stopped)}"] if stopped else []
+    parts.append(markdown(score_cells(rows)))
     if rows[1:]:
-        parts += [f"{md(label_title(rows))}:", markdown(label_cells(rows))]
+        parts += [f"{md(label_title(rows, scored))}:", markdown(label_cells(rows))]
     return "\n\n".join(parts)
 
 
@@ -52,10 +57,10 @@ def _score_row(row: RoundSummary) -> tuple[str, ...]:
     return str(row.round), row.taught_by or "+ pseudo-labels", *scores, f"{row.cpu_seconds:.0f}"
 
 
-def label_title(rows: Sequence[RoundSummary]) -> str:
+def label_title(rows: Sequence[RoundSummary], scored: str) -> str:
     pools = dict.fromkeys(str(row.pool) for row in rows if row.pool is not None)
     audited = ", audit: true labels" if any(row.audit is not None for row in rows) else ""
-    return f"Pseudo-labels for {' or '.join(pools)} images (val: validation{audited})"
+    return f"Pseudo-labels for {' or '.join(pools)} images (val: {scored.lower()} images{audited})"
 
 
 def label_cells(rows: Sequence[RoundSummary]) -> Cells:

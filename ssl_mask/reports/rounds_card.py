@@ -30,6 +30,6 @@ def rounds_card(whole: RoundStudy, record: RoundsRecord) -> str:
     state = [] if record.finished else ["Not all rounds are finished."]
     parts = [
         f"# Study {md(str(whole.path))}", *state, score, f"- **Leakage: {record.leakage}**{reason}", honest,
-        "## Rounds", round_markdown(record.rounds), "## Use it", use,
+        "## Rounds", round_markdown(record.rounds, "Out-of-fold", record.stopped), "## Use it", use,
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

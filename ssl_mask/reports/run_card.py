@@ -175,7 +175,9 @@ def class_section(table: PredictionTable, images: str) -> str:
 
 
 def _rounds(status: RunStatus) -> list[str]:
-    return ["## Rounds of pseudo-labels", round_markdown(status.rounds)] if status.rounds else []
+    return (
+        ["## Rounds of pseudo-labels", round_markdown(status.rounds, stopped=status.stopped)] if status.rounds else []
+    )
 
 
 def _unlabeled(status: RunStatus, data: DataRecord) -> list[str]:

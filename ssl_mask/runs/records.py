@@ -201,6 +201,8 @@ class RunStatus(LeakageRecord):
     rounds: tuple[RoundSummary, ...] | None = None
     """None: not a study of rounds."""
     best_round: Count | None = None
+    stopped: str = ""
+    """Of rounds: a sentence, why there are fewer than were asked for."""
 
 
 # ---- the header of best.safetensors ----

@@ -45,6 +45,8 @@ class RoundsRecord(Record):
     """The highest out-of-fold macro-F1."""
     finished: bool
     """Whether no round is missing."""
+    stopped: str = ""
+    """A sentence: why there are fewer rounds than were asked for."""
     leakage: LeakageStatus
     """Of the best round."""
     leakage_reason: str

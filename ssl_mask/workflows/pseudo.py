@@ -24,17 +24,21 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import unlabeled_rows
 from ssl_mask.errors import DataError, Interrupted, nothing_written
 from ssl_mask.evaluation.answers import read_answers
+from ssl_mask.files import write_text
 from ssl_mask.guard.gate import run_gate
 from ssl_mask.pseudo_labeling.honest import has_validation, honest_models, named_models
 from ssl_mask.pseudo_labeling.record import NothingSelectedError
 from ssl_mask.pseudo_labeling.report import publish, report_round, round_zero, stopped_early
 from ssl_mask.pseudo_labeling.round import select_round
+from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import RunDir, round_name
 from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study
 from ssl_mask.runs.view import Run
 from ssl_mask.workflows.members import at_work, train_member
+
+KEPT = "The best round so far is kept."
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,10 @@ def pseudo(
     study = found or devices.broadcast(accelerator, partial(begin, config, pool))
     whole = RunDir(study.home)
     with at_work(study, accelerator), keeping_status(whole) if accelerator.is_main_process else nullcontext():
-        run_rounds(config, study, pool, audit_answers, quiet=quiet)
+        stopped = run_rounds(config, study, pool, audit_answers, quiet=quiet)
+        if accelerator.is_main_process:
+            whole.update(stopped=stopped)
+            write_text(whole.card, run_card(whole))
     console.say(f"Saved  {whole.path}  (read {whole.card.name}; next: sslmask predict --run {whole.path})")
     accelerator.wait_for_everyone()
     return Run(whole)
@@ -168,8 +175,12 @@ def keeping_status(whole: RunDir) -> Iterator[None]:
     whole.update(status="finished")
 
 
-def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None, *, quiet: bool) -> None:
-    """Select what each round trains on, train it, report it, and keep the best so far."""
+def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None, *, quiet: bool) -> str:
+    """Select what each round trains on, train it, report it, and keep the best so far.
+
+    Returns:
+        A sentence: why there are fewer rounds than were asked for; empty where there are not.
+    """
     accelerator, console, whole = pool.accelerator, pool.console, RunDir(study.home)
     zero, taught = round_zero(config, whole), bool(config.pseudo.teachers)
     first = ("on labels only" if not taught else f"is {zero.path}") if zero else "are the teachers"
@@ -185,15 +196,17 @@ def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None
                 except NothingSelectedError as nothing:
                     if number == 1 and taught:  # nothing is trained yet that could be kept
                         raise
-                    console.say(stopped_without_labels(nothing))
-                    return
+                    console.say(f"Stop   {nothing.problem} {KEPT} For another study: {nothing.hint}")
+                    return nothing.problem
             train_member(study, round_config(config, study, number), accelerator, console, title="", quiet=quiet)
         if accelerator.is_main_process:
             report_round(config, whole, number, answers, console)
             publish(config, whole, number)
         if devices.broadcast(accelerator, partial(stopped_early, config, whole, number)):
-            console.say(f"Stop   validation macro-F1 fell beyond its interval in round {number}; the best is kept.")
-            return
+            fell = f"Validation macro-F1 fell beyond its interval in round {number}."
+            console.say(f"Stop   {fell} {KEPT}")
+            return fell
+    return ""
 
 
 def select_for_round(config: RunConfig, whole: RunDir, number: int, pool: Pool, zero: RunDir | None) -> None:
@@ -203,11 +216,6 @@ def select_for_round(config: RunConfig, whole: RunDir, number: int, pool: Pool, 
         whole.round(number), pool.manifest, pool.overlapping, pool.accelerator, pool.console,
         scores=None if zero or number > 1 else whole.round(0).validation,
     )  # fmt: skip
-
-
-def stopped_without_labels(nothing: NothingSelectedError) -> str:
-    """Why a study ends with the rounds that it has, and what another one could do."""
-    return f"Stop   {nothing.problem} The best round so far is kept. For another study: {nothing.hint}"
 
 
 def teachers_of(config: RunConfig, whole: RunDir, number: int, pool: Pool) -> tuple[Source, ...]:

@@ -25,7 +25,7 @@ from ssl_mask.runs.study import begin_study, resumed_study
 from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.workflows.folds import Changes, create_folds, run_folds
 from ssl_mask.workflows.members import at_work
-from ssl_mask.workflows.pseudo import refuse_answers_as_pool, stopped_without_labels
+from ssl_mask.workflows.pseudo import KEPT, refuse_answers_as_pool
 from ssl_mask.workflows.refit import train_refit
 
 
@@ -77,11 +77,13 @@ def pseudo_folds(
         check_first(setting, audit_answers, new=found is None)
     whole = found or devices.broadcast(accelerator, partial(begin, setting))
     with at_work(whole.study, accelerator):
-        best = run_rounds(setting, whole, audit_answers, quiet=quiet)
+        if accelerator.is_main_process and asked.refit and not whole.settings().refit:
+            whole.study.change_settings(refit=True)
+        stopped = run_rounds(setting, whole, audit_answers, quiet=quiet)
         if asked.refit:
-            run_refit(setting, whole, best, quiet=quiet)
+            run_refit(setting, whole, quiet=quiet)
     if accelerator.is_main_process:
-        publish(whole, finished=True)
+        publish(whole, stopped)
     console.say(f"Saved  {whole.path}  (read {whole.card.name}; next: sslmask predict --run {whole.path})")
     accelerator.wait_for_everyone()
     return whole
@@ -111,8 +113,12 @@ def begin(setting: Setting) -> RoundStudy:
     return RoundStudy(begin_study(config, "pseudo", "pseudo", "rounds", asked.to_json()))
 
 
-def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, quiet: bool) -> int:
-    """Train and report all rounds, and return the best one."""
+def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, quiet: bool) -> str:
+    """Train and report all rounds.
+
+    Returns:
+        A sentence: why there are fewer rounds than were asked for; empty where there are not.
+    """
     accelerator, console, asked = setting.accelerator, setting.console, whole.settings()
     taught = bool(setting.config.pseudo.teachers)
     first = f"is {asked.round_zero}" if asked.round_zero else "are the teachers" if taught else "on labels only"
@@ -126,15 +132,15 @@ def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, qui
             except NothingSelectedError as nothing:
                 if number == 1 and taught:  # nothing is trained yet that could be kept
                     raise
-                console.say(stopped_without_labels(nothing))
-                break
+                console.say(f"Stop   {nothing.problem} {KEPT} For another study: {nothing.hint}")
+                return nothing.problem
         if accelerator.is_main_process:
             report_round(whole, number, answers, console)
         if devices.broadcast(accelerator, partial(stopped_early, whole, number)):
-            console.say(f"Stop   out-of-fold macro-F1 fell beyond its interval in round {number}; the best is kept.")
-            break
-    best: int = devices.broadcast(accelerator, lambda: whole.record().best_round)
-    return best
+            fell = f"Out-of-fold macro-F1 fell beyond its interval in round {number}."
+            console.say(f"Stop   {fell} {KEPT}")
+            return fell
+    return ""
 
 
 def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool) -> None:
@@ -162,9 +168,11 @@ def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool
     run_folds(folds, accelerator, console, changes=changes, quiet=quiet)
 
 
-def run_refit(setting: Setting, whole: RoundStudy, best: int, *, quiet: bool) -> None:
+def run_refit(setting: Setting, whole: RoundStudy, *, quiet: bool) -> None:
     """One model on all labels, with pseudo-labels by all teachers of the best round and thresholds from all folds."""
-    accelerator, console, folds = setting.accelerator, setting.console, whole.round(best)
+    accelerator, console = setting.accelerator, setting.console
+    best: int = devices.broadcast(accelerator, lambda: whole.record().best_round)
+    folds = whole.round(best)
     if best == 0:
         train_refit(folds, accelerator, console, quiet=quiet)
         return

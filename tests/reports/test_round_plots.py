@@ -54,6 +54,22 @@ def test_rounds_show_precision_on_validation_and_of_the_audit() -> None:
     audited, alone = (
         draw_rounds(study_samples.rounds(2, {"a": 0.9, "b": 0.8}, audited=a)).axes[2] for a in (True, False)
     )
-    assert labels(audited) == ["a, on validation", "a, audited (true)", "b, on validation", "b, audited (true)"]
-    assert labels(alone) == ["a, on validation", "b, on validation"]
+    val = ["a, on validation images", "b, on validation images"]
+    assert labels(audited) == [val[0], "a, audited (true)", val[1], "b, audited (true)"]
+    assert labels(alone) == val
     assert np.allclose(audited.lines[3].get_ydata(), 0.75)
+
+
+def test_of_rounds_by_folds_it_is_said_that_scores_are_out_of_fold() -> None:
+    axes = draw_rounds(study_samples.rounds(2, {"a": 0.9}), "Out-of-fold").axes
+    assert axes[0].get_title() == "Out-of-fold scores, 95 % intervals; best: round 2"
+    assert labels(axes[2])[0] == "a, on out-of-fold images"
+    assert not any("alidation" in text for axis in axes for text in (axis.get_title(), *labels(axis)))
+
+
+def test_the_mean_of_teachers_is_no_best_round() -> None:
+    first, *later = study_samples.rounds(2)
+    first = first.model_copy(
+        update={"teachers": 3, "macro_f1": later[0].macro_f1.model_copy(update={"value": 0.9, "high": 1.0})}
+    )
+    assert "best: round 2" in draw_rounds([first, *later]).axes[0].get_title()

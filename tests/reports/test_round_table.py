@@ -55,6 +55,13 @@ def test_the_run_card_has_every_cell_of_the_terminal() -> None:
         assert f"| {' | '.join(row)} |" in card
 
 
+def test_of_rounds_by_folds_and_of_early_ends_the_card_says_so() -> None:
+    card = round_markdown(study_samples.rounds(2), "Out-of-fold", "Round 3 selects none of 9 images: a|b.")
+    assert card.startswith("**Stopped early**: Round 3 selects none of 9 images: a\\|b.\n\n| round |")
+    assert "(val: out-of-fold images, audit" in card and "alidation" not in card
+    assert "Stopped" not in round_markdown(study_samples.rounds(2))
+
+
 def test_a_first_round_alone_has_no_pseudo_labels() -> None:
     assert len(round_tables(study_samples.rounds(0))) == 1
     assert "Pseudo-labels" not in round_markdown(study_samples.rounds(0))

@@ -18,8 +18,14 @@ from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.predictions import write_predictions
 from ssl_mask.data.schema import Factor, LabelSchema
+from ssl_mask.errors import Interrupted
+from ssl_mask.files import write_json
+from ssl_mask.pseudo_labeling.fold_report import publish as publish_folds
+from ssl_mask.pseudo_labeling.fold_report import report_round as report_folds
 from ssl_mask.pseudo_labeling.record import NothingSelectedError, refuse_nothing
 from ssl_mask.pseudo_labeling.report import best_round, stopped_early
+from ssl_mask.reports import study_samples
+from ssl_mask.runs.folds import FoldStudy
 from ssl_mask.runs.rounds import RoundStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import create_study
@@ -81,6 +87,7 @@ def test_a_series_that_falls_ends_and_keeps_the_best(
     assert run.status.status == "finished"
     assert not rounds_of(run)[2].path.exists()
     assert "fell beyond its interval in round 1" in " ".join(capsys.readouterr().out.split())
+    assert "**Stopped early**: Validation macro-F1 fell beyond its interval in round 1." in run.dir.card.read_text()
 
 
 # ---- a round for which nothing is selected ----
@@ -106,6 +113,7 @@ def test_a_round_without_pseudo_labels_ends_a_series_that_has_trained_something(
     assert run.status.status == "finished" and [r.round for r in run.status.rounds] == [0, 1]
     said = " ".join(capsys.readouterr().out.split())
     assert "Stop Round 2 selects none of 9 images" in said and "The best round so far is kept." in said
+    assert run.status.stopped == "Round 2 selects none of 9 images for fold 1: none."
 
 
 @pytest.mark.parametrize(
@@ -129,14 +137,63 @@ def test_a_fold_without_pseudo_labels_ends_a_study_that_has_trained_something(
     monkeypatch.setattr(pseudo_folds, "train_round", train)
     monkeypatch.setattr(pseudo_folds, "report_round", lambda _, number, *__: reported.append(number))
     monkeypatch.setattr(pseudo_folds, "stopped_early", lambda *_: False)
-    monkeypatch.setattr(RoundStudy, "record", lambda _: SimpleNamespace(best_round=max(reported)))
     if not kept:
         with pytest.raises(NothingSelectedError):
             pseudo_folds.run_rounds(setting, RoundStudy(study), None, quiet=True)
         return
-    assert pseudo_folds.run_rounds(setting, RoundStudy(study), None, quiet=True) == at - 1
+    assert pseudo_folds.run_rounds(setting, RoundStudy(study), None, quiet=True) == str(nothing(at)).splitlines()[0]
     assert reported == list(range(at))
     assert f"Stop Round {at} selects none of 9 images for fold 1" in " ".join(capsys.readouterr().out.split())
+
+
+# ---- a study of rounds by folds that goes on ----
+
+
+def by_folds(folder: Path, rounds: int) -> RoundStudy:
+    """Rounds of two folds each that are finished."""
+    asked = {"folds": 2, "rounds": 5}
+    whole = RoundStudy(create_study(folder / "p", "pseudo", "rounds", RunConfig(), asked))
+    for number in range(rounds):
+        folds = FoldStudy(create_study(whole.round(number).path, "pseudo", "folds", RunConfig(), {"folds": 2}))
+        write_json(folds.record_file, study_samples.folds(2)[0].to_json())
+        for run in folds.members():
+            run.update(
+                verb="train", name=run.name, status="finished", started="now", step=1, best=None, leakage="clean",
+                data=data_record(),
+            )  # fmt: skip
+            write_json(run.selection, selection_record(round=number).to_json())
+    return whole
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_study_that_goes_on_keeps_its_later_rounds_and_says_why_there_are_no_more(tmp_path: Path) -> None:
+    """Killed while the rounds are reported again, it must not predict with the best of the first ones."""
+    whole, console = by_folds(tmp_path, 3), Console(quiet=True)
+    report_folds(whole, 2, None, console)
+    publish_folds(whole, "Round 3 selects none of 9 images.")
+    before = whole.record()
+    assert before.finished and len(before.rounds) == 3
+    report_folds(whole, 0, None, console)
+    assert whole.record() == before
+    assert "**Stopped early**: Round 3 selects none of 9 images." in whole.card.read_text()
+
+
+def test_the_wish_for_a_refit_is_kept(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = series_config(drawn, tmp_path)
+    study = RoundStudy(create_study(tmp_path / "p", "pseudo", "rounds", config, {"folds": 2, "rounds": 2}))
+    refitted: list[bool] = []
+
+    def stops(*_: Any, **__: Any) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pseudo_folds, "run_rounds", stops)
+    with pytest.raises(Interrupted):
+        pseudo_folds.pseudo_folds(config, resume=study.path, refit=True, quiet=True)
+    monkeypatch.setattr(pseudo_folds, "run_rounds", lambda *_, **__: "")
+    monkeypatch.setattr(pseudo_folds, "run_refit", lambda *_, **__: refitted.append(True))
+    monkeypatch.setattr(pseudo_folds, "publish", lambda *_: None)
+    pseudo_folds.pseudo_folds(config, resume=study.path, quiet=True)
+    assert study.settings().refit and refitted == [True]
 
 
 def test_it_is_said_whose_round_selects_nothing() -> None:
