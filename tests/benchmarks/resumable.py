@@ -17,13 +17,16 @@ from typing import Any
 Entry = dict[str, Any]
 
 
-def run_all(script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str], at_once: int) -> list[Entry]:
+def run_all(
+    script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str], at_once: int, python: str = sys.executable
+) -> list[Entry]:
     """The entry of each job, in order: stored, or printed as the last line of `script words --child <job>`.
 
     Args:
         store: a .jsonl file that grows by a line a job.
         jobs: what tells one run from another; an entry holds its job.
         at_once: processes at a time.
+        python: of another environment, for a peer.
     """
     lock = Lock()
 
@@ -33,7 +36,7 @@ def run_all(script: str, store: Path, jobs: Sequence[Entry], words: Sequence[str
                 if entry.items() >= job.items():
                     return dict(entry)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, script, *words, "--child", json.dumps(job)]
+        command = [python, script, *words, "--child", json.dumps(job)]
         ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
         entry = {**job, **json.loads(ran.stdout.splitlines()[-1])}
         with lock:
@@ -75,6 +78,17 @@ def data_folder() -> Path:
     """Where the mask18 faces are looked for."""
     usual = Path(__file__).resolve().parents[3] / "shared" / "data" / "mask18"
     return Path(os.environ.get("SSLMASK_MASK18", usual))
+
+
+def cifar_folder(data: Path) -> Path:
+    """Where CIFAR-10 is looked for: beside the faces in `data`."""
+    return Path(os.environ.get("SSLMASK_CIFAR10", data.parent / "cifar10"))
+
+
+def read_classes(table: Path) -> dict[str, str]:
+    """Image -> name of its class."""
+    with table.open(newline="") as file:
+        return {row["image"]: row["class"] for row in csv.DictReader(file)}
 
 
 def read_truth(table: Path) -> dict[str, int]:

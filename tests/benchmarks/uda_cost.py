@@ -205,7 +205,7 @@ class WithFeatures(nn.Module):
 
 def their_steps(network: str, views: dict[str, Tensor]) -> Iterator[object]:
     """The body of `AlgorithmBase.train` with its hooks; evaluation and checkpoints never fall due."""
-    algorithm = make_semilearn_uda(partial(make_network, network), steps=FOREVER)
+    algorithm = make_semilearn(partial(make_network, network), steps=FOREVER)
     labeled, weak, strong = (normalised(views[side]).contiguous() for side in ("labeled", "weak", "strong"))
     data_lb = {"idx_lb": torch.arange(LABELED), "x_lb": labeled, "y_lb": views["labels"]}
     data_ulb = {"idx_ulb": torch.arange(UNLABELED), "x_ulb_w": weak, "x_ulb_s": strong}
@@ -219,8 +219,8 @@ def their_steps(network: str, views: dict[str, Tensor]) -> Iterator[object]:
         yield algorithm.log_dict
 
 
-def make_semilearn_uda(net_builder: Callable[..., nn.Module], *, steps: int, **settings: Any) -> Any:
-    """semilearn's UDA on the CPU with its own defaults; no data, no evaluation, no log lines."""
+def make_semilearn(net_builder: Callable[..., nn.Module], *, steps: int, **settings: Any) -> Any:
+    """An algorithm of semilearn (UDA unless asked otherwise) on the CPU, with its defaults; no data, no log lines."""
     use_semilearn()
     from semilearn import get_algorithm, get_config
 

@@ -22,9 +22,7 @@ a new `--out`. All of it takes some 5 hours on 2 cores.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import os
 import re
 import shutil
 import statistics
@@ -36,7 +34,7 @@ from typing import Any
 import numpy as np
 from faces import drawn, pool_of
 from numpy.typing import NDArray
-from resumable import Entry, arguments, read_truth, run_all
+from resumable import Entry, arguments, cifar_folder, read_classes, read_truth, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -213,7 +211,7 @@ def labeled_data(job: Entry, options: argparse.Namespace) -> tuple[Path, list[st
     if job["domain"] == "faces":
         data = drawn(options.data, options.out / f"faces-{PERSONS}-{job['seed']}", PERSONS, job["seed"])
         return data, pool_of(data)
-    return cifar(options), [str(cifar(options) / "unlabeled")]
+    return cifar_folder(options.data), [str(cifar_folder(options.data) / "unlabeled")]
 
 
 def all_labeled(job: Entry, options: argparse.Namespace) -> tuple[Path, list[str]]:
@@ -224,27 +222,18 @@ def all_labeled(job: Entry, options: argparse.Namespace) -> tuple[Path, list[str
     if not out.is_dir():
         half = out.with_suffix(".half")
         shutil.rmtree(half, ignore_errors=True)
-        shutil.copytree(cifar(options) / "train", half / "train")
-        shutil.copytree(cifar(options) / "test", half / "test")
-        for name, kind in answers(cifar(options) / "unlabeled_answers.csv").items():
-            shutil.copy(cifar(options) / "unlabeled" / name, half / "train" / kind / name)
+        shutil.copytree(cifar_folder(options.data) / "train", half / "train")
+        shutil.copytree(cifar_folder(options.data) / "test", half / "test")
+        for name, kind in read_classes(cifar_folder(options.data) / "unlabeled_answers.csv").items():
+            shutil.copy(cifar_folder(options.data) / "unlabeled" / name, half / "train" / kind / name)
         half.rename(out)
     return out, []
-
-
-def cifar(options: argparse.Namespace) -> Path:
-    return Path(os.environ.get("SSLMASK_CIFAR10", options.data.parent / "cifar10"))
-
-
-def answers(table: Path) -> dict[str, str]:
-    with table.open(newline="") as file:
-        return {row["image"]: row["class"] for row in csv.DictReader(file)}
 
 
 def truth_of(domain: str, options: argparse.Namespace) -> Mapping[str, int]:
     if domain == "faces":
         return read_truth(options.data / "eval_answers.csv")
-    told = answers(cifar(options) / "test_answers.csv")
+    told = read_classes(cifar_folder(options.data) / "test_answers.csv")
     number = {name: i for i, name in enumerate(sorted(set(told.values())))}
     return {image: number[kind] for image, kind in told.items()}
 
