@@ -29,7 +29,7 @@ LEVELS = (
 """From top to bottom. A room imports rooms below it; rooms of one level import each other without a cycle of files."""
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 DOORS = {"", "__main__"}  # the public door, and `python -m ssl_mask`
-HEAVY = {"torch", "torchvision", "timm", "accelerate", "pandas", "sklearn"}
+HEAVY = {"torch", "torchvision", "timm", "albumentations", "accelerate", "pandas", "sklearn"}
 OUTSIDE = {"pathlib", "accelerate", "yaml", "typer", "ssl_mask.config", "ssl_mask.files"}
 FORBIDDEN = {
     # These see tensors and arrays only: no paths, no configuration, no processes, no command line.

@@ -72,6 +72,9 @@ class AugmentConfig(Settings):
 
     preset: str = "light"
     """Augmentation: `none`, `flip`, `light`, `competition` or `strong`; `sslmask augment` shows what each does."""
+    transforms: tuple[dict[str, Any], ...] = ()
+    """Transforms of albumentations in place of the preset, for labeled images: each a name with its arguments, such as
+    `- HorizontalFlip: {p: 0.5}`; `OneOf`, `SomeOf` and `RandomOrder` have such a list in `transforms`."""
     grid_shuffle_classes: tuple[str, ...] = ()
     """Names of the classes whose images may be cut into a grid and shuffled (`competition` and `strong` only)."""
     flip: bool = True

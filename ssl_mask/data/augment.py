@@ -5,12 +5,14 @@ A worker process should call `cv2.setNumThreads(0)` once: it is process-wide, so
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ssl_mask.config import AugmentConfig
 from ssl_mask.data.augment_steps import (
     Dice,
     Pixels,
@@ -19,6 +21,7 @@ from ssl_mask.data.augment_steps import (
     compress,
     cut_out,
     flip,
+    mix,
     one_of,
     relight,
     shake,
@@ -29,6 +32,18 @@ from ssl_mask.data.rand_augment import rand_augment
 from ssl_mask.errors import ConfigError, did_you_mean
 
 PRESETS = ("none", "flip", "light", "competition", "strong")
+
+
+class Augment(Protocol):
+    """A random change of what a source reads. It depends on nothing but the arguments."""
+
+    def __call__(self, image: NDArray[Any], seed: Sequence[int], classes: Collection[str] = ()) -> NDArray[Any]:
+        """
+        Args:
+            seed: any integers ≥ 0.
+            classes: class names of the image.
+        """
+        ...
 
 
 class Augmenter:
@@ -72,7 +87,7 @@ class Augmenter:
         if image.shape != self._shape:
             raise ValueError(f"this augmenter takes images of shape {self._shape}, not {image.shape}")
         image, dice = np.ascontiguousarray(image), self._dice
-        dice.seed(_mix(seed))
+        dice.seed(mix(seed))
         dice.skip(1)
         if not self._shuffled_classes.isdisjoint(classes):
             image = shuffle_tiles(image, dice)
@@ -81,9 +96,20 @@ class Augmenter:
         return image
 
 
-def _mix(seed: Sequence[int]) -> int:
-    """One 128-bit number from several; (1, 23) and (12, 3) give different numbers."""
-    return int.from_bytes(hashlib.blake2b(" ".join(map(str, seed)).encode(), digest_size=16).digest())
+def make_augmenter(config: AugmentConfig, size: int, preset: str | None = None) -> Augment:
+    """Augmentation of labeled images of `size` x `size` pixels: the user's own transforms, or the preset.
+
+    Args:
+        preset: takes the place of what the configuration says.
+
+    Raises:
+        ConfigError: an unknown preset, or transforms that cannot be made.
+    """
+    if config.transforms and preset is None:
+        from ssl_mask.data.own_augment import OwnAugmenter  # it takes a second to import
+
+        return OwnAugmenter(config.transforms, size)
+    return Augmenter(preset or config.preset, size, grid_shuffle_classes=config.grid_shuffle_classes, flip=config.flip)
 
 
 def steps(preset: str, *, mirrors: bool) -> list[Step]:

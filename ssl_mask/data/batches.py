@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from ssl_mask.data.augment import Augment
 from ssl_mask.data.cache import ImageSource
 from ssl_mask.errors import SslMaskError
 from ssl_mask.types import Batch, Labeled, Unlabeled
 
 GRACE_SECONDS = 3.0
-
-
-class Augment(Protocol):
-    """A random change of what a source reads. It depends on nothing but the arguments."""
-
-    def __call__(self, image: NDArray[Any], seed: Sequence[int], classes: Collection[str] = ()) -> NDArray[Any]:
-        """
-        Args:
-            seed: any integers ≥ 0.
-            classes: class names of the image.
-        """
-        ...
 
 
 class Draw(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 from ssl_mask.runs.base import Count, Record
 
 PACKAGES = (
-    "torch", "timm", "accelerate", "opencv-python-headless", "pillow", "numpy", "pandas",
+    "torch", "timm", "accelerate", "albumentations", "opencv-python-headless", "pillow", "numpy", "pandas",
     "scikit-learn", "safetensors",
 )  # fmt: skip
 

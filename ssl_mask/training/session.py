@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.augment import Augmenter
+from ssl_mask.data.augment import Augment, Augmenter, make_augmenter
 from ssl_mask.data.batches import (
     PSEUDO,
-    Augment,
     LabeledImages,
     StepBatches,
     Stream,
@@ -101,6 +100,9 @@ def build(
         sizes = [(p.numel(), p.requires_grad) for p in model.backbone.parameters()]
         trained, weights = sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
         console.say(f"Tuning {config.model.tuning}: {trained:,} of {weights:,} weights of the backbone train")
+    if own := config.augment.transforms:
+        names = ", ".join(str(name) for step in own for name in step)
+        console.say(f"Augment augment.transforms ({names}), in place of preset {config.augment.preset}")
     steps = optimizer_steps(config, len(data.train))
     optim = config.optim
     model = model.to(accelerator.device)
@@ -162,9 +164,7 @@ def make_batches(
     """Augmented training batches: the images of step k on this process."""
     augment = config.augment
     make = partial(Augmenter, size=size, flip=augment.flip)
-    augmenter: Augment = make(augment.preset, grid_shuffle_classes=augment.grid_shuffle_classes)
-    if inputs.are_features:
-        augmenter = random_view
+    augmenter: Augment = random_view if inputs.are_features else make_augmenter(augment, size)
     schema, labels = data.train.manifest.schema, data.train.manifest.train_labels
     labeled = LabeledImages(
         inputs.train, schema.head_labels(labels, config.data.target), schema.class_names(labels), augmenter,

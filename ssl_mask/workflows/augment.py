@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssl_mask.config import RunConfig
-from ssl_mask.data.augment import PRESETS, Augmenter
+from ssl_mask.data.augment import PRESETS, make_augmenter
 from ssl_mask.data.images import decode, fit
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.reports.contact_sheet import Cell, Layout, grid, save
@@ -26,7 +26,9 @@ class _Photo(NamedTuple):
 def augment(
     config: RunConfig, out: Path, *, preset: str | None = None, photos: int = 6, views: int = 7, size: int = 160
 ) -> Path:
-    """Write a PNG with a row per image: the original, then augmented views. Without `preset`, a block for every preset.
+    """Write a PNG with a row per image: the original, then augmented views.
+
+    Without `preset`, a block for the transforms of the configuration, if there are some, and for every preset.
 
     The images are spread over the data set, so that different classes are seen.
 
@@ -34,7 +36,9 @@ def augment(
         SslMaskError: no data, an unreadable image, an unknown preset, a file that cannot be written.
     """
     shown = _photos(config, photos, size)
-    return save([_block(name, shown, config, views, size) for name in ([preset] if preset else PRESETS)], out)
+    own = [None] if config.augment.transforms else []
+    blocks = [preset] if preset else [*own, *PRESETS]
+    return save([_block(name, shown, config, views, size) for name in blocks], out)
 
 
 def _photos(config: RunConfig, count: int, size: int) -> list[_Photo]:
@@ -51,8 +55,8 @@ def _photos(config: RunConfig, count: int, size: int) -> list[_Photo]:
     ]
 
 
-def _block(preset: str, photos: Sequence[_Photo], config: RunConfig, views: int, size: int) -> Image.Image:
-    augmenter = Augmenter(preset, size, grid_shuffle_classes=config.augment.grid_shuffle_classes)
+def _block(preset: str | None, photos: Sequence[_Photo], config: RunConfig, views: int, size: int) -> Image.Image:
+    augmenter = make_augmenter(config.augment, size, preset)
     cells = [
         Cell(
             [p.pixels, *(augmenter(p.pixels.copy(), (config.seed, n, v), p.classes) for v in range(views))],
@@ -60,5 +64,5 @@ def _block(preset: str, photos: Sequence[_Photo], config: RunConfig, views: int,
         )
         for n, p in enumerate(photos)
     ]
-    title = f"{preset}: the original, then {views} augmented views"
+    title = f"{preset or 'augment.transforms'}: the original, then {views} augmented views"
     return grid(title, cells, Layout(size, pictures=1 + views, lines=1, columns=1))

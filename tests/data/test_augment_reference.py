@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from ssl_mask.data.augment import PRESETS, Augmenter, _mix
+from ssl_mask.data.augment import PRESETS, Augmenter
+from ssl_mask.data.augment_steps import mix
 from ssl_mask.data.rand_augment import operations
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks a package index for updates
@@ -86,7 +87,7 @@ def reference_operations(magnitude: float) -> list[A.BasicTransform]:
 
 def expected(steps: list[A.BasicTransform], image: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
     compose = A.Compose(steps)
-    compose.set_random_state(np.random.Generator(np.random.PCG64(_mix(seed))), random.Random(_mix(seed)))
+    compose.set_random_state(np.random.Generator(np.random.PCG64(mix(seed))), random.Random(mix(seed)))
     return compose(image=image)["image"]
 
 
