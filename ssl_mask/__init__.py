@@ -117,6 +117,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
     from ssl_mask.workflows.pseudo_folds import pseudo_folds as pseudo_folds
+    from ssl_mask.workflows.report import report as report
     from ssl_mask.workflows.train import train as train
     from ssl_mask.workflows.tune import Search as Search
     from ssl_mask.workflows.tune import tune as tune
@@ -155,6 +156,7 @@ _HOME = {
     "pseudo": "ssl_mask.workflows.pseudo",
     "predict": "ssl_mask.workflows.predict",
     "Predictions": "ssl_mask.workflows.predict",
+    "report": "ssl_mask.workflows.report",
     "evaluate": "ssl_mask.workflows.evaluate",
     "Evaluation": "ssl_mask.workflows.evaluate",
     "ClassScore": "ssl_mask.workflows.evaluate",
@@ -251,7 +253,7 @@ __all__ = [
     "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
     "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict",
     "VerdictRecord", "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo",
-    "pseudo_folds", "train", "train_factors", "train_folds", "tune", "uda",
+    "pseudo_folds", "report", "train", "train_factors", "train_folds", "tune", "uda",
 ]  # fmt: skip
 
 

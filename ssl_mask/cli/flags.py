@@ -222,6 +222,7 @@ def _was_given(context: typer.Context, name: str) -> bool:
 
 
 def _place(parameter: inspect.Parameter) -> int:
-    """Flags of one group of the help stand together."""
+    """Arguments first; then the flags of one group of the help stand together."""
     options: Iterator[OptionInfo] = (a for a in get_args(parameter.annotation) if isinstance(a, OptionInfo))
-    return list(PANELS).index(next(options).rich_help_panel or "Output")
+    option = next(options, None)
+    return -1 if option is None else list(PANELS).index(option.rich_help_panel or "Output")

@@ -24,6 +24,7 @@ VERBS = {
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",
     "evaluate": "Score predictions against the true labels, with confidence intervals.",
     "audit": "Find copies and shared persons between training, validation, test and unlabeled images.",
+    "report": "Show a run or a study: scores, mistakes, doubtful labels and leakage, with images, as one HTML page.",
     "runs": "List the runs and studies with their scores.",
     "card": "Show a data card, or verify that its images are unchanged.",
     "augment": "Show what an augmentation preset does to your images.",

@@ -69,6 +69,19 @@ def bootstrap(
     return _intervals(lambda weights: score(predicted, weights), groups, draws, seed)
 
 
+def accuracy_interval(
+    true: Labels, predicted: Labels, groups: NDArray[Any], *, draws: int = 1000, seed: int = 0
+) -> Interval:
+    """The accuracy of `bootstrap` alone, at a hundredth of its cost: all draws are one product of matrices."""
+    names, group_of = np.unique(groups, return_inverse=True)
+    images = np.bincount(group_of)
+    right = np.bincount(group_of, weights=true == predicted)
+    rng, share = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
+    drawn = rng.multinomial(len(names), share, size=draws)
+    low, high = np.percentile((drawn @ right) / (drawn @ images), [2.5, 97.5])
+    return Interval(float(right.sum() / images.sum()), float(low), float(high))
+
+
 def paired_bootstrap(
     true: Labels, first: Labels, second: Labels, groups: NDArray[Any], classes: int, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, Interval]:

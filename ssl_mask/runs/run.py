@@ -17,6 +17,7 @@ runs/train-001/
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
 ├── rounds/              pseudo: its rounds, a study of runs
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
+├── report.html          all of it in pictures, once asked for
 └── run_card.md          all of it in words
 """
 
