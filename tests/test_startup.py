@@ -84,3 +84,53 @@ assert sys.modules["torch._dynamo.utils"].counters is counters
 assert is_compile_supported("cpu") == sys.modules["torch._dynamo.utils"].is_compile_supported("cpu")
 """
     )
+
+
+TRAINING = """
+import sys, torch
+from ssl_mask.training.optim import build_optimizer
+from ssl_mask.training.lean_optim import without_compiler
+net = torch.nn.Linear(2, 2)
+optimizer = build_optimizer(net, kind="adamw", lr=0.1, backbone_lr_scale=1, weight_decay=0.1, momentum=0.9)
+net(torch.ones(1, 2)).sum().backward()
+with without_compiler():
+    optimizer.step()
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+"""
+
+
+def test_an_optimizer_works_without_the_compiler() -> None:
+    assert sorted(COMPILER & loaded(TRAINING)) == []
+
+
+@pytest.mark.slow
+def test_the_compiler_knows_optimizers_that_worked_without_it() -> None:
+    """As without us: their methods are told not to be compiled when they are next called; a step compiles."""
+    loaded(
+        TRAINING
+        + """
+zero_grad = torch.optim.Optimizer.zero_grad.__wrapped__
+assert not hasattr(zero_grad, "__dynamo_disable")
+import torch._dynamo
+optimizer.zero_grad()
+assert zero_grad.__dynamo_disable is not zero_grad
+net(torch.ones(1, 2)).sum().backward()
+torch.compile(optimizer.step, backend="eager")()
+"""
+    )
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_asks_more_of_the_compiler_gets_the_real_one() -> None:
+    loaded(
+        """
+import sys, torch
+from ssl_mask.training.lean_optim import without_compiler
+with without_compiler():
+    torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+    assert torch._dynamo.config.suppress_errors is False
+    assert torch._dynamo is sys.modules["torch._dynamo"]
+assert callable(sys.modules["torch._dynamo"].optimize)
+"""
+    )

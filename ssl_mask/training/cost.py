@@ -46,7 +46,7 @@ def measure(session: Session) -> Cost:
     steps, every = session.last_step, steps_between_evaluations(session)
     copies = 2 if session.training.ema is not None else 1
     evaluations = -(-steps // every) if len(session.data.val) else 0
-    model = session.accelerator.unwrap_model(session.training.model)
+    model = session.training.live
     weights = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     return Cost(
         steps=steps,
@@ -63,7 +63,7 @@ def _pass_seconds(session: Session) -> float:
     size, images = max(64, session.config.train.batch_size), session.inputs.val
     portion = ChosenImages(images, range(min(size, len(images))))
     began = time.monotonic()
-    model = session.accelerator.unwrap_model(session.training.model)
+    model = session.training.live
     predict_logits(model, portion, accelerator=session.accelerator, batch_size=size, workers=0)
     return (time.monotonic() - began) * len(images) / len(portion)
 

@@ -75,7 +75,7 @@ def evaluate(session: Session, run: RunWriter) -> bool:
 
 def weights_of(session: Session) -> dict[str, nn.Module]:
     """The trained weights and, where there is one, their average; the same in all processes, which must all call it."""
-    found = {"live": session.accelerator.unwrap_model(session.training.model)}
+    found = {"live": session.training.live}
     if session.training.ema is not None:
         found["ema"] = session.training.ema.module
     if session.accelerator.num_processes > 1:

@@ -12,9 +12,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ssl_mask.errors import InputError, TrainingError
 from ssl_mask.training.ema import WarmEma
+from ssl_mask.training.lean_optim import without_compiler
 from ssl_mask.training.optim import Schedule
 from ssl_mask.types import Algorithm, Batch, Losses
 
@@ -37,6 +39,11 @@ class Training:
     accumulate: int
     seed: int
 
+    @property
+    def live(self) -> Any:
+        """The network itself, without its wrapper for several processes. Accelerate would load the compiler to ask."""
+        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+
 
 def train_steps(
     training: Training, batches: Iterable[Batch], *, start: int
@@ -50,7 +57,7 @@ def train_steps(
         InputError: too little memory on the GPU.
     """
     training.model.train()
-    live = training.accelerator.unwrap_model(training.model)
+    live = training.live
     for step, batch in enumerate(batches, start):
         # There was an evaluation in between: of the network itself, without its wrapper for several processes.
         if not live.training:
@@ -62,8 +69,9 @@ def train_steps(
             if training.accelerator.scaler is not None:
                 training.accelerator.unscale_gradients(training.optimizer)
             training.clip(training.model)
-        training.optimizer.step()
-        training.optimizer.zero_grad(set_to_none=True)
+        with without_compiler():
+            training.optimizer.step()
+            training.optimizer.zero_grad(set_to_none=True)
         if training.ema is not None:
             training.ema.update(step)
         yield step + 1, losses

@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from ssl_mask.models.layers import depths
+from ssl_mask.training.lean_optim import without_compiler
 
 
+@without_compiler()
 def build_optimizer(
     model: nn.Module, *, kind: str, lr: float, backbone_lr_scale: float, weight_decay: float, momentum: float,
     layer_decay: float = 1.0,

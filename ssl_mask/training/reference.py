@@ -33,7 +33,7 @@ def write_reference(session: Session, run: RunDir) -> None:
     if run.reference_file.exists() or not has_reference(config, data):
         return
     began, schema = time.monotonic(), data.manifest.schema
-    model = session.accelerator.unwrap_model(session.training.model)
+    model = session.training.live
     backbone = backbone_of(config, data, model, session.size, session.accelerator, console)
     labels = data.train.manifest.train_labels
     rows = sample_rows(schema.join(labels), MOST_IMAGES)

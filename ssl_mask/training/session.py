@@ -118,7 +118,6 @@ def build(
     # The model is on its device. Accelerate would copy it once more on CPUs (`cpu` is not its `cpu:0`), and the average
     # would follow the tensors from before.
     prepared, optimizer = accelerator.prepare(model, optimizer, device_placement=[False, False])
-    live = accelerator.unwrap_model(prepared)
     pool = 0 if data.unlabeled is None else len(data.unlabeled)
     training = Training(
         accelerator=accelerator,
@@ -126,13 +125,13 @@ def build(
         optimizer=optimizer,
         schedule=Schedule(optim.schedule, steps, optim.warmup, optim.final_lr_scale, optim.plateau_patience),
         ema=ema,
-        algorithm=make_algorithm(config, data.train.manifest, accelerator, live=live, ema=ema, pool=pool),
+        algorithm=make_algorithm(config, data.train.manifest, accelerator, live=model, ema=ema, pool=pool),
         clip=clipper(clip_norm=optim.clip_norm, agc=optim.agc),
         steps=steps,
         accumulate=config.train.accumulate,
         seed=config.seed,
     )
-    inputs = make_inputs(config, data, live, size, accelerator, console)
+    inputs = make_inputs(config, data, model, size, accelerator, console)
     session = Session(config, data, inputs, training, size, console)
     session.batches(workers=0)  # finds wrong augmentation settings before there is a run folder
     return session

@@ -16,9 +16,11 @@ from ssl_mask.files import atomic_path
 from ssl_mask.models.tensors import load_tensors
 from ssl_mask.reading import reading
 from ssl_mask.runs.seal import tensors_digest
+from ssl_mask.training.lean_optim import without_compiler
 from ssl_mask.training.loop import Training
 
 
+@without_compiler()
 def save_state(path: Path, training: Training, progress: Mapping[str, Any], *, origin: str) -> None:
     """Write everything that is needed to resume. `progress` is plain data (step, best score, …).
 
@@ -27,7 +29,7 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any], *, o
     """
     accelerator = training.accelerator
     content: dict[str, Any] = {
-        "model": accelerator.unwrap_model(training.model).state_dict(),
+        "model": training.live.state_dict(),
         "ema": training.ema.module.state_dict() if training.ema is not None else None,
         "optimizer": training.optimizer.state_dict(),
         "schedule": training.schedule.state_dict(),
@@ -40,6 +42,7 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any], *, o
         torch.save(content, file)
 
 
+@without_compiler()
 def load_state(path: Path, training: Training, *, origin: str) -> Any:
     """Load a saved state into `training`; returns its `progress`, which nobody has checked yet.
 
@@ -62,7 +65,7 @@ def load_state(path: Path, training: Training, *, origin: str) -> Any:
                 f"{path} was not saved by this run, or it has changed since.",
                 hint="Restore it from a copy, or start a new run.",
             )
-        training.accelerator.unwrap_model(training.model).load_state_dict(content["model"])
+        training.live.load_state_dict(content["model"])
         if training.ema is not None:
             training.ema.module.load_state_dict(content["ema"])
         _refuse_misfit(content["optimizer"], training.optimizer)

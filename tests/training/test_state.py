@@ -30,9 +30,15 @@ def training_of(seed: int, width: int = 3) -> Any:
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     algorithm = SimpleNamespace(state_dict=dict, load_state_dict=lambda state: None)  # noqa: ARG005
-    accelerator = SimpleNamespace(unwrap_model=lambda model: model, scaler=None, device=torch.device("cpu"))
+    accelerator = SimpleNamespace(scaler=None, device=torch.device("cpu"))
     return SimpleNamespace(
-        accelerator=accelerator, model=model, optimizer=optimizer, schedule=schedule, ema=None, algorithm=algorithm
+        accelerator=accelerator,
+        model=model,
+        live=model,
+        optimizer=optimizer,
+        schedule=schedule,
+        ema=None,
+        algorithm=algorithm,
     )
 
 
