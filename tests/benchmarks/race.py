@@ -182,6 +182,7 @@ def our_curve(race: Race, photos: Photos, seed: int, settings: Entry) -> list[An
 def our_algorithm(model: nn.Module, averaged: nn.Module, settings: Entry) -> Any:
     from ssl_mask.algorithms.consistency import Consistency
     from ssl_mask.algorithms.fixmatch import FixMatchRule
+    from ssl_mask.algorithms.running import Alignment
     from ssl_mask.algorithms.supervised import Supervised
     from ssl_mask.algorithms.uda import UdaRule
 
@@ -189,11 +190,13 @@ def our_algorithm(model: nn.Module, averaged: nn.Module, settings: Entry) -> Any
     if not settings["mu"]:
         return supervised
     uda = settings["algorithm"] == "uda"
+    alignment = Alignment(None, 0.95) if settings["alignment"] else None
     return Consistency(
         supervised,
         model if settings["teacher"] == "live" else averaged,
         UdaRule(settings["threshold"], settings["sharpen"]) if uda else FixMatchRule(settings["threshold"]),
         weight=settings["weight"], start=settings["start"], ramp_up=settings["ramp_up"], tsa=settings["tsa"],
+        alignment=alignment, weak_training_mode=settings["weak_training"],
     )  # fmt: skip
 
 
