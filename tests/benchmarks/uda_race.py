@@ -24,10 +24,10 @@ from race import Photos, Race, run
 
 TEST, LABELS_A_CLASS, SIZE, CLASSES = 450, 4, 32, 10
 OURS = {
-    "against": "semilearn", "algorithm": "uda", "steps": 470, "batch": 16, "mu": 4, "optimizer": "adamw", "lr": 3e-3,
+    "against": "semilearn", "algorithm": "uda", "steps": 390, "batch": 16, "mu": 4, "optimizer": "adamw", "lr": 3e-3,
     "backbone_lr_scale": 1.0, "decay": 0.05, "schedule": "one_cycle", "warmup": 0.1, "final": 0.0, "ema": 0.99,
-    "threshold": 0.8, "sharpen": 0.4, "weight": 1.0, "start": 0.3, "ramp_up": 0.1, "tsa": "off", "teacher": "live",
-    "alignment": False, "weak_training": False, "labeled": "light", "weak": "light", "points": 15,
+    "threshold": 0.8, "sharpen": 0.4, "weight": 1.0, "start": 0.15, "ramp_up": 0.15, "tsa": "off", "teacher": "live",
+    "alignment": True, "weak_training": True, "labeled": "light", "weak": "light", "points": 15,
 }  # fmt: skip
 SIDES = {
     "semilearn": {"peer": True, "algorithm": "uda", "steps": 150, "batch": 16, "uratio": 7, "lr": 0.03, "points": 15},
