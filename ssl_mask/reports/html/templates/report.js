@@ -165,7 +165,7 @@
     button.addEventListener("click", () => {
       const { factor, true: label, predicted, count } = button.dataset;
       const numbers = ofCell(Number(factor), Number(label), Number(predicted));
-      document.getElementById("images-title").textContent = button.getAttribute("aria-label").replace(/^Show images: /, "");
+      document.getElementById("images-title").textContent = button.getAttribute("aria-label");
       document.getElementById("images-note").textContent = `${numbers.length} of ${count} shown`;
       show(document.getElementById("images-body"), numbers, data.grouped, "Images of the cell");
       dialog.showModal();
