@@ -33,6 +33,7 @@ from ssl_mask.training.algorithm import make_algorithm
 from ssl_mask.training.ema import make_ema
 from ssl_mask.training.inputs import Inputs, make_inputs
 from ssl_mask.training.loop import Training
+from ssl_mask.training.memory import keep_memory
 from ssl_mask.training.optim import Schedule, build_optimizer, clipper
 from ssl_mask.training.parallel import freeze_unused, share_norms
 from ssl_mask.training.progress import Progress
@@ -105,6 +106,8 @@ def build(
         console.say(f"Augment augment.transforms ({names}), in place of preset {config.augment.preset}")
     steps = optimizer_steps(config, len(data.train))
     optim = config.optim
+    if accelerator.device.type == "cpu" and config.algorithm.name == "supervised":
+        keep_memory()
     model = model.to(accelerator.device)
     if accelerator.num_processes > 1:
         freeze_unused(model, size)
