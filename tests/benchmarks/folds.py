@@ -17,14 +17,13 @@ draws persons s and trains with seed s on split s. Settings were chosen before, 
 and extra/ are read here and nowhere else. Intervals are paired and by image, for the answers name no persons: they are
 too narrow. All at `--size` px and `--steps` steps of `--batch` labeled images. About 60 studies of 5 runs, more than 2
 hours on 2 cores; `--kinds` and `--seeds` take only some. Every study is a process of one thread; what is already in
-`--out`/folds.jsonl is not redone. After a change of the code, choose a new `--out`.
+`--out`/folds.jsonl is not redone, what was begun goes on. After a change of the code, choose a new `--out`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -33,14 +32,16 @@ from typing import Any
 import numpy as np
 from faces import drawn, pool_of
 from numpy.typing import NDArray
-from resumable import Entry, arguments, read_truth, run_all
+from resumable import Entry, arguments, begun, read_truth, run_all
 from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.config import merge
 from ssl_mask.evaluation.metrics import macro_f1, paired_bootstrap
+from ssl_mask.files import write_json
 
 CLASSES, FOLDS, FEW, ALL = 18, 5, 60, 300
+OWN_BEST = "own_best.json"
 KINDS = ("score", "rank", "gain", "certify", "leak")
 RECIPES: dict[str, Entry] = {
     "laptop": {},
@@ -108,8 +109,6 @@ def child(options: argparse.Namespace) -> Entry:
         "train": {"steps": job["steps"], "batch_size": job["batch"], "eval_every": max(1, job["steps"] // 5)},
         "guard": {"mode": "off"},  # what is measured here is the gain; leak_gain.py measures leaks
     }
-    if job["what"] != "refit":  # that is a part of a study
-        shutil.rmtree(runs / layers["name"], ignore_errors=True)  # of a study that was killed
     kinds = {"folds": folds, "refit": refit, "uda": uda, "factors": factors, "pseudo": pseudo, "leak": leak}
     return kinds[job["what"]](job, layers, data)
 
@@ -123,11 +122,16 @@ def folds(job: Entry, layers: Entry, data: Path) -> Entry:
     import ssl_mask
 
     config = ssl_mask.load_config(merge(layers, RECIPES[job["recipe"]]), preset="laptop")
-    alone: list[list[int]] = []
-    study, found = trained(config, "train", lambda run: alone.append(classes(probs_of([run]))))
+    study, found = trained(config, "train", keep_own_best)
     if job["persons"] == ALL and job["recipe"] == "laptop":
         store_extra(study, data)
-    return {**found, "alone": alone}
+    return {**found, "alone": [json.loads((run.path / OWN_BEST).read_text()) for run in study.members()]}
+
+
+def keep_own_best(run: Path) -> None:
+    """What a run says of eval/ at its own best step; later its weights are those of the common one."""
+    if not (run / OWN_BEST).is_file():
+        write_json(run / OWN_BEST, classes(probs_of([run])))
 
 
 def refit(job: Entry, layers: Entry, data: Path) -> Entry:  # noqa: ARG001
@@ -153,7 +157,7 @@ def factors(job: Entry, layers: Entry, data: Path) -> Entry:  # noqa: ARG001
     from ssl_mask.workflows.factors import train_factors
 
     config = ssl_mask.load_config({**layers, "factors": FACTORS}, preset="laptop")
-    study = train_factors(config, folds=FOLDS, quiet=True)
+    study = train_factors(config, folds=FOLDS, resume=begun(config), quiet=True)
     assert study is not None  # for the type checker: a dry run has none
     return {"ensemble": classes(probs_of([study.path])), "oof": study.record().macro_f1.value}
 
@@ -166,7 +170,7 @@ def pseudo(job: Entry, layers: Entry, data: Path) -> Entry:
     teacher = study_of({**job, "what": "uda"}, layers)
     more = {"data": {"unlabeled": pool_of(data)}, "pseudo": {"rounds": 1, "teachers": [str(teacher.path)]}}
     config = ssl_mask.load_config(merge(layers, more), preset="pseudo_soft_laptop")
-    study = pseudo_folds(config, folds=FOLDS, refit=True, quiet=True)
+    study = pseudo_folds(config, folds=FOLDS, refit=True, resume=begun(config), quiet=True)
     students = study.round(1)
     return {
         "oof": students.record().macro_f1.value,
@@ -198,10 +202,13 @@ def trained(config: Any, verb: str, after: Any = None) -> tuple[Any, Entry]:
     """A finished study, and what it says of itself and of eval/."""
     from ssl_mask.console import Console as Quiet
     from ssl_mask.devices import make_accelerator
-    from ssl_mask.runs.folds import FoldsSettings
+    from ssl_mask.runs.folds import FoldsSettings, FoldStudy
+    from ssl_mask.runs.study import Study
     from ssl_mask.workflows.folds import create_folds, run_folds
 
-    study = create_folds(config.runs / config.name, verb, config, FoldsSettings(folds=FOLDS))
+    left = begun(config)
+    path = config.runs / config.name
+    study = FoldStudy(Study(left)) if left else create_folds(path, verb, config, FoldsSettings(folds=FOLDS))
     runs = study.members()
 
     def ask(finished: int) -> None:

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssl_mask.config import RunConfig
 
 Entry = dict[str, Any]
 
@@ -48,6 +51,12 @@ def run_all(
 
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(one, jobs))
+
+
+def begun(config: RunConfig) -> Path | None:
+    """The run or study of this name that a killed process has left: it goes on."""
+    folder = config.runs / str(config.name)
+    return folder if any((folder / name).is_file() for name in ("run.json", "study.json")) else None
 
 
 def arguments(description: str, *, rounds: int | None = None, **choices: Sequence[str]) -> argparse.Namespace:

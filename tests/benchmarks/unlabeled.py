@@ -17,8 +17,8 @@ most that unlabeled images could be worth.
 
 Settings were chosen by validation and out-of-fold predictions; the answers of eval/ and test/ are read here and nowhere
 else. Intervals are paired and by image, for the answers name no persons: those of the faces are too narrow. Every run
-is a process of one thread; what is already in `--out`/unlabeled.jsonl is not redone. After a change of the code, choose
-a new `--out`. Do not mix machines in one `--out`: all of it takes some 4 hours on 2 cores.
+is a process of one thread; what is already in `--out`/unlabeled.jsonl is not redone, what was begun goes on. After a
+change of the code, choose a new `--out`. Do not mix machines in one `--out`: all of it takes some 4 hours on 2 cores.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from faces import drawn, pool_of
 from numpy.typing import NDArray
-from resumable import Entry, arguments, cifar_folder, read_classes, read_truth, run_all
+from resumable import Entry, arguments, begun, cifar_folder, read_classes, read_truth, run_all
 from rich.console import Console
 from rich.table import Table
 
@@ -166,7 +166,6 @@ def child(options: argparse.Namespace) -> Entry:
         layers["data"]["unlabeled"] = pool
     if method.teachers:
         layers["pseudo"] = {"teachers": [str(runs / name_of({**job, "method": t})) for t in method.teachers]}
-    shutil.rmtree(runs / layers["name"], ignore_errors=True)  # of a run that was killed
     return trained(method, merge(layers, method.settings))
 
 
@@ -179,16 +178,19 @@ def trained(method: Method, layers: Entry) -> Entry:
     import ssl_mask
 
     config = ssl_mask.load_config(layers, preset=method.preset)
+    left = begun(config)
     told: Any
     if method.teachers and method.folds:
-        told = ssl_mask.pseudo_folds(config, folds=FOLDS, quiet=True)
+        told = ssl_mask.pseudo_folds(config, folds=FOLDS, resume=left, quiet=True)
         record = told.round(1).record()
         found = {"own": record.macro_f1.value, "cpu": record.cpu_seconds}
     elif method.folds:
-        told = ssl_mask.train_folds(config, folds=FOLDS, verb="uda" if method.pool else "train", quiet=True)
+        told = ssl_mask.train_folds(
+            config, folds=FOLDS, verb="uda" if method.pool else "train", resume=left, quiet=True
+        )
         found = {"own": told.record().macro_f1.value, "cpu": told.record().cpu_seconds}
     else:
-        told = (ssl_mask.pseudo if method.teachers else ssl_mask.train)(config, quiet=True)
+        told = (ssl_mask.pseudo if method.teachers else ssl_mask.train)(config, resume=left, quiet=True)
         found = {"own": told.scores.macro_f1, "cpu": cpu_of(Path(told.path))}
     predictions = ssl_mask.predict([told.path], guard="off", write=False, quiet=True)
     names = [PurePosixPath(row.path).name for row in predictions.manifest.rows]
