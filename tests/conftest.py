@@ -121,7 +121,9 @@ def leave_plots_empty(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def done(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished series of two rounds, with plots and an audit. Read only."""
+    """A finished series of two rounds with an audit; its plots are empty. Read only."""
     work = tmp_path_factory.mktemp("series")
     answers = write_answers(drawn, work / "answers.csv")
-    return pseudo(series_config(drawn, work / "runs"), audit_answers=answers, quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_plots_empty(patch)
+        return pseudo(series_config(drawn, work / "runs"), audit_answers=answers, quiet=True)

@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Labels = NDArray[np.int64]
-Pair = tuple[float, float]
-"""Macro-F1 and accuracy."""
 
 
 class Interval(NamedTuple):
@@ -21,16 +19,16 @@ class Interval(NamedTuple):
     high: float
 
 
-def confusion(true: Labels, predicted: Labels, classes: int, weights: NDArray[Any] | None = None) -> NDArray[Any]:
+def confusion(true: Labels, predicted: Labels, classes: int) -> NDArray[Any]:
     """(classes, classes) counts; rows are true, columns predicted."""
-    cells = np.bincount(true * classes + predicted, weights=weights, minlength=classes * classes)
+    cells = np.bincount(true * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes)
 
 
 def f1_per_class(matrix: NDArray[Any]) -> NDArray[np.float64]:
-    """(classes,) F1 from a confusion matrix; 0 for a class that is neither true nor predicted."""
-    right = np.diag(matrix).astype(np.float64)
-    total = matrix.sum(axis=0) + matrix.sum(axis=1)
+    """(…, classes) F1 from confusion matrices (…, classes, classes); 0 for a class neither true nor predicted."""
+    right = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    total = matrix.sum(axis=-2) + matrix.sum(axis=-1)
     f1: NDArray[np.float64] = np.divide(2 * right, total, out=np.zeros_like(right), where=total > 0)
     return f1
 
@@ -65,8 +63,7 @@ def bootstrap(
     Returns:
         `macro_f1` and `accuracy`, each (value, low, high).
     """
-    score = _scorer(true, classes)
-    return _intervals(lambda weights: score(predicted, weights), groups, draws, seed)
+    return _intervals(lambda weights: _scores(true, predicted, classes, weights), groups, classes, draws, seed)
 
 
 def accuracy_interval(
@@ -96,44 +93,58 @@ def paired_bootstrap(
     Returns:
         `macro_f1` and `accuracy`, each (difference, low, high).
     """
-    score = _scorer(true, classes)
 
-    def difference(weights: NDArray[Any] | None) -> Pair:
-        before, after = (np.mean([score(run, weights) for run in side], axis=0) for side in (first, second))
-        return after[0] - before[0], after[1] - before[1]
+    def difference(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        before, after = (
+            np.mean([_scores(true, run, classes, weights) for run in side], axis=0) for side in (first, second)
+        )
+        found: NDArray[np.float64] = after - before
+        return found
 
-    return _intervals(difference, groups, draws, seed)
+    return _intervals(difference, groups, classes, draws, seed)
 
 
-def _scorer(true: Labels, classes: int) -> Callable[[Labels, NDArray[Any] | None], Pair]:
-    """Macro-F1 and accuracy of (n,) predicted classes, each image counted `weights` times."""
-    supported = np.bincount(true, minlength=classes)[:classes] > 0
+def _scores(true: Labels, predicted: Labels, classes: int, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(draws, 2) macro-F1 and accuracy of (n,) predicted classes, as often as each draw counts each image."""
+    matrices = _confusions(true, predicted, classes, weights)
+    # A rare class that a draw happens to miss says nothing about the model: it is left out, not counted as 0.
+    counted = (matrices.sum(axis=2)[:, :classes] > 0) | (np.bincount(true, minlength=classes)[:classes] == 0)
+    f1 = [row[own].mean() for row, own in zip(f1_per_class(matrices)[:, :classes], counted, strict=True)]
+    right = np.trace(matrices, axis1=1, axis2=2)
+    return np.stack([np.asarray(f1), right / matrices.sum(axis=(1, 2))], axis=1)
 
-    def score(predicted: Labels, weights: NDArray[Any] | None) -> Pair:
-        matrix = confusion(true, predicted, classes + 1, weights=weights)
-        # A rare class that this draw happens to miss says nothing about the model: it is left out, not counted as 0.
-        counted = (matrix.sum(axis=1)[:classes] > 0) | ~supported
-        return float(f1_per_class(matrix)[:classes][counted].mean()), float(np.trace(matrix) / matrix.sum())
 
-    return score
+def _confusions(true: Labels, predicted: Labels, classes: int, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(draws, classes + 1, classes + 1): `confusion` of each draw."""
+    draws, size = len(weights), classes + 1
+    cells = size * size * np.arange(draws)[:, None] + (size * true + predicted)
+    counts: NDArray[np.float64] = np.bincount(cells.ravel(), weights=weights.ravel(), minlength=draws * size * size)  # type: ignore[assignment]  # floats, for there are weights
+    return counts.reshape(draws, size, size)
 
 
 def _intervals(
-    statistic: Callable[[NDArray[Any] | None], Pair], groups: NDArray[Any], draws: int, seed: int
-) -> dict[str, Interval]:
+    statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]], groups: NDArray[Any], classes: int, draws: int,
+    seed: int,
+) -> dict[str, Interval]:  # fmt: skip
     """A statistic of all images, and its spread when whole groups are drawn with replacement."""
-    drawn = [statistic(weights) for weights in _draws(groups, draws, seed)]
+    drawn = np.concatenate([statistic(weights) for weights in _draws(groups, classes, draws, seed)])
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    values = zip(("macro_f1", "accuracy"), statistic(None), low, high, strict=True)
+    whole = statistic(np.ones((1, len(groups)), dtype=np.int64))[0]
+    values = zip(("macro_f1", "accuracy"), whole, low, high, strict=True)
     return {key: Interval(float(v), float(lo), float(hi)) for key, v, lo, hi in values}
 
 
-def _draws(groups: NDArray[Any], draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """(n,) how often each image counts, for every draw of whole groups with replacement."""
+AT_ONCE = 200_000
+"""Counts of images, and of cells of confusion matrices: as many draws as fit are computed together."""
+
+
+def _draws(groups: NDArray[Any], classes: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """(some draws, n) how often each image counts, when whole groups are drawn with replacement."""
     names, group_of = np.unique(groups, return_inverse=True)
     rng, share = np.random.default_rng(seed), np.full(len(names), 1 / len(names))
-    for _ in range(draws):
-        yield rng.multinomial(len(names), share)[group_of]
+    some = max(1, AT_ONCE // max(len(groups), (classes + 1) ** 2))
+    for done in range(0, draws, some):
+        yield rng.multinomial(len(names), share, size=min(some, draws - done))[:, group_of]
 
 
 TOO_FEW = 5
@@ -155,11 +166,11 @@ def class_f1_intervals(
     Returns:
         (classes,) value, low and high; None for a class of at most 5 true images.
     """
-    drawn = np.full((draws, classes), np.nan)
-    for row, weights in zip(drawn, _draws(groups, draws, seed), strict=True):
-        matrix = confusion(true, predicted, classes + 1, weights=weights)
-        present = matrix.sum(axis=1)[:classes] > 0
-        row[present] = f1_per_class(matrix)[:classes][present]
+    parts = []
+    for weights in _draws(groups, classes, draws, seed):
+        matrices = _confusions(true, predicted, classes, weights)
+        parts.append(np.where(matrices.sum(axis=2) > 0, f1_per_class(matrices), np.nan)[:, :classes])
+    drawn = np.concatenate(parts)
     values = f1_per_class(confusion(true, predicted, classes + 1))[:classes]
     support = np.bincount(true, minlength=classes)[:classes]
     intervals: list[Interval | None] = []

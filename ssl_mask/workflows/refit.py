@@ -62,10 +62,11 @@ def refit_config(folds: FoldStudy, record: FoldsRecord, changes: Mapping[str, An
 def settle_refit(folds: FoldStudy, record: FoldsRecord) -> None:
     """Give the trained weights the temperatures of the folds, and its card their score."""
     run, part = folds.refit, StudyScore(study=str(folds.path), macro_f1=record.macro_f1)
-    if read_metadata(run.best).temperatures == record.temperatures and run.status().study == part:
-        return
-    trained = load_checkpoint(run.best)
-    metadata = trained.metadata.model_copy(update={"temperatures": record.temperatures})
-    write_checkpoint(run.best, Checkpoint(trained.weights, metadata))
-    run.update(study=part)
-    write_text(run.card, run_card(run))
+    if read_metadata(run.best).temperatures != record.temperatures:
+        trained = load_checkpoint(run.best)
+        metadata = trained.metadata.model_copy(update={"temperatures": record.temperatures})
+        write_checkpoint(run.best, Checkpoint(trained.weights, metadata))
+    if run.status().study != part:
+        run.update(study=part)
+    if run.card.read_text(encoding="utf-8") != (card := run_card(run)):
+        write_text(run.card, card)

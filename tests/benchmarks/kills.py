@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import csv
 import ctypes
 import hashlib
 import io
@@ -57,6 +58,7 @@ WORDS_OF_TIME = re.compile(
     re.MULTILINE,
 )
 """In text for people; CPU seconds, and what they bought, are the last columns of a table."""
+NO_RESULTS = {"log.txt", ".lock", "journal.log"}
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
 """Events of `sys.addaudithook` that change files; `open` is one if it is for writing."""
 LONGEST = 120.0
@@ -83,6 +85,12 @@ VERBS = {
         ("train", "--guard", "off", "--folds", "2", "--refit", "--name", "f"), ("train", "--resume", "f"), "runs/f"
     ),
     "pseudo": Verb(("pseudo", "--name", "p"), ("pseudo", "--resume", "p"), "runs/p"),
+    "rounds": Verb(("pseudo", "--folds", "2", "--refit", "--name", "r"), ("pseudo", "--resume", "r"), "runs/r"),
+    "tune": Verb(
+        ("tune", "--space", "space.yaml", "--trials", "2", "--folds", "2", "--confirm", "1", "--name", "t"),
+        ("tune", "--resume", "t"),
+        "runs/t",
+    ),
     "audit": Verb(
         ("audit", "--train", "some", "--val", "pool", "--test", "few", "--drop-list", "drop.csv", "--processes", "2"),
         cold=True,
@@ -221,11 +229,12 @@ def refuse_survivors(child: int) -> None:
 
 
 def contents(work: Path) -> dict[str, str]:
-    """File -> digest of what it says, without times. The cache and the images are not results."""
+    """File -> digest of what it says, without times. The cache and the images are not results, and a search's journal
+    says what was tried, and when: what came out of it is in trials.csv."""
     found: dict[str, str] = {}
     for path in sorted(work.rglob("*")):
         name = path.relative_to(work).as_posix()
-        if path.is_file() and not name.startswith(("cache/", "faces/")) and path.name not in {"log.txt", ".lock"}:
+        if path.is_file() and not name.startswith(("cache/", "faces/")) and path.name not in NO_RESULTS:
             found[name] = hashlib.sha256(_told(path)).hexdigest()
     return found
 
@@ -241,6 +250,8 @@ def _told(path: Path) -> bytes:
         state = torch.load(io.BytesIO(content), weights_only=True)
         state["progress"] = _timeless(state["progress"])
         return b"".join(_flat(state))
+    if path.name == "trials.csv":
+        return json.dumps(_timeless(list(csv.DictReader(io.StringIO(content.decode()))))).encode()
     return WORDS_OF_TIME.sub(b"TIME", content) if path.suffix in {".md", ".svg"} else content
 
 
@@ -315,6 +326,7 @@ class Bench:
         cold = top / "cold"
         draw_demo(cold / "faces", persons=12, seed=0)
         (cold / "sslmask.yaml").write_text(SETTINGS)
+        (cold / "space.yaml").write_text("optim.lr: [1.0e-3, 3.0e-3]")
         take_some(cold)
         self.begin(cold)
         for command in (("pseudo", "--name", "p"), ("predict", "--images", "few")):
@@ -402,7 +414,7 @@ def prepare(*, plots: bool) -> None:
     """Make this process one that can be forked into verbs."""
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{library}_NUM_THREADS"] = "1"
-    import_modules(["ssl_mask.cli.app", "cv2", "torch"])
+    import_modules(["ssl_mask.cli.app", "cv2", "torch", "optuna"])
     adopt_orphans()
     from ssl_mask.runs import environment
 
@@ -415,10 +427,10 @@ def prepare(*, plots: bool) -> None:
 def leave_plots_empty() -> None:
     """They take longer than everything else of so small a run."""
     from ssl_mask.files import write_text
-    from ssl_mask.reports import confusion_plot, fold_plots, plots, round_plots
+    from ssl_mask.reports import confusion_plot, fold_plots, plots, round_plots, tune_plots
 
     drawn = {plots: ("curves", "consistency"), confusion_plot: ("confusion",), round_plots: ("selection", "rounds"),
-             fold_plots: ("folds",)}  # fmt: skip
+             fold_plots: ("folds",), tune_plots: ("history", "importance", "parallel")}  # fmt: skip
     for module, names in drawn.items():
         for name in names:
             setattr(module, f"write_{name}", lambda path, *_, **__: write_text(path, ""))

@@ -43,6 +43,7 @@ from ssl_mask.training import loop
 from ssl_mask.workflows.folds import train_folds
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
+from ssl_mask.workflows.pseudo_folds import pseudo_folds
 from ssl_mask.workflows.train import train
 from ssl_mask.workflows.uda import uda
 
@@ -88,13 +89,15 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
         {**POOL, "pseudo": {"rounds": 1, "rule": "percentile"}, "guard": {"mode": "on", "drop_overlap": True}},
     ),
     "folds": ("folds", {}),
+    "pseudo by folds": ("rounds", {**POOL, "pseudo": {"rounds": 1, "rule": "percentile"}}),
     "predict": ("predict", {}),
 }
 """What is run, with which settings. `predict` comes after `train`."""
 VERBS: dict[str, Callable[..., object]] = {
     "train": train, "uda": uda, "pseudo": pseudo, "folds": partial(train_folds, folds=2, refit=True),
+    "rounds": partial(pseudo_folds, folds=2, refit=True),
 }  # fmt: skip
-WITHIN = {"pseudo": "rounds/01", "folds": "fold-1"}
+WITHIN = {"pseudo": "rounds/01", "folds": "fold-1", "rounds": "rounds/01/fold-1"}
 """Verb -> the run inside its study that is compared."""
 
 
@@ -241,7 +244,8 @@ def differences(job: str, one: Path, two: Path) -> dict[str, float | None]:
     first, second = (find_run(p / WITHIN.get(JOBS[job][0], ""), p.parent) for p in (one, two))
     states = [torch.load(run.last, weights_only=True) for run in (first, second)]
     curves = [losses_of(Run(run)) for run in (first, second)]
-    tables = [run.validation if JOBS[job][0] != "folds" else run.path.parent / "oof.parquet" for run in (first, second)]
+    by_folds = JOBS[job][0] in {"folds", "rounds"}
+    tables = [run.path.parent / "oof.parquet" if by_folds else run.validation for run in (first, second)]
     return {
         "weights": apart(states[0]["model"], states[1]["model"]),
         "ema": apart(states[0]["ema"], states[1]["ema"]),

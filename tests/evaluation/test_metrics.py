@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_f1_score
 
-from ssl_mask.evaluation.metrics import accuracy, bootstrap, confusion, f1_per_class, macro_f1, paired_bootstrap
+from ssl_mask.evaluation import metrics
+from ssl_mask.evaluation.metrics import (
+    accuracy,
+    bootstrap,
+    class_f1_intervals,
+    confusion,
+    f1_per_class,
+    macro_f1,
+    paired_bootstrap,
+)
 
 Labels = NDArray[np.int64]
 
@@ -120,3 +129,30 @@ def test_a_paired_interval_of_equal_runs_is_zero() -> None:
     true, predicted = answers()
     found = paired_bootstrap(true, predicted[None], predicted[None], np.arange(200), 5, draws=20)
     assert found["macro_f1"] == found["accuracy"] == (0, 0, 0)
+
+
+def test_intervals_are_those_of_a_slow_loop_and_of_draws_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that a draw misses is left out of it; images without a prediction (class 4) count as wrong."""
+    rng = np.random.default_rng(2)
+    true, predicted = rng.choice(4, 36, p=[0.45, 0.4, 0.13, 0.02]), rng.integers(0, 5, 36)
+    groups = np.arange(36) // 3
+    found = (
+        bootstrap(true, predicted, groups, 4, draws=40, seed=5),
+        class_f1_intervals(true, predicted, groups, 4, draws=40, seed=5),
+    )
+    rng, scores, per_class = np.random.default_rng(5), [], []
+    for _ in range(40):
+        times = rng.multinomial(12, np.full(12, 1 / 12))
+        rows = [i for g, n in enumerate(times) for _ in range(n) for i in range(3 * g, 3 * g + 3)]
+        own = f1_score(true[rows], predicted[rows], labels=range(4), zero_division=0, average=None)
+        seen = [c for c in range(4) if c in true[rows] or c not in true]
+        scores.append((own[seen].mean(), (true[rows] == predicted[rows]).mean()))
+        per_class.append([own[c] if c in true[rows] else np.nan for c in range(4)])
+    for column, key in enumerate(("macro_f1", "accuracy")):
+        assert found[0][key][1:] == pytest.approx(np.percentile(scores, [2.5, 97.5], axis=0)[:, column])
+    for c, interval in enumerate(found[1]):
+        if interval is not None:
+            assert interval[1:] == pytest.approx(np.nanpercentile(np.asarray(per_class)[:, c], [2.5, 97.5]))
+    monkeypatch.setattr(metrics, "AT_ONCE", 1)
+    assert found[0] == bootstrap(true, predicted, groups, 4, draws=40, seed=5)
+    assert found[1] == class_f1_intervals(true, predicted, groups, 4, draws=40, seed=5)

@@ -22,9 +22,9 @@ from ssl_mask.workflows.pseudo import pseudo
 
 
 @pytest.fixture(scope="module")
-def whole(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+def whole(done: Run) -> RunDir:
     """The series as it is when nothing happens. Read only."""
-    return RunDir(pseudo(series_config(drawn, tmp_path_factory.mktemp("whole")), quiet=True).path)
+    return RunDir(done.path)
 
 
 def after(function: Callable[..., Any], when: Callable[..., bool], number: int) -> Callable[..., Any]:
