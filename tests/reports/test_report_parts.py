@@ -83,7 +83,7 @@ def test_worst_images_and_groups() -> None:
     assert groups[0].loss == pytest.approx((-np.log(0.01) - np.log(0.7)) / 2)
     assert groups[0].most == "dog → cat" and groups[0].rows == (3, 4)
     assert mistakes.concentration(groups) == (
-        "Half of the 3 mistakes are in 2 of 4 groups. 1 groups have no mistake, in 1 every image is wrong."
+        "Half of the 3 mistakes are in 2 of 4 groups. Groups without a mistake: 1; with every image wrong: 1."
     )
 
 

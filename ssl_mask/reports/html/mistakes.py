@@ -151,6 +151,6 @@ def concentration(groups: Sequence[GroupErrors]) -> str:
     without = sum(g.wrong == 0 for g in groups)
     whole = sum(g.wrong == g.images for g in groups)
     return (
-        f"Half of the {wrong} mistakes are in {half} of {len(groups)} groups. {without} groups have no mistake, "
-        f"in {whole} every image is wrong."
+        f"Half of the {wrong} mistakes are in {half} of {len(groups)} groups. Groups without a mistake: {without}; "
+        f"with every image wrong: {whole}."
     )
