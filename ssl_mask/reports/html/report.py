@@ -24,8 +24,8 @@ from ssl_mask.reports.html.curves import curve_charts
 from ssl_mask.reports.html.pairs import Guarded, guarded
 from ssl_mask.reports.html.pseudo import Examples, examples, round_run
 from ssl_mask.reports.html.reliability import reliability_chart
+from ssl_mask.reports.html.score_rows import ScoreRow, comparison_of, reference_of, score_rows, scores_of
 from ssl_mask.reports.html.settings import Difference, differences
-from ssl_mask.reports.html.standing import Standing, comparison_of, reference_of, scores_of, standings
 from ssl_mask.reports.html.subject import Subject, raw_probs, rows_of, true_probs
 from ssl_mask.reports.html.versus import Versus, versus
 from ssl_mask.reports.html.words import Card
@@ -41,7 +41,7 @@ class Looks:
     scores: dict[str, Interval]
     classes: dict[str, tuple[float, int, Interval | None]]
     """Name -> F1, images, and its interval where they are enough to say."""
-    standings: list[Standing]
+    score_rows: list[ScoreRow]
     matrices: list[mistakes.Matrix]
     confusions: list[mistakes.Confusion]
     weakest: tuple[str, float] | None
@@ -104,7 +104,7 @@ def looks_of(subject: Subject, others: Sequence[Subject] = ()) -> Looks:
     known = [(o.name, scores_of(o.table)["macro_f1"]) for o in others if o.table is not None]
     return Looks(
         table, scores, class_scores(table, names),
-        standings(subject.name, scores["macro_f1"], reference_of(subject), comparison_of(subject), known),
+        score_rows(subject.name, scores["macro_f1"], reference_of(subject), comparison_of(subject), known),
         mistakes.matrices(table, schema), mistakes.confusions(table, names), weakest_factor(subject),
         mistakes.worst_rows(table, WORST), int((table.true != table.predicted).sum()),
         mistakes.group_errors(table, names) if subject.grouped else [], label_doubts(table, schema),

@@ -48,7 +48,7 @@ def report_html(report: Report, album: Album) -> str:
         "name": subject.name, "what": KINDS[subject.source.kind], "path": str(subject.source.path),
         "version": code_version(), "grouped": subject.grouped, "unit": "group" if subject.grouped else "image",
         "verdict": to_html(report.card.verdict), "steps": report.steps, "versus": report.versus, "signed": signed,
-        "standings": [], "short": [], "matrices": None, "curves": report.curves, "settings": report.settings,
+        "score_rows": [], "short": [], "matrices": None, "curves": report.curves, "settings": report.settings,
         "preset": report.config.preset, **_looks(report, album),
     }  # fmt: skip
     values |= {"changed": _changed(report, album), **_rounds(report, album), "leakage": _leakage(report, album)}
@@ -99,10 +99,10 @@ def _looks(report: Report, album: Album) -> dict[str, Any]:
         return {}
     names = subject.schema.joint_classes
     measured = conditions_of(subject, album)
-    low, high = min(s.low for s in looks.standings), max(s.high for s in looks.standings)
+    low, high = min(s.low for s in looks.score_rows), max(s.high for s in looks.score_rows)
     scale = shares("", low, high)
     return {
-        "standings": looks.standings, "strip_low": scale.low, "strip_high": scale.high,
+        "score_rows": looks.score_rows, "strip_low": scale.low, "strip_high": scale.high,
         "short": in_short(report, looks),
         "matrices": looks.matrices, "confusions": looks.confusions, "classes": class_table(looks),
         "too_many": len(names) if len(names) > mistakes.MOST_CLASSES else 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ssl_mask.evaluation.label_doubts import Doubt
 from ssl_mask.reports.html.report import Looks, Report
 from ssl_mask.reports.html.report_page import in_short, signed, who
-from ssl_mask.reports.html.standing import Standing
+from ssl_mask.reports.html.score_rows import ScoreRow
 from ssl_mask.text import code, md, md_table
 
 LINES = 8
@@ -31,8 +31,8 @@ def report_text(report: Report) -> str:
 
 def _looks(report: Report, looks: Looks) -> list[str]:
     parts: list[str] = []
-    if len(looks.standings) > 1:
-        parts.append(md_table(("what", "macro-F1", "95 %"), map(_standing, looks.standings)))
+    if len(looks.score_rows) > 1:
+        parts.append(md_table(("what", "macro-F1", "95 %"), map(_score_row, looks.score_rows)))
     parts += ["## In short", "\n".join(f"- {md(text)}" for text, _ in in_short(report, looks))]
     if looks.confusions:
         rows = [(*map(md, c.names), f"{c.images} of {c.of}", str(c.groups)) for c in looks.confusions[:LINES]]
@@ -48,8 +48,8 @@ def _looks(report: Report, looks: Looks) -> list[str]:
     return parts
 
 
-def _standing(standing: Standing) -> tuple[str, ...]:
-    return md(standing.name), f"{standing.value:.4f}", f"{standing.low:.3f} to {standing.high:.3f}"
+def _score_row(row: ScoreRow) -> tuple[str, ...]:
+    return md(row.name), f"{row.value:.4f}", f"{row.low:.3f} to {row.high:.3f}"
 
 
 def _doubt(report: Report, looks: Looks, doubt: Doubt) -> tuple[str, ...]:

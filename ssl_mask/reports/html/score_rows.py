@@ -14,7 +14,7 @@ from ssl_mask.runs.comparison import ComparisonRecord, IntervalRecord, Reference
 from ssl_mask.runs.run import RunDir
 
 
-class Standing(NamedTuple):
+class ScoreRow(NamedTuple):
     """A macro-F1 on the page's scale."""
 
     name: str
@@ -46,19 +46,19 @@ def comparison_of(subject: Subject) -> ComparisonRecord | None:
     return RunDir(subject.source.path).status().comparison if subject.source.kind == "run" else None
 
 
-def standings(
+def score_rows(
     name: str, f1: Interval, reference: ReferenceScore | None, compared: ComparisonRecord | None,
     others: Sequence[tuple[str, Interval]],
-) -> list[Standing]:  # fmt: skip
+) -> list[ScoreRow]:  # fmt: skip
     """This run first, then what it is measured against."""
-    found = [Standing(name, *f1, "ours")]
-    found += [Standing(name, *interval, "other") for name, interval in others]
+    found = [ScoreRow(name, *f1, "ours")]
+    found += [ScoreRow(name, *interval, "other") for name, interval in others]
     if reference is not None:
-        found.append(Standing("probe of the frozen backbone", *_ends(reference.macro_f1), "other"))
+        found.append(ScoreRow("probe of the frozen backbone", *_ends(reference.macro_f1), "other"))
     rows = [] if compared is None else [r.labels_only.macro_f1 for r in compared.rows if r.labels_only is not None]
     if rows:
         mean = sum(rows) / len(rows)
-        found.append(Standing("supervised baseline (labels only)", mean, min(rows), max(rows), "other"))
+        found.append(ScoreRow("supervised baseline (labels only)", mean, min(rows), max(rows), "other"))
     return found
 
 
