@@ -5,6 +5,7 @@
 | terminal, contact sheets | `shown` | control characters, text that runs backwards |
 | Markdown pages | `md`, `code`, `md_table` | a name that becomes HTML, a heading, a link, or another cell |
 | CSV files | `csv_text` | a name with a line break that tears its row |
+| CSV files that people edit | `inert`, read back by `from_inert` | a name that a spreadsheet runs as a formula |
 
 Plots are cared for by `ssl_mask.reports.figures.save_figure`. JSON and Parquet need nothing.
 """
@@ -18,6 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+_FORMULA = re.compile(r"'*[\x00-\x20]*(?:[=@\uff1d\uff20]|[+\-\uff0b\uff0d](?![\d.]+\Z))")  # -1 is a number
 _JOINERS = "\u200c\u200d"  # letters of Persian and Hindi, and emoji, are joined or parted by these
 _MARKUP = re.compile(r"([\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//))")
 
@@ -66,3 +68,13 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
         csv.writer(line, lineterminator="\r\n").writerow(row)  # quotes a cell with a character of its terminator
         lines.append(line.getvalue()[:-2])
     return "".join(f"{line}\n" for line in lines)
+
+
+def inert(cell: str) -> str:
+    """A cell that no spreadsheet runs: an apostrophe before what looks like a formula. `from_inert` takes it off."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def from_inert(cell: str) -> str:
+    """The cell that `inert` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -38,7 +38,8 @@ class DataConfig(Settings):
     min_groups: PositiveInt = 2
     """Refuse a class with fewer groups (persons) than this: it cannot be in both training and validation."""
     corrections: Path | None = None
-    """CSV that replaces labels, without changing the data set: `path` or `group`, then one column per factor."""
+    """CSV that replaces labels, without changing the data set: `path` or `group`, then one column per factor; `yes` in
+    a column `exclude` leaves images out. `sslmask review` writes one."""
     labeled_groups: PositiveInt | None = None
     """Keep the labels of this many training groups only; the images of the others join the unlabeled images of
     `sslmask uda`. Stratified; a smaller number keeps a subset of a larger one. For learning curves. Not set: all."""

@@ -1,4 +1,4 @@
-"""Checks and changes of a complete manifest: label corrections, names, links that lead outside."""
+"""Checks of a complete manifest: names, and links that lead outside."""
 
 from __future__ import annotations
 
@@ -8,75 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_mask.console import Console
-from ssl_mask.data.manifest import Manifest, Row
-from ssl_mask.data.names import plain
-from ssl_mask.data.tables import read_csv
+from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import DataError
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")  # how Python keeps the bytes of a file's name that are not UTF-8
 _FORMULA = re.compile(r"[=+\-@](?![\d.]+$)")  # a number is none
-
-
-def apply_corrections(manifest: Manifest, table: Path) -> Manifest:
-    """Replace labels by those in a CSV: `path` or `group`, then one column per factor; an empty cell keeps the label.
-
-    A corrected image is trained on and validated with the corrected label.
-
-    Raises:
-        DataError: an unknown path, group, column or class, or two rows for one; the message names the row.
-    """
-    factors = {f.name: position for position, f in enumerate(manifest.schema.factors)}
-    changes: dict[tuple[str, str], tuple[str, dict[int, int]]] = {}
-    for where, cells in read_csv(table):
-        key = next((k for k in ("path", "group") if cells.get(k)), None)
-        if key is None:
-            raise DataError(
-                f"{where}: no `path` or `group`.", hint="Fill in one of them: a correction is for an image or a group."
-            )
-        unknown = cells.keys() - factors.keys() - {"path", "group"}
-        if unknown:
-            raise DataError(
-                f"{table}: unknown column {min(unknown)!r}.", hint=f"Use path, group, {', '.join(factors)}."
-            )
-        new = {
-            i: manifest.schema.index_of(manifest.schema.factors[i], plain(cells[name]), where=where)
-            for name, i in factors.items()
-            if cells.get(name)
-        }
-        first = changes.setdefault((key, plain(cells[key])), (where, new))[0]
-        if first != where:
-            raise DataError(
-                f"{where}: {key} {cells[key]!r} is also corrected at {first}.", hint="Keep one of the rows."
-            )
-    rows, used = _corrected(manifest, changes)
-    for target, (where, _) in changes.items():
-        if target not in used:
-            raise DataError(
-                f"{where}: no labeled image has {target[0]} {target[1]!r}.",
-                hint="Fix or remove the row; paths are relative to data.root.",
-            )
-    return manifest.with_rows(rows)
-
-
-def _corrected(
-    manifest: Manifest, changes: dict[tuple[str, str], tuple[str, dict[int, int]]]
-) -> tuple[list[Row], set[tuple[str, str]]]:
-    rows: list[Row] = []
-    used: set[tuple[str, str]] = set()
-    for row in manifest.rows:
-        new: dict[int, int] = {}
-        for key in (
-            ("group", row.group),
-            ("path", plain(row.path)),
-        ):  # an image's own correction goes before its group's
-            if key in changes and row.labels is not None and row.split in {"train", "val"}:
-                new |= changes[key][1]
-                used.add(key)
-        if new and row.labels is not None:
-            labels = tuple(new.get(i, old) for i, old in enumerate(row.labels))
-            row = row._replace(labels=labels, train_labels=None)  # noqa: PLW2901
-        rows.append(row)
-    return rows, used
 
 
 def check_names(manifest: Manifest, console: Console) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
-from ssl_mask.data.checks import apply_corrections, check_names, refuse_escapes
+from ssl_mask.data.checks import check_names, refuse_escapes
+from ssl_mask.data.corrections import apply_corrections
 from ssl_mask.data.image_set import ImageSet, open_images, unreadable
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
@@ -46,7 +48,7 @@ class TrainingData:
     @property
     def left_out(self) -> dict[str, str]:
         """Path of each labeled image that is not used -> why not."""
-        return {**self.train.left_out, **self.val.left_out}
+        return {**self.manifest.excluded, **self.train.left_out, **self.val.left_out}
 
     @property
     def pools(self) -> dict[str, Manifest]:
@@ -82,10 +84,19 @@ def read_rows(config: DataConfig, console: Console) -> Manifest:
     for note in manifest.notes:
         console.warn(note)
     if config.corrections is not None:
-        manifest = apply_corrections(manifest, config.corrections)
+        manifest = _corrected(manifest, config.corrections, console)
     if config.outside_root == "refuse":
         refuse_escapes(manifest)
     return manifest
+
+
+def _corrected(manifest: Manifest, table: Path, console: Console) -> Manifest:
+    made = apply_corrections(manifest, table)
+    before = {row.path: row.labels for row in manifest.rows}
+    changed = sum(row.labels != before[row.path] for row in made.rows)
+    out = f", {len(made.excluded)} are excluded" if made.excluded else ""
+    console.say(f"Labels of {changed} images are corrected{out}, by {table}")
+    return made
 
 
 def read_manifest(config: DataConfig, console: Console) -> Manifest:

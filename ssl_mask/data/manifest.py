@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -66,6 +66,8 @@ class Manifest:
     """What was found, in a sentence."""
     notes: tuple[str, ...] = ()
     """Sentences to warn about, such as images that were found and are not read."""
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    """Path of each labeled image that `data.corrections` leaves out -> why. It is in no row."""
 
     def __len__(self) -> int:
         return len(self.rows)

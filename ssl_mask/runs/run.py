@@ -5,7 +5,8 @@ runs/train-001/
 ├── config.yaml          the whole resolved configuration
 ├── environment.json     code version, packages, machine, command line
 ├── manifest.csv         every image with its group, side, labels and SHA-256
-├── left_out.csv        labeled images that are not used, and why; only where there are some
+├── left_out.csv         labeled images that are not used, and why; only where there are some
+├── corrections.csv      data.corrections as it was when the run began
 ├── unlabeled.csv        uda: every unlabeled image with its SHA-256, and why one was left out
 ├── data_cards/          a card a pool, and findings.json: what the leakage guard compared and found
 ├── pseudo_labels.csv    a round: the pseudo-labels it trains on; pool.parquet, selection.json: where they come from
@@ -17,7 +18,7 @@ runs/train-001/
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
 ├── rounds/              pseudo: its rounds, a study of runs
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
-├── report.html          all of it in pictures, once asked for
+├── report.html          all of it in pictures, once asked for; review.html: the labels to look at
 └── run_card.md          all of it in words
 """
 
@@ -79,6 +80,11 @@ class RunDir:
     @property
     def left_out(self) -> Path:
         return self.path / "left_out.csv"
+
+    @property
+    def corrections(self) -> Path:
+        """What `data.corrections` said, with who said it and why."""
+        return self.path / "corrections.csv"
 
     @property
     def unlabeled(self) -> Path:

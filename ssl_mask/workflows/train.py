@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
 from ssl_mask.data.unlabeled import pool_csv
 from ssl_mask.devices import broadcast, make_accelerator
 from ssl_mask.errors import ConfigError, DataError, Interrupted, TrainingError, nothing_written
-from ssl_mask.files import write_json, write_text
+from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import Heritage, heritage_of, leakage_record, mark_of
@@ -208,6 +209,9 @@ def start_run(session: Session, gate: GateResult, heritage: Heritage) -> RunDir:
         write_text(run.manifest, data.labeled.to_csv())
         if data.left_out:
             write_text(run.left_out, csv_text([("path", "why"), *data.left_out.items()]))
+        if config.data.corrections is not None:
+            with storage(run.corrections):
+                shutil.copyfile(config.data.corrections, run.corrections)
         if data.unlabeled is not None:
             write_text(run.unlabeled, pool_csv(data.unlabeled))
         write_cards(run, gate, config.guard.cards)

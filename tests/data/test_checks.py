@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ssl_mask.console import Console
-from ssl_mask.data.checks import apply_corrections, check_names, refuse_escapes
+from ssl_mask.data.checks import check_names, refuse_escapes
+from ssl_mask.data.corrections import apply_corrections
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.data.tables import read_csv
