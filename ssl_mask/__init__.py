@@ -118,6 +118,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.pseudo import pseudo as pseudo
     from ssl_mask.workflows.pseudo_folds import pseudo_folds as pseudo_folds
     from ssl_mask.workflows.report import report as report
+    from ssl_mask.workflows.review import review as review
     from ssl_mask.workflows.train import train as train
     from ssl_mask.workflows.tune import Search as Search
     from ssl_mask.workflows.tune import tune as tune
@@ -157,6 +158,7 @@ _HOME = {
     "predict": "ssl_mask.workflows.predict",
     "Predictions": "ssl_mask.workflows.predict",
     "report": "ssl_mask.workflows.report",
+    "review": "ssl_mask.workflows.review",
     "evaluate": "ssl_mask.workflows.evaluate",
     "Evaluation": "ssl_mask.workflows.evaluate",
     "ClassScore": "ssl_mask.workflows.evaluate",

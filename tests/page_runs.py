@@ -88,3 +88,23 @@ def make_run(
     for record in samples.metrics(evaluations=4):
         run.log(**{**LOGGED[record["kind"]], **record})
     return run
+
+
+def make_doubted_run(
+    folder: Path, root: Path, schema: LabelSchema = PLAIN, *, names: Sequence[str], group: str = "p"
+) -> RunDir:
+    """A run whose first factor never differs within a group: that of every third group is predicted as another class,
+    and so is a third of all images."""
+    run = make_run(folder, root, schema, names=names, group=group)
+    size, count = len(schema.joint_classes), len(names)
+    labels = [(i // 4 % len(schema.factors[0].classes), i % len(schema.factors[1].classes)) for i in range(count)]
+    true = schema.join(np.asarray(labels, dtype=np.int64))
+    rng = np.random.default_rng(1)
+    other = schema.join(np.asarray([((k + 1) % len(schema.factors[0].classes), c) for k, c in labels], dtype=np.int64))
+    seen = np.where(np.arange(count) // 4 % 3 == 1, other, true)
+    seen = np.where(rng.random(count) < 1 / 3, rng.integers(0, size, count), seen)
+    logits = rng.normal(0, 0.5, (count, size)) + 3 * np.eye(size)[seen]
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    rows = manifest_of(root, schema, names, true, group).with_digests(f"{i:064x}" for i in range(count))
+    write_predictions(run.validation, rows, probs.astype(np.float32), fold=0)
+    return run

@@ -18,8 +18,8 @@ import ssl_mask
 from ssl_mask.config import load
 
 ORDER = (
-    "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "evaluate", "report", "uda",
-    "compare", "pseudo", "pseudo_folds", "tune", "audit",
+    "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "evaluate", "report",
+    "review", "uda", "compare", "pseudo", "pseudo_folds", "tune", "audit",
 )  # fmt: skip
 """Later examples use what earlier ones made, as a reader does."""
 

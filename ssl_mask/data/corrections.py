@@ -49,9 +49,12 @@ def note_columns(schema: LabelSchema) -> list[str]:
     return [name for name in NOTES if name not in schema.sizes]
 
 
-def read_corrections(table: Path, schema: LabelSchema) -> Corrections:
+def read_corrections(table: Path, schema: LabelSchema, *, other_columns: bool = False) -> Corrections:
     """A CSV with `path` or `group`, a column per factor (an empty cell keeps the label), and perhaps `exclude`,
     `reviewer` and `reason`.
+
+    Args:
+        other_columns: there may be columns of other factors, which are not looked at.
 
     Raises:
         DataError: a row without `path` and `group`, an unknown column or class, or two rows for one; names the row.
@@ -67,7 +70,7 @@ def read_corrections(table: Path, schema: LabelSchema) -> Corrections:
                 f"{where}: no `path` or `group`.", hint="Fill in one of them: a correction is for an image or a group."
             )
         unknown = cells.keys() - factors.keys() - {*TARGETS, *notes}
-        if unknown:
+        if unknown and not other_columns:
             raise DataError(
                 f"{table}: unknown column {min(unknown)!r}.",
                 hint=f"Use path, group, {', '.join(factors)}; also read: {', '.join(notes)}.",
