@@ -131,6 +131,7 @@ def test_filters_and_arrows(open_page: Any, pages: dict[str, tuple[Path, Review]
     page.locator("#by-class").select_option(label)
     fitting = [q for q in own if q.doubt.label == own[0].doubt.label]
     assert page.locator("#place").text_content() == f"1 of {len(fitting)}"
+    page.locator("#by-class").focus()
     page.keyboard.press("k")  # typed in a list: no decision
     assert page.locator("#count").text_content().startswith("0 of")
 

@@ -43,7 +43,7 @@ def next_steps(
     if doubts:
         steps.append(Step(f"Look at the labels that the predictions contradict ({doubts}), and correct those that are "
                           "wrong.",
-                          "sslmask train --set data.corrections=corrections.csv"))  # fmt: skip
+                          f"sslmask review {where}"))  # fmt: skip
     if kind == "run" and f1 is not None:
         steps.append(Step("One validation set is little: let every label be predicted by a model that has not seen it.",
                           "sslmask train --folds 5"))  # fmt: skip

@@ -38,8 +38,7 @@ def review_html(review: Review, album: Album) -> str:
         "review.html", style="report.css review.css", script="review.js", data=data, name=subject.name,
         path=str(subject.source.path), version=code_version(), words=in_words(review), notices=_notices(review, album),
         asked=len(asked), total=len(review.questions), factors=[f.name for f in subject.schema.factors],
-        classes=sorted({c for f in subject.schema.factors for c in f.classes}), notes=note_columns(subject.schema),
-        unit="group" if subject.grouped else "image",
+        notes=note_columns(subject.schema),
         source="" if review.source is None else str(review.source),
     )  # fmt: skip
 
