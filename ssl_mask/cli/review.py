@@ -43,7 +43,7 @@ def review(
         bool,
         typer.Option(
             "--cleanlab", metavar="", rich_help_panel="Data",
-            help='Also show what cleanlab thinks of each image alone. Needs: pip install "sslmask\\[clean]"',
+            help="Also show what cleanlab thinks of each image alone. Needs the extra `clean`.",
         ),
     ] = False,
     out: Annotated[

@@ -17,7 +17,7 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError, InputError
 from ssl_mask.evaluation.label_doubts import by_group, label_doubts, thresholds
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.review import Review, review_of
+from ssl_mask.reports.html.review import Review, digest_of, review_of
 from ssl_mask.reports.html.review_page import review_html
 from ssl_mask.reports.html.review_text import review_text
 from ssl_mask.reports.html.subject import Subject, subject_of
@@ -147,8 +147,6 @@ def test_the_key_of_progress_is_the_data_and_not_their_order(asked: Review, run:
     again = read_validation(run.validation, PLAIN)
     assert review_of(asked.subject).digest == asked.digest
     object.__setattr__(again, "classes", other.joint_classes)
-    from ssl_mask.reports.html.review import digest_of
-
     assert digest_of(again) != asked.digest
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from ssl_mask.data.corrections import read_corrections
 from ssl_mask.data.names import plain
 from ssl_mask.data.predictions import PredictionTable
@@ -72,22 +70,29 @@ def review_of(subject: Subject, *, corrections: Path | None = None, cleanlab: bo
     issues = cleanlab_issues(table) if cleanlab else None
     places = {row: place for place, row in enumerate(issues or (), start=1)}
     doubts = label_doubts(table, subject.schema)
-    questions = [_question(subject, table, d, places) for d in (by_group(doubts) if subject.grouped else doubts)]
+    together = rows_by_group(table) if subject.grouped else {}
+    questions = [_question(table, d, together, places) for d in (by_group(doubts) if subject.grouped else doubts)]
     with_run = subject.runs[0].corrections
     source = corrections if corrections is not None else with_run if with_run.is_file() else None
     earlier = "" if source is None else _text_of(source, subject)
     return Review(subject, table, questions, digest_of(table), earlier, source, None if issues is None else len(issues))
 
 
-def _question(subject: Subject, table: PredictionTable, doubt: Doubt, places: dict[int, int]) -> Question:
-    together = subject.grouped and len(doubt.rows) > 1
-    own = np.flatnonzero(table.group == doubt.group).tolist() if subject.grouped else []
-    name = doubt.group if together else str(table.path[doubt.rows[0]])
+def rows_by_group(table: PredictionTable) -> dict[str, list[int]]:
+    """Group -> its rows."""
+    found: dict[str, list[int]] = {}
+    for row, group in enumerate(table.group.tolist()):
+        found.setdefault(group, []).append(row)
+    return found
+
+
+def _question(table: PredictionTable, doubt: Doubt, together: dict[str, list[int]], places: dict[int, int]) -> Question:
+    """Args: together: group -> its rows, nothing where the data name no groups."""
+    whole = bool(together) and len(doubt.rows) > 1
+    name = doubt.group if whole else str(table.path[doubt.rows[0]])
+    others = tuple(row for row in together.get(doubt.group, []) if row not in doubt.rows)
     ranked = [places[row] for row in doubt.rows if row in places]
-    return Question(
-        doubt, "group" if together else "path", plain(name), tuple(r for r in own if r not in doubt.rows),
-        min(ranked, default=None),
-    )  # fmt: skip
+    return Question(doubt, "group" if whole else "path", plain(name), others, min(ranked, default=None))
 
 
 def digest_of(table: PredictionTable) -> str:
