@@ -87,8 +87,8 @@ def test_a_correction_is_for_the_group_or_for_the_image(asked: Review) -> None:
     kinds = {(q.doubt.factor, q.target) for q in asked.questions}
     assert kinds == {("kind", "group"), ("cover", "path")}
     for q in asked.questions:
-        own = set(q.doubt.rows) | set(q.others)
-        assert len(own) == 4 and {str(asked.table.group[row]) for row in own} == {q.doubt.group}
+        own = [*q.doubt.rows, *q.others]
+        assert len(own) == len(set(own)) == 4 and {str(asked.table.group[row]) for row in own} == {q.doubt.group}
         assert q.name == (q.doubt.group if q.target == "group" else str(asked.table.path[q.doubt.rows[0]]))
 
 
