@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.evaluate import Evaluation as Evaluation
     from ssl_mask.workflows.evaluate import NewImages as NewImages
     from ssl_mask.workflows.evaluate import evaluate as evaluate
+    from ssl_mask.workflows.explore import explore as explore
     from ssl_mask.workflows.factors import train_factors as train_factors
     from ssl_mask.workflows.folds import train_folds as train_folds
     from ssl_mask.workflows.predict import Predictions as Predictions
@@ -159,6 +160,7 @@ _HOME = {
     "Predictions": "ssl_mask.workflows.predict",
     "report": "ssl_mask.workflows.report",
     "review": "ssl_mask.workflows.review",
+    "explore": "ssl_mask.workflows.explore",
     "evaluate": "ssl_mask.workflows.evaluate",
     "Evaluation": "ssl_mask.workflows.evaluate",
     "ClassScore": "ssl_mask.workflows.evaluate",
@@ -254,7 +256,7 @@ __all__ = [
     "ScoreRecord", "Search", "SeedRecord", "SeenRecord", "SelectionRecord", "SplitRecord", "SslMaskError",
     "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
     "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict",
-    "VerdictRecord", "audit", "compare", "demo", "evaluate", "load_config", "load_run", "predict", "pseudo",
+    "VerdictRecord", "audit", "compare", "demo", "evaluate", "explore", "load_config", "load_run", "predict", "pseudo",
     "pseudo_folds", "report", "train", "train_factors", "train_folds", "tune", "uda",
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from ssl_mask.config import load
 
 ORDER = (
     "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "evaluate", "report",
-    "review", "uda", "compare", "pseudo", "pseudo_folds", "tune", "audit",
+    "review", "uda", "compare", "pseudo", "pseudo_folds", "tune", "audit", "explore",
 )  # fmt: skip
 """Later examples use what earlier ones made, as a reader does."""
 

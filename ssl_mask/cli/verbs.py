@@ -23,6 +23,7 @@ VERBS = {
     "tune": "Search settings, and test whether the winner is better than the default or was lucky.",
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",
     "evaluate": "Score predictions against the true labels, with confidence intervals.",
+    "explore": "Show a data set before training: classes, groups, copies, unusual images and a map, as one HTML page.",
     "audit": "Find copies and shared persons between training, validation, test and unlabeled images.",
     "report": "Show a run or a study: scores, mistakes, doubtful labels and leakage, with images, as one HTML page.",
     "review": "Review the labels that are probably wrong, on one HTML page that is worked by keyboard.",

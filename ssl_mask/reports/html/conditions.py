@@ -60,13 +60,14 @@ def measure(files: Sequence[Path], *, max_pixels: int = MAX_PIXELS, depth: int =
     found = np.full((len(files), len(MEASURES)), np.nan)
     for row, file in zip(found, files, strict=True):
         try:
-            row[:] = _measured(decode(file, max_pixels=max_pixels, depth=depth))
+            row[:] = measured(decode(file, max_pixels=max_pixels, depth=depth))
         except ImageError:
             continue
     return found
 
 
-def _measured(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
+def measured(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
+    """What (H, W, 3) RGB pixels say, in the order of `MEASURES`."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     factor = SHARPNESS_SIDE / max(grey.shape)
     size = max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor))

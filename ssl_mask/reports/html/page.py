@@ -25,12 +25,13 @@ def render(template: str, *, style: str, script: str, data: Any, files: bool = F
 
     Args:
         template: the name of a template beside this file, which extends `base.html`.
-        style: the name of a CSS file there, or of several with spaces between; and of a JS file: `script`.
-        data: what the script reads, as JSON; all text in it that is shown must have been made by `shown`.
+        style: the names of CSS files there, with spaces between.
+        script: the names of JS files there, with spaces between; they run in this order.
+        data: what the scripts read, as JSON; all text in it that is shown must have been made by `shown`.
         files: images may also be read from this machine's disk.
         values: of the template. Text is escaped; `Markup` is not.
     """
-    css, js = "\n".join(map(_asset, style.split())), _asset(script)
+    css, js = ("\n".join(map(_asset, names.split())) for names in (style, script))
     return environment().get_template(template).render(
         css=Markup(css), js=Markup(js), data=script_json(data), policy=policy(css, js, files=files), **values
     )  # fmt: skip

@@ -54,7 +54,7 @@ def guarded(run: RunDir) -> Guarded | None:
     return Guarded(
         verdict.status, verdict.reason, verdict.warnings, tuple(Kinds(*key, n) for key, n in counts.items()),
         {pool: len(paths) for pool, paths in verdict.drops.items() if paths},
-        tuple((_words(p), *_pictures(p, roots)) for p in strongest(pairs, MOST)), len(pairs),
+        tuple((words_of(p), *pictures_of(p, roots)) for p in strongest(pairs, MOST)), len(pairs),
     )  # fmt: skip
 
 
@@ -74,7 +74,8 @@ def roots_of(run: RunDir, report: GuardReport) -> dict[str, Path]:
     return roots
 
 
-def _pictures(pair: Pair, roots: Mapping[str, Path]) -> tuple[Picture, Picture]:
+def pictures_of(pair: Pair, roots: Mapping[str, Path]) -> tuple[Picture, Picture]:
+    """Its two images, each with its pool and its label."""
     first, second = (
         Picture(path, roots.get(pool, Path()) / path, digest, note=f"{pool}{f', label {label}' if label else ''}")
         for pool, path, digest, label in (
@@ -85,7 +86,8 @@ def _pictures(pair: Pair, roots: Mapping[str, Path]) -> tuple[Picture, Picture]:
     return first, second
 
 
-def _words(pair: Pair) -> str:
+def words_of(pair: Pair) -> str:
+    """What a pair is."""
     if pair.kind == "group":
         return f"group {pair.group} is in {pair.first_pool} and {pair.second_pool}, {pair.images} images"
     what = {

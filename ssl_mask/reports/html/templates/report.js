@@ -150,6 +150,8 @@
     show(place, numbers, "byGroup" in place.dataset, place.dataset.label);
   }
 
+  globalThis.sslmask = { data, element, tile };  // for the scripts of other pages
+
   const dialog = document.getElementById("images");
   const ofCell = (factor, label, predicted) => {
     const found = [];

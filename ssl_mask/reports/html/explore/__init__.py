@@ -1,0 +1,1 @@
+"""`sslmask explore`: what a data set is like, before anything is trained."""
