@@ -27,6 +27,7 @@ def plane(features: NDArray[Any]) -> Plane:
 
     length = np.linalg.norm(features, axis=1, keepdims=True)
     found = PCA(2, svd_solver="randomized", random_state=0)
-    places = found.fit_transform((features / np.maximum(length, 1e-12)).astype(np.float64))
-    explained = float(np.nan_to_num(found.explained_variance_ratio_).sum())  # of equal images there is no variance
+    with np.errstate(invalid="ignore"):  # of equal images there is no variance to explain
+        places = found.fit_transform((features / np.maximum(length, 1e-12)).astype(np.float64))
+    explained = float(np.nan_to_num(found.explained_variance_ratio_).sum())
     return Plane(np.asarray(places, np.float64), explained)

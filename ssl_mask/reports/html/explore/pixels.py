@@ -31,6 +31,7 @@ distance from it."""
 SCALE = 0.6745
 FEW = 0.05
 """Where most values are equal, the others are unusual if they are at most this share."""
+EQUAL = 1e-9
 BINS = 20
 
 
@@ -97,10 +98,10 @@ def distances(values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.zeros(len(values))
     away = np.where(known, values - np.median(values[known]), 0.0)
     middle = float(np.median(np.abs(away[known])))
-    if middle > 1e-9:
+    if middle > EQUAL:
         return SCALE * away / middle
-    other = np.abs(away) > 1e-9
-    return np.where(other & (other.sum() <= FEW * known.sum()), np.sign(away) * np.inf, 0.0)
+    other = np.abs(away) > EQUAL
+    return np.where(other & (other.sum() <= FEW * known.sum()), FAR * away / EQUAL, 0.0)
 
 
 def histograms(images: Images, rows: NDArray[np.int64], values: NDArray[np.float64]) -> list[Chart]:
