@@ -75,7 +75,9 @@ def test_all_readable_images_are_there(found: Exploration) -> None:
     counts = dict(zip(found.images.roles, np.bincount(found.images.pool).tolist(), strict=True))
     assert counts["train"] + counts["val"] == 2 * GROUPS + 2
     assert (counts["test"], counts["unlabeled"]) == (TEST, EXTRA + 1)
-    assert found.refusal == "" and list(found.copies.unreadable) == ["test"]
+    assert found.refusal == ""
+    assert [why.partition(":")[0] for why in found.copies.unreadable["test"]] == ["damaged.png"]
+    assert list(found.copies.unreadable) == ["test"]
 
 
 def test_planted_copies_and_conflicts_are_found(found: Exploration) -> None:

@@ -17,6 +17,10 @@ from ssl_mask.runs.run import RunDir
 
 MOST = 24
 """Pairs that are shown."""
+KIND_WORDS = {
+    "bytes": "the same file", "pixels": "the same pixels", "near": "an altered copy", "review": "perhaps a copy",
+    "group": "the same group",
+}  # fmt: skip
 
 
 class Kinds(NamedTuple):
@@ -90,12 +94,6 @@ def words_of(pair: Pair) -> str:
     """What a pair is."""
     if pair.kind == "group":
         return f"group {pair.group} is in {pair.first_pool} and {pair.second_pool}, {pair.images} images"
-    what = {
-        "bytes": "the same file",
-        "pixels": "the same pixels",
-        "near": "an altered copy",
-        "review": "perhaps a copy",
-    }
     conflict = "; the labels differ" if pair.is_conflict else ""
     score = "" if pair.kind in {"bytes", "pixels"} else f" ({pair.score:.2f})"
-    return f"{what[pair.kind]}{score}: {pair.first_pool} and {pair.second_pool}{conflict}"
+    return f"{KIND_WORDS[pair.kind]}{score}: {pair.first_pool} and {pair.second_pool}{conflict}"

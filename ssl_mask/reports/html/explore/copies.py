@@ -25,7 +25,7 @@ class Copies(NamedTuple):
     same_files: dict[str, int]
     """Pool -> files of it whose bytes another file of it has too."""
     unreadable: dict[str, tuple[str, ...]]
-    """Pool -> why each of its images cannot be read."""
+    """Pool -> each of its images that cannot be read, and why."""
 
     @property
     def between(self) -> int:
@@ -46,7 +46,11 @@ def copies_of(findings: Findings) -> Copies:
         _sorted([p for p in sure if p.first_pool == p.second_pool and not p.is_conflict]),
         sum(p.kind == "group" for p in pairs),
         {name: n for name, n in same.items() if n},
-        {p.name: tuple(why for _, why in sorted(p.unreadable.items())) for p in findings.pools if p.unreadable},
+        {
+            p.name: tuple(f"{path}: {why}" for path, why in sorted(p.unreadable.items()))
+            for p in findings.pools
+            if p.unreadable
+        },
     )
 
 

@@ -44,7 +44,7 @@ class Mixed(NamedTuple):
     """With more than one image."""
     differing: int
     rare: tuple[tuple[str, str, tuple[int, ...]], ...]
-    """Where hardly any differ: each such group, its labels in words, and the rows of its less frequent labels."""
+    """Where hardly any differ: each such group, its labels in words, and its rows, the less frequent labels first."""
 
 
 RARELY = 0.05
@@ -111,5 +111,5 @@ def _of_group(
 ) -> tuple[str, str, tuple[int, ...]]:
     counts = np.bincount(labels, minlength=len(classes))
     words = ", ".join(f"{counts[c]} {classes[c]}" for c in np.argsort(-counts, kind="stable") if counts[c])
-    less = rows[labels != counts.argmax()]
-    return str(images.group[rows[0]]), words, tuple(map(int, less))
+    order = np.argsort(counts[labels], kind="stable")
+    return str(images.group[rows[0]]), words, tuple(map(int, rows[order]))

@@ -17,7 +17,7 @@ from ssl_mask.reports.html.explore.images import Images
 from ssl_mask.reports.html.explore.map_data import map_data
 from ssl_mask.reports.html.explore.pixels import MEASURES, histograms, unusual
 from ssl_mask.reports.html.page import render
-from ssl_mask.reports.html.pairs import pictures_of, words_of
+from ssl_mask.reports.html.pairs import KIND_WORDS, pictures_of, words_of
 from ssl_mask.reports.html.report_page import TableCells
 from ssl_mask.runs.environment import code_version
 
@@ -102,7 +102,7 @@ def _copies(found: Exploration, album: Album) -> dict[str, Any]:
     copies = found.copies
     roots = dict(zip(found.images.pools, found.images.roots, strict=True))
     header = ("pool", "and pool", "kind", "pairs")
-    rows = [(first, second, kind, f"{n:,}") for first, second, kind, n in copies.kinds]
+    rows = [(first, second, KIND_WORDS[kind], f"{n:,}") for first, second, kind, n in copies.kinds]
     parts = [
         ("Copies with different labels", copies.conflicts), ("Copies in two pools", copies.across),
         ("Copies in one pool, with one label", copies.within),
