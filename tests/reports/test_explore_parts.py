@@ -15,6 +15,7 @@ from ssl_mask.evaluation.plane import plane
 from ssl_mask.evaluation.shift import auc, auc_interval, shift
 from ssl_mask.reports.html.explore.counts import class_counts, mixed_groups, pool_counts
 from ssl_mask.reports.html.explore.embedding import embedding_of
+from ssl_mask.reports.html.explore.exploration import verdict
 from ssl_mask.reports.html.explore.images import Images, sample, shares
 from ssl_mask.reports.html.explore.page import spread
 from ssl_mask.reports.html.explore.pixels import distances, scan, unusual
@@ -148,7 +149,23 @@ def test_the_most_test_like_labeled_images_come_first() -> None:
     (difference,) = found.differences
     assert {row for row, _ in difference.most_alike(2)} == {5, 17}
     assert all(row >= 60 for row, _ in difference.least_alike(3))
-    assert embedding_of(images, np.arange(2), features[:2]) is None
+    assert difference.halves is None and embedding_of(images, np.arange(2), features[:2]) is None
+
+
+def test_persons_of_a_pool_without_groups_are_no_shift() -> None:
+    """Several images of each person, and nothing else that differs: the AUC alone would call that a shift."""
+    person = np.random.default_rng(0).normal(0, 1, (60, 12)).repeat(6, axis=0)
+    features = (person + np.random.default_rng(1).normal(0, 0.1, person.shape)).astype(np.float32)
+    group = [f"g{i // 6}" if i < 180 else "" for i in range(360)]
+    images = images_made([0] * 180 + [2] * 180, [i % 6 for i in range(180)] + [-1] * 180, group)
+    found = embedding_of(images, np.arange(360), features)
+    assert found is not None
+    (difference,) = found.differences
+    assert difference.shift.auc.low > 0.5 and difference.halves is not None
+    assert difference.shift.auc.low < difference.chance and "no more from the labeled ones" in verdict(difference)
+    features[180:] += 2
+    moved = embedding_of(images, np.arange(360), features)
+    assert moved is not None and "differ much" in verdict(moved.differences[0])
 
 
 def test_a_sample_is_fair() -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.evaluation.metrics import Interval
 from ssl_mask.evaluation.plane import Plane, plane
 from ssl_mask.evaluation.shift import Shift, shift
 from ssl_mask.reports.html.explore.images import Images
@@ -24,6 +25,14 @@ class Difference(NamedTuple):
     second: NDArray[np.bool_]
     """Whether each is of the other pool."""
     shift: Shift
+    halves: Interval | None
+    """Where the other pool does not name its groups, a person in it can be recognised: so well two halves of the
+    labeled groups are told apart, if those of one half are kept secret. None: groups are known, or of no pool."""
+
+    @property
+    def chance(self) -> float:
+        """An AUC up to this says nothing."""
+        return 0.5 if self.halves is None else max(0.5, self.halves.high)
 
     def most_alike(self, most: int) -> list[tuple[int, float]]:
         """(row, probability) of the labeled images that are most like those of the other pool."""
@@ -64,7 +73,18 @@ def embedding_of(images: Images, rows: NDArray[np.int64], features: NDArray[np.f
             continue
         chosen = images.labeled[rows] | (images.pool[rows] == k)
         second = images.pool[rows][chosen] == k
-        made = shift(features[chosen], second, images.group[rows][chosen])
+        groups = images.group[rows][chosen]
+        made = shift(features[chosen], second, groups)
         if made is not None:
-            found.append(Difference(images.pools[k], rows[chosen], second, made))
+            secret = (groups[~second] != "").all() and (groups[second] == "").any()
+            halves = _halves(features[chosen][~second], groups[~second]) if secret else None
+            found.append(Difference(images.pools[k], rows[chosen], second, made, halves))
     return Embedding(rows, plane(features), tuple(found))
+
+
+def _halves(features: NDArray[np.float32], groups: NDArray[np.str_]) -> Interval | None:
+    """The AUC of two random halves of the groups, those of one half unknown; None where they are too few."""
+    names = np.unique(groups)
+    half = np.isin(groups, np.random.default_rng(0).permutation(names)[: len(names) // 2])
+    found = shift(features, half, np.where(half, "", groups))
+    return None if found is None else found.auc

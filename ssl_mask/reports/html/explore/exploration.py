@@ -101,6 +101,8 @@ def verdict(found: Difference) -> str:
     low, auc = found.shift.auc.low, found.shift.auc.value
     if low <= 0.5:
         return f"The {found.other} images are not shown to differ from the labeled ones"
+    if low <= found.chance:
+        return f"The {found.other} images differ no more from the labeled ones than groups from each other"
     if auc < 0.65:
         return f"The {found.other} images differ a little from the labeled ones"
     if auc < 0.85:
@@ -109,9 +111,12 @@ def verdict(found: Difference) -> str:
 
 
 def told(found: Difference) -> str:
-    """The AUC with its interval."""
-    auc = found.shift.auc
-    return f"{auc.value:.2f}, 95 % interval {auc.low:.2f} to {auc.high:.2f}"
+    """The AUC with its interval; where there is one, that of two halves of the labeled groups too."""
+    auc, halves = found.shift.auc, found.halves
+    same = (
+        "" if halves is None else f"; of two halves of the labeled groups {halves.value:.2f}, up to {halves.high:.2f}"
+    )
+    return f"{auc.value:.2f}, 95 % interval {auc.low:.2f} to {auc.high:.2f}{same}"
 
 
 def _classes(found: Exploration) -> list[tuple[str, str]]:
