@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from sklearn.metrics import roc_auc_score
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.evaluation.plane import plane
 from ssl_mask.evaluation.shift import auc, auc_interval, shift
+from ssl_mask.guard.findings import File, Findings, Pair, PoolRecord
+from ssl_mask.reports.html.explore.copies import copies_of
 from ssl_mask.reports.html.explore.counts import class_counts, mixed_groups, pool_counts
 from ssl_mask.reports.html.explore.embedding import embedding_of
 from ssl_mask.reports.html.explore.exploration import verdict
@@ -166,6 +169,27 @@ def test_persons_of_a_pool_without_groups_are_no_shift() -> None:
     features[180:] += 2
     moved = embedding_of(images, np.arange(360), features)
     assert moved is not None and "differ much" in verdict(moved.differences[0])
+
+
+def test_pairs_of_the_guard_are_sorted_out() -> None:
+    def pair(first: str, second: str, kind: Any, labels: tuple[str, str] = ("a", "a"), score: float = 1.0) -> Pair:
+        return Pair(first, second, kind, score, f"{kind}{score}", "y", "1", "2", *labels, "", 2)
+
+    files = tuple(File(f"{i}.png", digest, "", "") for i, digest in enumerate(("1", "1", "1", "2", "")))
+    pools = (PoolRecord("test", "test", "", files[3:], {"4.png": "empty"}, ""),
+             PoolRecord("train", "train", "", files[:3], {}, ""))  # fmt: skip
+    pairs = (
+        pair("test", "train", "bytes", ("b", "a")), pair("train", "train", "near", score=0.8),
+        pair("train", "train", "near", ("a", "b"), 0.9), pair("test", "train", "near", ("", "a"), 0.7),
+        pair("test", "train", "review", ("b", "a"), 0.5), pair("test", "train", "group"),
+    )  # fmt: skip
+    found = copies_of(Findings(pools, pairs, (), {}))
+    assert [p.first for p in found.conflicts] == ["bytes1.0", "near0.9"]
+    assert [p.first for p in found.across] == ["near0.7"] and [p.first for p in found.within] == ["near0.8"]
+    assert [p.first for p in found.perhaps] == ["review0.5"]
+    assert (found.between, found.groups, found.same_files) == (2, 1, {"train": 2})
+    assert found.unreadable == {"test": ("4.png: empty",)}
+    assert ("test", "train", "near", 1) in found.kinds and len(found.kinds) == 5
 
 
 def test_a_sample_is_fair() -> None:

@@ -20,6 +20,8 @@ class Copies(NamedTuple):
     """Copies in two pools, the surest first."""
     within: tuple[Pair, ...]
     """Copies in one pool whose labels agree, the surest first."""
+    perhaps: tuple[Pair, ...]
+    """Pairs that are perhaps copies: somebody must look."""
     groups: int
     """Groups in two pools."""
     same_files: dict[str, int]
@@ -44,6 +46,7 @@ def copies_of(findings: Findings) -> Copies:
         _sorted(findings.conflicts),
         _sorted([p for p in sure if p.first_pool != p.second_pool and not p.is_conflict]),
         _sorted([p for p in sure if p.first_pool == p.second_pool and not p.is_conflict]),
+        _sorted([p for p in pairs if p.kind == "review"]),
         sum(p.kind == "group" for p in pairs),
         {name: n for name, n in same.items() if n},
         {

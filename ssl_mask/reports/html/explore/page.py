@@ -105,7 +105,7 @@ def _copies(found: Exploration, album: Album) -> dict[str, Any]:
     rows = [(first, second, KIND_WORDS[kind], f"{n:,}") for first, second, kind, n in copies.kinds]
     parts = [
         ("Copies with different labels", copies.conflicts), ("Copies in two pools", copies.across),
-        ("Copies in one pool, with one label", copies.within),
+        ("Copies in one pool, with one label", copies.within), ("Perhaps copies: look at them", copies.perhaps),
     ]  # fmt: skip
     return {
         "kinds": TableCells("Pairs that the guard found", header, rows) if rows else None,
