@@ -29,13 +29,16 @@ PAIRS, ENDS, ALIKE, GROUPS, LISTED = 24, 12, 24, 20, 20
 """Pairs of each kind, images of each end, images most like another pool, groups, unreadable files that are shown."""
 SHEETS, OF_CLASS, TOGETHER = 40, 24, 480
 """Classes with a contact sheet; images on one, and on all together."""
+MAP_SHARE = 0.35
+"""Of the room for small copies: what the map has in any case."""
 MOST_CLASSES = 60
 """Rows of a table of classes."""
 
 
 def explore_html(found: Exploration, album: Album) -> str:
     """The text of the page. Decodes the images that it shows."""
-    images = found.images
+    images, room = found.images, album.budget
+    album.budget = int((1 - MAP_SHARE) * room)
     values: dict[str, Any] = {
         "name": found.root.absolute().name, "path": str(found.root), "version": code_version(),
         "message": found.message, "notes": found.notes, "short": in_short(found), "steps": next_steps(found),
@@ -43,8 +46,7 @@ def explore_html(found: Exploration, album: Album) -> str:
         "mixed": mixed_groups(images), "mixed_shown": _mixed(found, album), **_copies(found, album),
         **_pixels(found, album), "differences": _differences(found, album), "sheets": sheets(images, album),
     }  # fmt: skip
-    embedding = found.embedding
-    # Last: it takes what room is left.
+    embedding, album.budget = found.embedding, room
     places = None if embedding is None else map_data(images, embedding, album)
     values |= {
         "embedded": 0 if embedding is None else len(embedding.rows),
