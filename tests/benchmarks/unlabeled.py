@@ -106,6 +106,7 @@ METHODS: dict[str, Method] = {
     "all labels": Method(all_labels=True),
     "labels only (9 times as long)": Method(length=9),
     "uda (3 times as long)": Method("uda_laptop", pool=True, length=3),
+    "uda (lite2, 3 times as long)": Method("uda_laptop", LITE2, pool=True, length=3),
     "folds": Method(folds=True),
     "folds (uda)": Method("uda_laptop", pool=True, folds=True),
     "folds (lite2)": Method(settings=LITE2, folds=True),
