@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,17 +21,10 @@ CardFile = Annotated[
 def show(file: CardFile) -> None:
     """Show a data card: rendered in a terminal, as Markdown where it is piped."""
     from ssl_mask.reports.data_page import pool_page
+    from ssl_mask.reports.terminal import show_page
     from ssl_mask.reports.verify_card import read_card
 
-    page = pool_page(read_card(file))
-    if not sys.stdout.isatty():
-        print(page, end="")
-        return
-    from rich.console import Console
-
-    from ssl_mask.reports.terminal import print_page
-
-    print_page(page, Console())
+    show_page(pool_page(read_card(file)))
 
 
 @command(app, "sslmask card verify data_cards/train.json", "sslmask card verify data_cards/test.md --root faces")

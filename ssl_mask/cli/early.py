@@ -185,6 +185,24 @@ def check_folder_to_write(folder: Path, flag: str) -> None:
         raise StorageError(f"Cannot write into {folder}: no permission to write in {there}.", hint=hint)
 
 
+def check_page(out: Path | None, *, text: bool, **others: bool) -> None:
+    """What a verb that writes a page can refuse at once.
+
+    Args:
+        out: the file that will be written, where that is known.
+        text: `--text`: nothing is written.
+        others: flags that only a page gives a meaning, and whether they were given.
+
+    Raises:
+        ConfigError: flags of a page with --text. StorageError: the file cannot be written.
+    """
+    given = [f"--{name}" for name, there in {"out": out is not None, **others}.items() if there]
+    if text and given:
+        raise ConfigError("--text writes no page.", hint=f"Leave out {' and '.join(given)}, or --text.")
+    if out is not None:
+        check_file_to_write(out, "--out")
+
+
 def check_file_to_write(file: Path, flag: str) -> None:
     """Raises StorageError when a file cannot be written, or a folder or a device has its name."""
     if os.path.lexists(file) and not file.is_file():

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ssl_mask.cli.early import check_file_to_write, check_folder
+from ssl_mask.cli.early import check_folder, check_page
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import Json, Quiet, Text, command, page_file
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.config import resolve
-from ssl_mask.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ssl_mask.reports.html.explore.exploration import Exploration
 
 app = typer.Typer(add_completion=False)
 
@@ -33,18 +28,8 @@ def explore(
             "both out, which is faster.",
         ),
     ] = 4000,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="<path>", rich_help_panel="Output", show_default="explore.html", help="The HTML file to write."
-        ),
-    ] = None,
-    text: Annotated[
-        bool,
-        typer.Option(
-            "--text", metavar="", rich_help_panel="Output", help="Print the same facts in short. Writes no page."
-        ),
-    ] = False,
+    out: Annotated[Path | None, page_file("explore.html")] = None,
+    text: Text = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -56,39 +41,24 @@ def explore(
     """
     with answering(as_json) as answer:
         settings = resolve(given.layers(quiet=quiet or as_json), has_gpu=lambda: False)
-        if text and out is not None:
-            raise ConfigError("--text writes no page.", hint="Leave out --out, or --text.")
         path = out or Path("explore.html")
-        if not text:
-            check_file_to_write(path, "--out")
+        check_page(out if text else path, text=text)
         with loading("the image libraries", quiet=quiet, as_json=as_json):
             check_folder(settings)
             from ssl_mask.console import Console
             from ssl_mask.errors import nothing_written
             from ssl_mask.reports.html.explore.exploration import in_short
+            from ssl_mask.reports.html.explore.text import explore_text
+            from ssl_mask.reports.terminal import show_page
             from ssl_mask.workflows import explore as workflow
 
         with nothing_written():
             found = workflow.gather(settings, Console(quiet=quiet, stderr=text), on_map=on_map)
         if text:
-            _print_text(found)
+            show_page(explore_text(found))
             return
         made = workflow.write(found, settings.data, path)
-        answer({"page": str(made.path), "bytes": len(made.page.encode()), "images": made.images,
+        answer({"page": str(made.path), "bytes": made.size, "images": made.images,
                 "in_short": [said for said, _ in in_short(found)]})  # fmt: skip
         if not quiet and not as_json:
-            size = len(made.page.encode()) / 1e6
-            print(f"Saved {made.path} ({made.images} images, {size:.1f} MB; open it in a browser)")
-
-
-def _print_text(found: Exploration) -> None:
-    from rich.console import Console
-
-    from ssl_mask.reports.html.explore.text import explore_text
-    from ssl_mask.reports.terminal import print_page
-
-    words = explore_text(found)
-    if sys.stdout.isatty():
-        print_page(words, Console())
-    else:
-        print(words, end="")
+            print(f"Saved {made.path} ({made.images} images, {made.size / 1e6:.1f} MB; open it in a browser)")

@@ -60,6 +60,26 @@ Json = Annotated[
 ]  # fmt: skip
 
 
+RunName = Annotated[str, typer.Argument(metavar="<run>", help="A run or a study: its name, its path, or `latest`.")]
+"""Of verbs that show one: `sslmask report study-001`."""
+Full = Annotated[
+    bool, typer.Option("--full", metavar="", rich_help_panel="Output", help="Let each small image link to its file.")
+]
+Text = Annotated[
+    bool,
+    typer.Option(
+        "--text", metavar="", rich_help_panel="Output", help="Print the same facts in short. Writes no page."
+    ),
+]  # fmt: skip
+
+
+def page_file(default: str) -> Any:
+    """`--out` of a verb that writes a page; `default` says where it is written otherwise."""
+    return typer.Option(
+        metavar="<path>", rich_help_panel="Output", show_default=default, help="The HTML file to write."
+    )  # fmt: skip
+
+
 class Verb(TyperCommand):
     """Refuses what a command line can only mean by mistake; shows `--help` in the last group of the help."""
 

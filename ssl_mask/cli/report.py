@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ssl_mask.cli.early import check_file_to_write
+from ssl_mask.cli.early import check_page
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, command
+from ssl_mask.cli.options import Full, Json, RunName, Text, command, page_file
 from ssl_mask.cli.output import answering
-from ssl_mask.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ssl_mask.reports.html.report import Report
 
 app = typer.Typer(add_completion=False)
 
@@ -29,9 +24,7 @@ app = typer.Typer(add_completion=False)
 @takes("data.root", "runs", files=False, shown={"data.root": "where it was trained"})
 def report(
     given: Given,
-    run: Annotated[
-        str, typer.Argument(metavar="<run>", help="A run or a study: its name, its path, or `latest`.")
-    ] = "latest",
+    run: RunName = "latest",
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,25 +34,9 @@ def report(
             "changed sides. May be repeated.",
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="<path>",
-            rich_help_panel="Output",
-            show_default="report.html in the folder of the run",
-            help="The HTML file to write.",
-        ),
-    ] = None,
-    full: Annotated[
-        bool,
-        typer.Option("--full", metavar="", rich_help_panel="Output", help="Let each small image link to its file."),
-    ] = False,
-    text: Annotated[
-        bool,
-        typer.Option(
-            "--text", metavar="", rich_help_panel="Output", help="Print the same facts in short. Writes nothing."
-        ),
-    ] = False,
+    out: Annotated[Path | None, page_file("report.html in the folder of the run")] = None,
+    full: Full = False,
+    text: Text = False,
     serve: Annotated[
         bool,
         typer.Option(
@@ -86,41 +63,26 @@ def report(
         from ssl_mask.runs.sources import find_source
 
         folder = given.alone().runs
-        if text and (serve or out is not None or full):
-            raise ConfigError("--text writes no page.", hint="Leave out --out, --full and --serve, or --text.")
-        if out is not None:
-            check_file_to_write(out, "--out")
+        check_page(out, text=text, full=full, serve=serve)
         source, others = find_source(run, folder), [find_source(name, folder).path for name in compare or ()]
         data = given.flags.get("data.root")
 
+        from ssl_mask.reports.html.report_text import report_text
+        from ssl_mask.reports.terminal import show_page
         from ssl_mask.workflows import report as workflow
 
         found = workflow.gather(source.path, compare=others, data=data)
         if text:
-            _print_text(found)
+            show_page(report_text(found))
             return
         made = workflow.write(found, full=full, out=out)
         score = found.looks and found.looks.scores["macro_f1"]
-        answer({"report": str(made.path), "bytes": len(made.page.encode()), "images": made.images,
+        answer({"report": str(made.path), "bytes": made.size, "images": made.images,
                 "gone": made.gone, "macro_f1": score and score._asdict()})  # fmt: skip
         if not as_json:
-            size = len(made.page.encode()) / 1e6
-            print(f"Saved {made.path} ({made.images} images, {size:.1f} MB; open it in a browser)")
+            print(f"Saved {made.path} ({made.images} images, {made.size / 1e6:.1f} MB; open it in a browser)")
         if serve:
             _serve(made.page, port)
-
-
-def _print_text(found: Report) -> None:
-    from rich.console import Console
-
-    from ssl_mask.reports.html.report_text import report_text
-    from ssl_mask.reports.terminal import print_page
-
-    words = report_text(found)
-    if sys.stdout.isatty():
-        print_page(words, Console())
-    else:
-        print(words, end="")
 
 
 def _serve(page: str, port: int) -> None:

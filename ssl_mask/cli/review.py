@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ssl_mask.cli.early import check_file_to_write
+from ssl_mask.cli.early import check_page
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, command
+from ssl_mask.cli.options import Full, Json, RunName, Text, command, page_file
 from ssl_mask.cli.output import answering
-from ssl_mask.errors import ConfigError
-
-if TYPE_CHECKING:
-    from ssl_mask.reports.html.review import Review
 
 app = typer.Typer(add_completion=False)
 
@@ -29,9 +24,7 @@ app = typer.Typer(add_completion=False)
 @takes("data.root", "runs", files=False, shown={"data.root": "where it was trained"})
 def review(
     given: Given,
-    run: Annotated[
-        str, typer.Argument(metavar="<run>", help="A run or a study: its name, its path, or `latest`.")
-    ] = "latest",
+    run: RunName = "latest",
     corrections: Annotated[
         Path | None,
         typer.Option(
@@ -46,23 +39,9 @@ def review(
             help="Also show what cleanlab thinks of each image alone. Needs the extra `clean`.",
         ),
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="<path>", rich_help_panel="Output", show_default="review.html in the folder of the run",
-            help="The HTML file to write.",
-        ),
-    ] = None,
-    full: Annotated[
-        bool,
-        typer.Option("--full", metavar="", rich_help_panel="Output", help="Let each small image link to its file."),
-    ] = False,
-    text: Annotated[
-        bool,
-        typer.Option(
-            "--text", metavar="", rich_help_panel="Output", help="Print the ranking. Writes nothing."
-        ),
-    ] = False,
+    out: Annotated[Path | None, page_file("review.html in the folder of the run")] = None,
+    full: Full = False,
+    text: Text = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Review the labels that are probably wrong, on one HTML page that is worked by keyboard.
@@ -76,34 +55,20 @@ def review(
         from ssl_mask.runs.sources import find_source
 
         folder = given.alone().runs
-        if text and (out is not None or full):
-            raise ConfigError("--text writes no page.", hint="Leave out --out and --full, or --text.")
-        if out is not None:
-            check_file_to_write(out, "--out")
+        check_page(out, text=text, full=full)
         source = find_source(run, folder)
 
+        from ssl_mask.reports.html.review_text import review_text
+        from ssl_mask.reports.terminal import show_page
         from ssl_mask.workflows import review as workflow
 
         data = given.flags.get("data.root")
         found = workflow.gather(source.path, corrections=corrections, data=data, cleanlab=cleanlab)
         if text:
-            _print_text(found)
+            show_page(review_text(found))
             return
         made = workflow.write(found, full=full, out=out)
         answer({"review": str(made.path), "bytes": made.size, "images": made.images, "labels": len(found.questions)})
         if not as_json:
             size = made.size / 1e6
             print(f"Saved {made.path} ({len(found.questions)} labels to look at, {size:.1f} MB; open it in a browser)")
-
-
-def _print_text(found: Review) -> None:
-    from rich.console import Console
-
-    from ssl_mask.reports.html.review_text import review_text
-    from ssl_mask.reports.terminal import print_page
-
-    words = review_text(found)
-    if sys.stdout.isatty():
-        print_page(words, Console())
-    else:
-        print(words, end="")

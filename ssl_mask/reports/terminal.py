@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -32,6 +33,14 @@ class _WholeTable(TableElement):
 
 class _Page(Markdown):
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "table_open": _WholeTable}
+
+
+def show_page(text: str) -> None:
+    """Print a Markdown page: rendered in a terminal, as it is where it is piped."""
+    if sys.stdout.isatty():
+        print_page(text, Console())
+    else:
+        print(text, end="")
 
 
 def print_page(text: str, console: Console) -> None:

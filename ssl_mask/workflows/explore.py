@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from ssl_mask.data.load import read_manifest, read_rows
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.devices import cores, make_accelerator
 from ssl_mask.errors import DataError, nothing_written
-from ssl_mask.files import write_text
 from ssl_mask.guard.check import check
 from ssl_mask.guard.pools import cache_of
 from ssl_mask.guard.sources import gather_pools
@@ -26,6 +24,7 @@ from ssl_mask.reports.html.explore.exploration import Exploration, Pixels
 from ssl_mask.reports.html.explore.images import Images, images_of, sample
 from ssl_mask.reports.html.explore.page import explore_html
 from ssl_mask.reports.html.explore.pixels import scan
+from ssl_mask.reports.html.page import WrittenPage, write_page
 
 MEASURED = 10_000
 """Images that are decoded to be measured; of more a random sample."""
@@ -131,19 +130,7 @@ def explore(config: RunConfig, *, out: str | Path = "explore.html", on_map: int 
         return write(found, config.data, Path(out)).path
 
 
-@dataclass(frozen=True)
-class WrittenPage:
-    """A page and where it is."""
-
-    path: Path
-    page: str
-    images: int
-    """That it shows."""
-
-
 def write(found: Exploration, reading: DataConfig, out: Path) -> WrittenPage:
     """Write the page of what was gathered. Raises StorageError."""
     album = Album(max_pixels=reading.max_pixels, depth=reading.depth)
-    page = explore_html(found, album)
-    write_text(out, page)
-    return WrittenPage(out, page, len(album.copies))
+    return write_page(out, explore_html(found, album), album)

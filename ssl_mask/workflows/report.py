@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_mask.errors import nothing_written
-from ssl_mask.files import write_text
 from ssl_mask.reports.html.album import Album
+from ssl_mask.reports.html.page import WrittenPage, write_page
 from ssl_mask.reports.html.report import Report, report_of
 from ssl_mask.reports.html.report_page import report_html
 from ssl_mask.reports.html.subject import subject_of
@@ -67,23 +66,9 @@ def report(
         return write(found, full=full, out=None if out is None else Path(out)).path
 
 
-@dataclass(frozen=True)
-class WrittenReport:
-    """A page and where it is."""
-
-    path: Path
-    page: str
-    images: int
-    """That it shows."""
-    gone: int
-    """Images that it would show, but that cannot be read now."""
-
-
-def write(found: Report, *, full: bool = False, out: Path | None = None) -> WrittenReport:
+def write(found: Report, *, full: bool = False, out: Path | None = None) -> WrittenPage:
     """Write the page of what was gathered. Raises StorageError."""
     reading = found.config.data
     album = Album(full=full, max_pixels=reading.max_pixels, depth=reading.depth)
-    page = report_html(found, album)
     path = found.subject.source.path / "report.html" if out is None else out
-    write_text(path, page)
-    return WrittenReport(path, page, len(album.copies), len(album.gone))
+    return write_page(path, report_html(found, album), album)

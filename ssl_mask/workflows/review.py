@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_mask.errors import nothing_written
-from ssl_mask.files import write_text
 from ssl_mask.reports.html.album import Album
+from ssl_mask.reports.html.page import WrittenPage, write_page
 from ssl_mask.reports.html.review import Review, review_of
 from ssl_mask.reports.html.review_page import review_html
 from ssl_mask.reports.html.subject import subject_of
@@ -70,22 +69,9 @@ def review(
         return write(found, out=None if out is None else Path(out)).path
 
 
-@dataclass(frozen=True)
-class WrittenReview:
-    """A page and where it is."""
-
-    path: Path
-    size: int
-    """Bytes."""
-    images: int
-    """That it shows."""
-
-
-def write(found: Review, *, full: bool = False, out: Path | None = None) -> WrittenReview:
+def write(found: Review, *, full: bool = False, out: Path | None = None) -> WrittenPage:
     """Write the page of what was gathered. Raises StorageError."""
     reading = found.subject.runs[0].config().data
     album = Album(full=full, max_pixels=reading.max_pixels, depth=reading.depth)
-    page = review_html(found, album)
     path = found.subject.source.path / "review.html" if out is None else out
-    write_text(path, page)
-    return WrittenReview(path, len(page.encode()), len(album.copies))
+    return write_page(path, review_html(found, album), album)

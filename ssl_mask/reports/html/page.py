@@ -10,11 +10,14 @@ import base64
 import hashlib
 import json
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ssl_mask.files import write_text
+from ssl_mask.reports.html.album import Album
 from ssl_mask.text import shown
 
 _UNSAFE = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
@@ -35,6 +38,28 @@ def render(template: str, *, style: str, script: str, data: Any, files: bool = F
     return environment().get_template(template).render(
         css=Markup(css), js=Markup(js), data=script_json(data), policy=policy(css, js, files=files), **values
     )  # fmt: skip
+
+
+class WrittenPage(NamedTuple):
+    """A page and where it is."""
+
+    path: Path
+    page: str
+    images: int
+    """That it shows."""
+    gone: int
+    """Images that it would show, but that cannot be read now."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.page.encode())
+
+
+def write_page(path: Path, page: str, album: Album) -> WrittenPage:
+    """Write a page whose images are those of an album. Raises StorageError."""
+    write_text(path, page)
+    return WrittenPage(path, page, len(album.copies), len(album.gone))
 
 
 def policy(css: str, js: str, *, files: bool = False) -> str:
