@@ -11,12 +11,12 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from ssl_mask.config import RunConfig, to_yaml, validate
+from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.load import TrainingData, load_training_data, read_manifest
 from ssl_mask.data.unlabeled import pool_csv
 from ssl_mask.devices import broadcast, make_accelerator
-from ssl_mask.errors import ConfigError, DataError, Interrupted, TrainingError, nothing_written
+from ssl_mask.errors import Interrupted, TrainingError, nothing_written
 from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
@@ -26,12 +26,11 @@ from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
 from ssl_mask.reports.reference import reference_score, reference_sentence
 from ssl_mask.reports.run_card import run_card
-from ssl_mask.runs import environment
 from ssl_mask.runs.checkpoint import is_checkpoint, load_checkpoint
 from ssl_mask.runs.create import create_run
+from ssl_mask.runs.environment import describe
 from ssl_mask.runs.find import find_run
 from ssl_mask.runs.run import RunDir
-from ssl_mask.runs.seal import origin_of
 from ssl_mask.runs.study import Study
 from ssl_mask.runs.view import Run
 from ssl_mask.runs.writer import RunWriter
@@ -40,11 +39,10 @@ from ssl_mask.training.algorithm import refuse_unknown_names, target_classes
 from ssl_mask.training.cost import measure
 from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.parallel import refuse_single_images
-from ssl_mask.training.progress import Progress
 from ssl_mask.training.record import data_record
 from ssl_mask.training.reference import write_reference
 from ssl_mask.training.session import Session, build, make_model
-from ssl_mask.training.state import load_state
+from ssl_mask.workflows.resume import can_go_on, continue_run, refuse_changed_data, resumed_config
 
 
 def train(
@@ -137,31 +135,6 @@ def prepare(config: RunConfig, accelerator: Accelerator, console: Console) -> tu
     return build(config, data, model, size, accelerator, console), gate, heritage
 
 
-def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
-    """The run's own configuration; only its length may change when it continues."""
-    tree = run.config().model_dump(mode="json")
-    if length:
-        tree["train"] |= {"steps": None, "epochs": None, **length}
-    return validate({**tree, "runs": str(run.path.parent)})
-
-
-def can_go_on(run: RunDir, config: RunConfig) -> bool:
-    """Whether there is anything left to do of a run; looked at before its data is read.
-
-    Raises:
-        DataError: the run failed, or another process works on it.
-    """
-    with run.locked():
-        status = run.status()
-    if status.status == "failed":
-        raise DataError(
-            f"{run.path} failed and would fail again: {status.failure}",
-            hint=f"Start a new run with other settings, such as a lower optim.lr (--init-from {run.path} takes over "
-            "its best weights).",
-        )
-    return status.status != "finished" or not run.card.is_file() or config.train != run.config().train
-
-
 def start_from(config: RunConfig, model: Classifier, console: Console) -> tuple[Ancestor, ...]:
     """Copy the weights of `init_from` into the model.
 
@@ -205,7 +178,8 @@ def start_run(session: Session, gate: GateResult, heritage: Heritage) -> RunDir:
     config, data = session.config, session.data
 
     def fill(run: RunDir) -> dict[str, Any]:
-        write_json(run.environment, _environment(session.accelerator))
+        used = session.accelerator
+        write_json(run.environment, describe(str(used.device), used.num_processes, used.mixed_precision))
         write_text(run.manifest, data.labeled.to_csv())
         if data.left_out:
             write_text(run.left_out, csv_text([("path", "why"), *data.left_out.items()]))
@@ -221,55 +195,6 @@ def start_run(session: Session, gate: GateResult, heritage: Heritage) -> RunDir:
     run = create_run(config, "train" if data.unlabeled is None else "uda", fill)
     session.console.say(f"Run    {run.path}")
     return run
-
-
-def refuse_changed_data(session: Session, run: RunDir) -> None:
-    """Check that a run continues on the data it began with.
-
-    Raises:
-        DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
-    """
-    before, now = run.data(), data_record(session.config, session.data)
-    pairs = {
-        "data": (before.content_hash, now.content_hash),
-        "unlabeled pool": tuple(d.unlabeled and d.unlabeled.content_hash for d in (before, now)),
-        "pseudo-labels": tuple(d.pseudo and d.pseudo.sha256 for d in (before, now)),
-    }
-    for what, (then, today) in pairs.items():
-        if then != today:
-            raise DataError(
-                f"The {what} in {session.config.data.root.absolute()} is not what {run.path} began with.",
-                hint="Restore it, or start a new run (--init-from takes over the weights).",
-            )
-
-
-def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heritage) -> None:
-    """Put the saved state back.
-
-    What is known of leakage is found anew: run.json says only what was found before.
-
-    Raises:
-        ModelError: no saved state where one was saved, or a damaged one.
-        ConfigError: it has done more steps than are asked for.
-    """
-    if run.last.is_file() or run.status().step:  # killed before the first save: from the first step, as it began
-        saved = load_state(run.last, session.training, origin=origin_of(run.status()))
-        session.progress = Progress.from_json(saved, str(run.last))
-    done, steps = session.progress.step, session.last_step
-    if done > steps:
-        raise ConfigError(
-            f"{run.path} has done {done} steps already, but is to end at {steps}.",
-            hint="Ask for more steps to go on, or start a new run.",
-        )
-    session.accelerator.wait_for_everyone()  # nothing is written before all have read
-    if session.accelerator.is_main_process:
-        leakage = leakage_record(gate, heritage, run, session.config.guard)
-        run.update(status="running", steps=session.last_step, **dict(leakage))
-        write_text(run.config_file, to_yaml(session.config))
-
-
-def _environment(accelerator: Accelerator) -> dict[str, Any]:
-    return environment.describe(str(accelerator.device), accelerator.num_processes, accelerator.mixed_precision)
 
 
 def finish(session: Session, run: RunDir) -> None:

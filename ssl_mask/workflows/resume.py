@@ -1,0 +1,87 @@
+"""`--resume` of a run: it goes on exactly where it stopped, with its own configuration and on the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ssl_mask.config import RunConfig, to_yaml, validate
+from ssl_mask.errors import ConfigError, DataError
+from ssl_mask.files import write_text
+from ssl_mask.guard.gate import GateResult
+from ssl_mask.guard.lineage import Heritage, leakage_record
+from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.seal import origin_of
+from ssl_mask.training.progress import Progress
+from ssl_mask.training.record import data_record
+from ssl_mask.training.session import Session
+from ssl_mask.training.state import load_state
+
+
+def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
+    """The run's own configuration; only its length may change when it continues."""
+    tree = run.config().model_dump(mode="json")
+    if length:
+        tree["train"] |= {"steps": None, "epochs": None, **length}
+    return validate({**tree, "runs": str(run.path.parent)})
+
+
+def can_go_on(run: RunDir, config: RunConfig) -> bool:
+    """Whether there is anything left to do of a run; looked at before its data is read.
+
+    Raises:
+        DataError: the run failed, or another process works on it.
+    """
+    with run.locked():
+        status = run.status()
+    if status.status == "failed":
+        raise DataError(
+            f"{run.path} failed and would fail again: {status.failure}",
+            hint=f"Start a new run with other settings, such as a lower optim.lr (--init-from {run.path} takes over "
+            "its best weights).",
+        )
+    return status.status != "finished" or not run.card.is_file() or config.train != run.config().train
+
+
+def refuse_changed_data(session: Session, run: RunDir) -> None:
+    """Check that a run continues on the data it began with.
+
+    Raises:
+        DataError: the images, labels, split, unlabeled pool or pseudo-labels changed.
+    """
+    before, now = run.data(), data_record(session.config, session.data)
+    pairs = {
+        "data": (before.content_hash, now.content_hash),
+        "unlabeled pool": tuple(d.unlabeled and d.unlabeled.content_hash for d in (before, now)),
+        "pseudo-labels": tuple(d.pseudo and d.pseudo.sha256 for d in (before, now)),
+    }
+    for what, (then, today) in pairs.items():
+        if then != today:
+            raise DataError(
+                f"The {what} in {session.config.data.root.absolute()} is not what {run.path} began with.",
+                hint="Restore it, or start a new run (--init-from takes over the weights).",
+            )
+
+
+def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heritage) -> None:
+    """Put the saved state back.
+
+    What is known of leakage is found anew: run.json says only what was found before.
+
+    Raises:
+        ModelError: no saved state where one was saved, or a damaged one.
+        ConfigError: it has done more steps than are asked for.
+    """
+    if run.last.is_file() or run.status().step:  # killed before the first save: from the first step, as it began
+        saved = load_state(run.last, session.training, origin=origin_of(run.status()))
+        session.progress = Progress.from_json(saved, str(run.last))
+    done, steps = session.progress.step, session.last_step
+    if done > steps:
+        raise ConfigError(
+            f"{run.path} has done {done} steps already, but is to end at {steps}.",
+            hint="Ask for more steps to go on, or start a new run.",
+        )
+    session.accelerator.wait_for_everyone()  # nothing is written before all have read
+    if session.accelerator.is_main_process:
+        leakage = leakage_record(gate, heritage, run, session.config.guard)
+        run.update(status="running", steps=session.last_step, **dict(leakage))
+        write_text(run.config_file, to_yaml(session.config))
