@@ -13,11 +13,14 @@ runs/study-001/               sslmask train --folds 5 --refit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
+from ssl_mask.config import RunConfig, merge
 from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, read_record
 from ssl_mask.runs.comparison import IntervalRecord, ReferenceScore
 from ssl_mask.runs.records import LeakageStatus
@@ -117,6 +120,17 @@ class FoldStudy(OofStudy):
         """The runs, by repeat and fold, whether they are there or not."""
         asked = self.settings()
         return tuple(self.study.run(member_name(r, k)) for r in range(asked.repeats) for k in range(asked.folds))
+
+    def member_config(
+        self, config: RunConfig, repeat: int, fold: int, changes: Mapping[str, Any] = MappingProxyType({})
+    ) -> RunConfig:
+        """The configuration of one run: that of the study, with its fold left out and all evaluations kept.
+
+        Args:
+            changes: what it has of its own, as a tree.
+        """
+        own = {"data": {"fold": fold, "split_seed": config.data.split_seed + repeat}, "train": {"keep": "all"}}
+        return self.study.member(config, member_name(repeat, fold), **merge(changes, own))
 
     def record(self) -> FoldsRecord:
         """The content of oof.json. Raises DataError when it is missing or damaged."""

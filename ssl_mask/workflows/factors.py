@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from ssl_mask import devices
 from ssl_mask.config import RunConfig, factor_config, validate
 from ssl_mask.console import Console
-from ssl_mask.data.load import read_rows
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.runs.create import create_folder
@@ -23,12 +22,10 @@ from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study, create_study, resumed_study
 from ssl_mask.studies.factor_checks import checked_factors, labels_digest, unchanged_rows
 from ssl_mask.studies.factor_results import join, tell
-from ssl_mask.studies.fold_checks import checked_config
-from ssl_mask.training.cost import measure
-from ssl_mask.workflows.folds import create_folds, run_folds, seconds_of
+from ssl_mask.workflows.dry_run import estimate_factors
+from ssl_mask.workflows.folds import create_folds, run_folds
 from ssl_mask.workflows.members import at_work, train_member
 from ssl_mask.workflows.refit import train_refit
-from ssl_mask.workflows.train import prepare
 
 
 def train_factors(
@@ -71,7 +68,7 @@ def train_factors(
     with nothing_written("this study"):
         if resume is None and dry_run:
             devices.broadcast(accelerator, lambda: checked_factors(config, asked, console))
-            estimate(config, asked, accelerator, console)
+            estimate_factors(config, asked, accelerator, console)
             return None
         if dry_run:
             raise InputError("--dry-run is of a new study.", hint="Leave out --resume.")
@@ -102,26 +99,6 @@ def with_refit(factors: FactorStudy, *, asked: bool) -> FactorStudy:
         for name in own.parts:
             Study(factors.folder(name)).change_settings(refit=True)
     return factors
-
-
-def estimate(config: RunConfig, folds: FoldsSettings | None, accelerator: Accelerator, console: Console) -> None:
-    """Run two steps of the first run of each factor and print what all runs together would take."""
-    rows, total = devices.broadcast(accelerator, lambda: read_rows(config.data, Console(quiet=True))), 0.0
-    for name in rows.schema.sizes:
-        own = factor_config(config, name)
-        if folds is not None:
-            own = checked_config(own, folds, Console(quiet=True))
-        session, _, _ = prepare(own, accelerator, Console(quiet=True))
-        cost = measure(session)
-        seconds = cost.seconds if folds is None else seconds_of(cost, folds)
-        runs = 1 if folds is None else folds.folds * folds.repeats
-        total += seconds
-        console.say(
-            f"Factor {name}: {runs} runs of {cost.steps} steps of {cost.step_seconds:.2f} s and {cost.evaluations} "
-            f"evaluations of {cost.evaluation_seconds:.1f} s: {seconds / 60:.1f} minutes"
-        )
-    console.say("Dry run: configuration and data of all factors are fine.")
-    console.say(f"Estimate: {total / 60:.1f} minutes in all, {cost.memory_gb:.2f} GB memory.")
 
 
 def create_factors(

@@ -17,17 +17,16 @@ from typing import Any
 from accelerate import Accelerator
 
 from ssl_mask import devices
-from ssl_mask.config import RunConfig, merge, validate
+from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
 from ssl_mask.errors import InputError, nothing_written
-from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy, member_name
-from ssl_mask.runs.study import Study, begin_study, create_study, resumed_study
+from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
+from ssl_mask.runs.study import begin_study, create_study, resumed_study
 from ssl_mask.studies.fold_checks import checked_config, refuse_changed_data
 from ssl_mask.studies.fold_results import remove_kept, settle
-from ssl_mask.training.cost import Cost, measure
+from ssl_mask.workflows.dry_run import estimate_folds
 from ssl_mask.workflows.members import at_work, train_member
 from ssl_mask.workflows.refit import train_refit
-from ssl_mask.workflows.train import prepare
 
 Changes = Mapping[tuple[int, int], Mapping[str, Any]]
 """(repeat, fold) -> what the configuration of that run has of its own, as a tree over that of the study."""
@@ -78,7 +77,7 @@ def train_folds(
         with nothing_written("this study"):
             config = devices.broadcast(accelerator, lambda: checked_config(config, asked, console))
             if dry_run:
-                estimate(config, asked, accelerator, console)
+                estimate_folds(config, asked, accelerator, console)
                 return None
     study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume))
     run_folds(study, accelerator, console, quiet=quiet)
@@ -95,35 +94,6 @@ def _open(config: RunConfig, asked: FoldsSettings, verb: str, resume: str | Path
     if asked.refit:
         study.study.change_settings(refit=True)
     return study
-
-
-def estimate(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, console: Console) -> None:
-    """Run two steps of the first fold and print what all runs together would take."""
-    cost, runs = first_cost(config, accelerator, console), asked.folds * asked.repeats
-    minutes = seconds_of(cost, asked) / 60
-    more = " and a refit on all labels" if asked.refit else ""
-    console.say(f"Dry run: configuration, data and all {asked.folds} folds are fine.")
-    console.say(
-        f"Study: {runs} runs ({asked.folds} folds x {asked.repeats}){more}, each of {cost.steps} steps of "
-        f"{cost.step_seconds:.2f} s and {cost.evaluations} evaluations of {cost.evaluation_seconds:.1f} s."
-    )
-    console.say(
-        f"Estimate: {minutes:.1f} minutes in all, {cost.memory_gb:.2f} GB memory, and until the folds are finished "
-        f"{runs * cost.kept_bytes / 1e9:.2f} GB of disk for the weights of all evaluations."
-    )
-
-
-def first_cost(config: RunConfig, accelerator: Accelerator, console: Console) -> Cost:
-    """What the first run of a study of folds costs, as two of its steps show; and what the guard finds of its data."""
-    study = Study(config.runs / (config.name or "study"))
-    session, gate, _ = prepare(member_config(study, config, 0, 0, {}), accelerator, Console(quiet=True))
-    console.say(f"Guard  {gate.sentence}")
-    return measure(session)
-
-
-def seconds_of(cost: Cost, asked: FoldsSettings) -> float:
-    """What a study takes, from the cost of one of its runs."""
-    return asked.folds * asked.repeats * cost.seconds + asked.refit * cost.steps * cost.step_seconds
 
 
 def create_folds(path: Path, verb: str, config: RunConfig, settings: FoldsSettings) -> FoldStudy:
@@ -187,7 +157,7 @@ def _train_each(
     console.say(f"Study  {study.path}: {total} runs, {asked.folds} folds" + f" x {asked.repeats}" * (asked.repeats > 1))
     began, trained = time.monotonic(), 0
     for finished, (repeat, fold) in enumerate(product(range(asked.repeats), range(asked.folds)), start=1):
-        member = member_config(study, config, repeat, fold, changes.get((repeat, fold), {}))
+        member = folds.member_config(config, repeat, fold, changes.get((repeat, fold), {}))
         trained += train_member(study, member, accelerator, console, quiet=quiet)
         best = study.run(str(member.name)).status().best
         if best is not None:
@@ -197,13 +167,3 @@ def _train_each(
                 f"{best.step} ({best.weights} weights)" + (f"; about {left / 60:.1f} minutes left" if left else "")
             )
         yield finished
-
-
-def member_config(study: Study, config: RunConfig, repeat: int, fold: int, changes: Mapping[str, Any]) -> RunConfig:
-    """The configuration of one run: that of the study, with its fold left out and all evaluations kept.
-
-    Args:
-        changes: what it has of its own, as a tree.
-    """
-    own = {"data": {"fold": fold, "split_seed": config.data.split_seed + repeat}, "train": {"keep": "all"}}
-    return study.member(config, member_name(repeat, fold), **merge(changes, own))

@@ -34,6 +34,7 @@ from ssl_mask.tuning.search import checked_settings, extended, journal_of, new_s
 from ssl_mask.tuning.trial import lighten, tell_lost
 from ssl_mask.tuning.verdict import judge, winner_of
 from ssl_mask.workflows import tune_folds
+from ssl_mask.workflows.dry_run import estimate_search
 
 Engine = Literal["optuna", "ray"]
 
@@ -111,7 +112,7 @@ def tune(
         if resume is None:
             asked = checked_settings(config, space, trials, folds, repeats, metric, confirm, console)
             if dry_run:
-                tune_folds.estimate(config, asked, accelerator, console)
+                estimate_search(config, asked, accelerator, console)
                 return None
             search = new_search(config, asked, console)
         elif dry_run:

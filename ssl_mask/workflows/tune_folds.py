@@ -6,43 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.errors import TrainingError
 from ssl_mask.evaluation.folds import best_point, mean_curve
-from ssl_mask.reports.tune_card import splits
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
 from ssl_mask.runs.trials import TuneSettings
-from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.studies.fold_results import curve_of
 from ssl_mask.tuning.journal import Journal
 from ssl_mask.tuning.search import default_config
 from ssl_mask.tuning.space import changed
 from ssl_mask.tuning.trial import Outcome, Report, lighten, run_trial
-from ssl_mask.workflows.folds import create_folds, first_cost, run_folds, seconds_of
-
-
-def estimate(config: RunConfig, asked: TuneSettings, accelerator: Accelerator, console: Console) -> None:
-    """Run two steps of the default's first fold and print what a whole search would take."""
-    parts, other = FoldsSettings(folds=asked.folds, repeats=asked.repeats), FoldsSettings(folds=asked.folds)
-    cost = first_cost(checked_config(config, parts, Console(quiet=True)), accelerator, console)
-    runs, confirming = asked.folds * asked.repeats, 2 * asked.confirm
-    minutes = (asked.trials * seconds_of(cost, parts) + confirming * seconds_of(cost, other)) / 60
-    more = f"; then the default and the winner on {splits(asked.confirm)}: {confirming * asked.folds} runs"
-    more *= asked.confirm > 0
-    console.say(f"Dry run: configuration, space, data and all {asked.folds} folds are fine.")
-    console.say(
-        f"Search: {asked.trials} trials of {runs} runs, each of {cost.steps} steps of {cost.step_seconds:.2f} s and "
-        f"{cost.evaluations} evaluations of {cost.evaluation_seconds:.1f} s{more}."
-    )
-    console.say(
-        f"Estimate: {minutes:.1f} minutes in all if every run costs what the default does, less for trials that are "
-        f"stopped early; {cost.memory_gb:.2f} GB memory, and while a trial trains {runs * cost.kept_bytes / 1e9:.2f} "
-        "GB of disk for the weights of all evaluations."
-    )
+from ssl_mask.workflows.folds import create_folds, run_folds
 
 
 def work_on_trial(journal: Journal, number: int) -> bool:

@@ -129,7 +129,7 @@ def test_every_run_keeps_its_split_whatever_is_changed(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert FoldStudy(study.study).settings() == FoldsSettings(folds=3, repeats=2)
     changes = {"data": {"fold": 0, "on_bad": "skip"}, "seed": 5}
-    made = folds.member_config(study.study, settings, 1, 2, changes)
+    made = study.member_config(settings, 1, 2, changes)
     assert (made.data.fold, made.data.split_seed, made.data.on_bad, made.seed) == (2, 8, "skip", 5)
     assert (made.train.keep, made.name, made.runs) == ("all", "repeat-1-fold-2", study.path)
 
