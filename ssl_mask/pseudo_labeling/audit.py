@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.config import RunConfig
 from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
@@ -49,3 +50,17 @@ def _shares(selected: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, 
     """Precision: right among what is selected. Recall: selected and right among all."""
     both, count = int((selected & right).sum()), int(selected.sum())
     return {"selected": count, "precision": both / count if count else None, "recall": both / selected.size}
+
+
+def refuse_answers_as_pool(config: RunConfig, answers: Path | None) -> None:
+    """Raises DataError when the file of answers is also named as the pool."""
+    if answers is None:
+        return
+    if not answers.is_file():
+        raise DataError(f"No file {answers}.", hint="--audit-answers takes a CSV: image, answer.")
+    for source in config.data.unlabeled:
+        if answers.resolve() in {Path(source).resolve(), (config.data.root / source).resolve()}:
+            raise DataError(
+                f"{source} holds the answers; it cannot be the pool too.",
+                hint="Give --unlabeled the folder of the images.",
+            )

@@ -8,28 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from accelerate import Accelerator
 
 from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.digests import digest_files
-from ssl_mask.data.load import read_manifest
-from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.unlabeled import unlabeled_rows
-from ssl_mask.errors import DataError, Interrupted, nothing_written
+from ssl_mask.errors import Interrupted, nothing_written
 from ssl_mask.evaluation.answers import read_answers
 from ssl_mask.files import write_text
-from ssl_mask.guard.gate import run_gate
-from ssl_mask.pseudo_labeling.honest import has_validation, honest_models, named_models
-from ssl_mask.pseudo_labeling.record import NothingSelectedError
+from ssl_mask.pseudo_labeling.audit import refuse_answers_as_pool
+from ssl_mask.pseudo_labeling.pool import Pool
 from ssl_mask.pseudo_labeling.report import publish, report_round, round_zero, stopped_early
 from ssl_mask.pseudo_labeling.round import select_round
+from ssl_mask.pseudo_labeling.rounds import each_round
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.run import RunDir, round_name
@@ -37,65 +30,6 @@ from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study
 from ssl_mask.runs.view import Run
 from ssl_mask.workflows.members import at_work, train_member
-
-KEPT = "The best round so far is kept."
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What every round selects from: read and guarded once, and only when a round needs it."""
-
-    config: RunConfig
-    accelerator: Accelerator
-    console: Console
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """The data set, split."""
-        return read_manifest(self.config.data, Console(quiet=True))
-
-    def guard(self) -> None:
-        """Raises GuardError now instead of before the first round that selects."""
-        _ = self.overlapping
-
-    @cached_property
-    def val(self) -> Manifest:
-        """The validation rows, with digests."""
-        val = self.manifest.where("val")
-        return val.with_digests(digest_files(val.files, None))
-
-    @cached_property
-    def teachers(self) -> tuple[Source, ...]:
-        """The models of `pseudo.teachers` that have not learned from validation images; none where none is named.
-
-        Raises:
-            DataError: no such run, or one that is not finished.
-            OverlapError: each of them has.
-        """
-        if not self.config.pseudo.teachers:
-            return ()
-        models = named_models(self.config.pseudo.teachers, self.config.runs, self.manifest.schema)
-        return honest_models(models, self.val, self.console, leaked=self.config.guard.leaked)
-
-    @property
-    def round_zero(self) -> str | None:
-        """The run that serves as round 0: the only teacher, if its score compares with those of the rounds."""
-        alone = self.teachers[0] if len(self.teachers) == 1 and self.teachers[0].kind == "run" else None
-        same = alone is not None and has_validation(alone.members[0], self.val)
-        return str(alone.path) if alone is not None and same else None
-
-    @cached_property
-    def overlapping(self) -> frozenset[str]:
-        """Digests of the unlabeled images that must be left out.
-
-        Raises:
-            GuardError: the pool overlaps validation or test images, and nobody said what to do about it.
-        """
-        if self.config.pseudo.from_predictions is not None:
-            return frozenset()
-        named = {"train": self.manifest.where("train"), "val": self.manifest.where("val")}
-        named["unlabeled"] = unlabeled_rows(self.config.data, self.manifest)
-        return run_gate(self.config, self.manifest, named, self.accelerator, self.console).dropped("unlabeled")
 
 
 def pseudo(
@@ -185,28 +119,25 @@ def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None
     zero, taught = round_zero(config, whole), bool(config.pseudo.teachers)
     first = ("on labels only" if not taught else f"is {zero.path}") if zero else "are the teachers"
     console.say(f"Study  {whole.path}: round 0 {first}, then {config.pseudo.rounds} of pseudo-labels")
-    for number in range(0 if zero else 1, config.pseudo.rounds + 1):
-        if number > 0 or not taught:
-            todo = devices.broadcast(accelerator, partial(what_is_left, study, number))
-            if todo != "nothing":
-                console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
-            if todo == "select":
-                try:
-                    select_for_round(config, whole, number, pool, zero)
-                except NothingSelectedError as nothing:
-                    if number == 1 and taught:  # nothing is trained yet that could be kept
-                        raise
-                    console.say(f"Stop   {nothing.problem} {KEPT} For another study: {nothing.hint}")
-                    return nothing.problem
-            train_member(study, round_config(config, study, number), accelerator, console, title="", quiet=quiet)
+
+    def train_round(number: int) -> None:
+        todo = devices.broadcast(accelerator, partial(what_is_left, study, number))
+        if todo != "nothing":
+            console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
+        if todo == "select":
+            select_for_round(config, whole, number, pool, zero)
+        train_member(study, round_config(config, study, number), accelerator, console, title="", quiet=quiet)
+
+    def report(number: int) -> None:
         if accelerator.is_main_process:
             report_round(config, whole, number, answers, console)
             publish(config, whole, number)
-        if devices.broadcast(accelerator, partial(stopped_early, config, whole, number)):
-            fell = f"Validation macro-F1 fell beyond its interval in round {number}."
-            console.say(f"Stop   {fell} {KEPT}")
-            return fell
-    return ""
+
+    def fell(number: int) -> bool:
+        return devices.broadcast(accelerator, partial(stopped_early, config, whole, number))
+
+    numbers = range(0 if zero else 1, config.pseudo.rounds + 1)
+    return each_round(numbers, train_round, report, fell, console, taught=taught, scored="Validation")
 
 
 def select_for_round(config: RunConfig, whole: RunDir, number: int, pool: Pool, zero: RunDir | None) -> None:
@@ -243,17 +174,3 @@ def round_config(config: RunConfig, study: Study, number: int) -> RunConfig:
     if config.pseudo.warm_start and before is not None:
         changes["init_from"] = str(before.path)
     return study.member(config, name, **changes)
-
-
-def refuse_answers_as_pool(config: RunConfig, answers: Path | None) -> None:
-    """Raises DataError when the file of answers is also named as the pool."""
-    if answers is None:
-        return
-    if not answers.is_file():
-        raise DataError(f"No file {answers}.", hint="--audit-answers takes a CSV: image, answer.")
-    for source in config.data.unlabeled:
-        if answers.resolve() in {Path(source).resolve(), (config.data.root / source).resolve()}:
-            raise DataError(
-                f"{source} holds the answers; it cannot be the pool too.",
-                hint="Give --unlabeled the folder of the images.",
-            )

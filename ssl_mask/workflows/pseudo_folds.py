@@ -14,18 +14,18 @@ from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
 from ssl_mask.errors import ConfigError, nothing_written
 from ssl_mask.evaluation.answers import read_answers
+from ssl_mask.pseudo_labeling.audit import refuse_answers_as_pool
 from ssl_mask.pseudo_labeling.fold_report import publish, report_round, stopped_early
 from ssl_mask.pseudo_labeling.fold_setting import Setting
 from ssl_mask.pseudo_labeling.fold_students import changes_of, is_missing, refit_student, round_config, student_of
 from ssl_mask.pseudo_labeling.folds import select_for_students
-from ssl_mask.pseudo_labeling.record import NothingSelectedError
+from ssl_mask.pseudo_labeling.rounds import each_round
 from ssl_mask.runs.folds import FoldsSettings
 from ssl_mask.runs.rounds import RoundsSettings, RoundStudy
 from ssl_mask.runs.study import begin_study, resumed_study
 from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.workflows.folds import Changes, create_folds, run_folds
 from ssl_mask.workflows.members import at_work
-from ssl_mask.workflows.pseudo import KEPT, refuse_answers_as_pool
 from ssl_mask.workflows.refit import train_refit
 
 
@@ -123,24 +123,17 @@ def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, qui
     taught = bool(setting.config.pseudo.teachers)
     first = f"is {asked.round_zero}" if asked.round_zero else "are the teachers" if taught else "on labels only"
     console.say(f"Study  {whole.path}: round 0 {first}, then {asked.rounds} of pseudo-labels, {asked.folds} folds each")
-    for number in range(asked.rounds + 1):
-        if number == 0 and taught and asked.round_zero is None:
-            continue
-        if number > 0 or not taught:
-            try:
-                train_round(setting, whole, number, quiet=quiet)
-            except NothingSelectedError as nothing:
-                if number == 1 and taught:  # nothing is trained yet that could be kept
-                    raise
-                console.say(f"Stop   {nothing.problem} {KEPT} For another study: {nothing.hint}")
-                return nothing.problem
+
+    def report(number: int) -> None:
         if accelerator.is_main_process:
             report_round(whole, number, answers, console)
-        if devices.broadcast(accelerator, partial(stopped_early, whole, number)):
-            fell = f"Out-of-fold macro-F1 fell beyond its interval in round {number}."
-            console.say(f"Stop   {fell} {KEPT}")
-            return fell
-    return ""
+
+    def fell(number: int) -> bool:
+        return devices.broadcast(accelerator, partial(stopped_early, whole, number))
+
+    numbers = range(1 if taught and asked.round_zero is None else 0, asked.rounds + 1)
+    train = partial(train_round, setting, whole, quiet=quiet)
+    return each_round(numbers, train, report, fell, console, taught=taught, scored="Out-of-fold")
 
 
 def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool) -> None:

@@ -17,10 +17,10 @@ from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.predictions import PredictionTable, read_predictions
 from ssl_mask.errors import DataError
+from ssl_mask.pseudo_labeling import pool as of_rounds
 from ssl_mask.runs.find import find_run, list_runs
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.view import Run
-from ssl_mask.workflows import pseudo as workflow
 from ssl_mask.workflows import train as training
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.pseudo import pseudo
@@ -169,7 +169,7 @@ def test_the_pool_is_read_and_guarded_once_and_each_training_once(
 
         return call
 
-    for module in (workflow, training):
+    for module in (of_rounds, training):
         for name in ("read_manifest", "run_gate"):
             monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
     pool = {"mode": "on", "drop_overlap": True, "cards": str(tmp_path / "cards")}
