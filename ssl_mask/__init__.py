@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ssl_mask.errors import StorageError as StorageError
     from ssl_mask.errors import TrainingError as TrainingError
     from ssl_mask.errors import UndeclaredError as UndeclaredError
+    from ssl_mask.evaluation.metrics import ClassScore as ClassScore
     from ssl_mask.evaluation.metrics import Interval as Interval
     from ssl_mask.guard.findings import File as File
     from ssl_mask.guard.findings import Findings as Findings
@@ -107,7 +108,6 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.compare import Comparison as Comparison
     from ssl_mask.workflows.compare import compare as compare
     from ssl_mask.workflows.demo import demo as demo
-    from ssl_mask.workflows.evaluate import ClassScore as ClassScore
     from ssl_mask.workflows.evaluate import Evaluation as Evaluation
     from ssl_mask.workflows.evaluate import NewImages as NewImages
     from ssl_mask.workflows.evaluate import evaluate as evaluate
@@ -163,7 +163,7 @@ _HOME = {
     "explore": "ssl_mask.workflows.explore",
     "evaluate": "ssl_mask.workflows.evaluate",
     "Evaluation": "ssl_mask.workflows.evaluate",
-    "ClassScore": "ssl_mask.workflows.evaluate",
+    "ClassScore": "ssl_mask.evaluation.metrics",
     "NewImages": "ssl_mask.workflows.evaluate",
     "audit": "ssl_mask.workflows.audit",
     "Audit": "ssl_mask.workflows.audit",

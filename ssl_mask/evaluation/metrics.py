@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -180,3 +180,30 @@ def class_f1_intervals(
         low, high = np.percentile(seen, [2.5, 97.5]) if enough else (np.nan, np.nan)
         intervals.append(Interval(float(values[c]), float(low), float(high)) if enough else None)
     return intervals
+
+
+class ClassScore(NamedTuple):
+    """How well one class is told."""
+
+    f1: float
+    images: int
+    """True images of the class."""
+    interval: Interval | None
+    """Of F1; None: 1–5 images are too few to say."""
+
+
+def class_scores(
+    true: Labels, predicted: Labels, groups: NDArray[Any], names: Sequence[str], *, seed: int = 0
+) -> dict[str, ClassScore]:
+    """F1 of each class with its interval by group, as `class_f1_intervals`.
+
+    Args:
+        true: (n,).
+        predicted: (n,) class, or the number of classes for an image without a prediction.
+        groups: (n,) group of each image.
+        names: of the classes.
+    """
+    f1 = f1_per_class(confusion(true, predicted, len(names) + 1))[: len(names)].tolist()
+    images = np.bincount(true, minlength=len(names)).tolist()
+    intervals = class_f1_intervals(true, predicted, groups, len(names), seed=seed)
+    return {name: ClassScore(*found) for name, *found in zip(names, f1, images, intervals, strict=True)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ssl_mask.data.predictions import PredictionTable, read_validation
-from ssl_mask.evaluation.metrics import Interval, bootstrap, class_f1_intervals, confusion, f1_per_class
+from ssl_mask.evaluation.metrics import Interval, bootstrap, class_scores
 from ssl_mask.guard.report import read_report
 from ssl_mask.reports.comparison import comparison_text, verdict_of
 from ssl_mask.reports.reference import reference_note, reference_score
@@ -164,14 +164,11 @@ def class_section(table: PredictionTable, images: str) -> str:
     Args:
         images: what the images of the table are called.
     """
-    matrix = confusion(table.true, table.predicted, len(table.classes))
-    counts, f1 = matrix.sum(axis=1).tolist(), f1_per_class(matrix).tolist()
-    intervals = class_f1_intervals(table.true, table.predicted, table.group, len(counts))
-    cells = class_cells({c: tuple(found) for c, *found in zip(table.classes, f1, counts, intervals, strict=True)})
-    missing = counts.count(0)
-    note = f"Macro-F1 is the mean over all {len(counts)} classes"
+    scores = class_scores(table.true, table.predicted, table.group, table.classes)
+    missing = sum(not score.images for score in scores.values())
+    note = f"Macro-F1 is the mean over all {len(scores)} classes"
     note += f"; the {missing} without {images} count as 0." if missing else "."
-    return f"{markdown(cells)}\n\n{note}"
+    return f"{markdown(class_cells(scores))}\n\n{note}"
 
 
 def _rounds(status: RunStatus) -> list[str]:

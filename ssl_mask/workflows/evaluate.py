@@ -16,23 +16,21 @@ from ssl_mask.data.names import plain
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import nothing_written
 from ssl_mask.evaluation.answers import read_answers, read_groups, refuse_other_images
-from ssl_mask.evaluation.metrics import Interval, accuracy, bootstrap, class_f1_intervals, confusion, f1_per_class
+from ssl_mask.evaluation.metrics import (
+    ClassScore,
+    Interval,
+    accuracy,
+    bootstrap,
+    class_scores,
+    confusion,
+    f1_per_class,
+)
 from ssl_mask.files import write_json
 from ssl_mask.guard.predictions import provenance_of_predictions, refuse_changed
 from ssl_mask.guard.provenance import Provenance
 from ssl_mask.runs.sources import Source, find_source
 
 Labels = NDArray[np.int64]
-
-
-class ClassScore(NamedTuple):
-    """How well one joint class is told."""
-
-    f1: float
-    images: int
-    """True images of the class."""
-    interval: Interval | None
-    """Of F1; None: 1–5 images are too few to say."""
 
 
 class NewImages(NamedTuple):
@@ -152,7 +150,7 @@ def evaluate(
         accuracy=intervals["accuracy"],
         grouped=bool(group_of),
         factors=_by_factor(true, answered, schema),
-        classes=_by_class(true, predicted, units, schema, seed),
+        classes=class_scores(true, predicted, units, schema.joint_classes, seed=seed),
         empty=int((answered < 0).sum()),
         leakage=leakage,
         new_images=_on_new(true[new], predicted[new], units[new], count, seed) if seen and new.any() else None,
@@ -179,16 +177,6 @@ def _predict_again(
 def _on_new(true: Labels, predicted: Labels, groups: NDArray[np.str_], classes: int, seed: int) -> NewImages:
     scores = bootstrap(true, predicted, groups, classes, seed=seed)
     return NewImages(len(true), scores["macro_f1"], scores["accuracy"])
-
-
-def _by_class(
-    true: Labels, predicted: Labels, groups: NDArray[np.str_], schema: LabelSchema, seed: int
-) -> dict[str, ClassScore]:
-    names = schema.joint_classes
-    f1 = f1_per_class(confusion(true, predicted, len(names) + 1))[: len(names)].tolist()
-    images = np.bincount(true, minlength=len(names)).tolist()
-    intervals = class_f1_intervals(true, predicted, groups, len(names), seed=seed)
-    return {n: ClassScore(*score) for n, *score in zip(names, f1, images, intervals, strict=True)}
 
 
 def _by_factor(true: Labels, predicted: Labels, schema: LabelSchema) -> dict[str, dict[str, float]]:

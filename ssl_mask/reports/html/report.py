@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ssl_mask.config import RunConfig
 from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.evaluation.label_doubts import Doubt, label_doubts
-from ssl_mask.evaluation.metrics import Interval, class_f1_intervals, confusion, f1_per_class
+from ssl_mask.evaluation.metrics import ClassScore, Interval, class_scores
 from ssl_mask.guard.lineage import mark_of
 from ssl_mask.guard.status import Mark, worst_mark
 from ssl_mask.reports.html import mistakes
@@ -39,8 +39,7 @@ class Looks:
 
     table: PredictionTable
     scores: dict[str, Interval]
-    classes: dict[str, tuple[float, int, Interval | None]]
-    """Name -> F1, images, and its interval where they are enough to say."""
+    classes: dict[str, ClassScore]
     score_rows: list[ScoreRow]
     matrices: list[mistakes.Matrix]
     confusions: list[mistakes.Confusion]
@@ -103,21 +102,13 @@ def looks_of(subject: Subject, others: Sequence[Subject] = ()) -> Looks:
     scores, names = scores_of(table), schema.joint_classes
     known = [(o.name, scores_of(o.table)["macro_f1"]) for o in others if o.table is not None]
     return Looks(
-        table, scores, class_scores(table, names),
+        table, scores, class_scores(table.true, table.predicted, table.group, names),
         score_rows(subject.name, scores["macro_f1"], reference_of(subject), comparison_of(subject), known),
         mistakes.matrices(table, schema), mistakes.confusions(table, names), weakest_factor(subject),
         mistakes.worst_rows(table, WORST), int((table.true != table.predicted).sum()),
         mistakes.group_errors(table, names) if subject.grouped else [], label_doubts(table, schema),
         reliability_chart(table.probs, raw_probs(subject), table.true),
     )  # fmt: skip
-
-
-def class_scores(table: PredictionTable, names: Sequence[str]) -> dict[str, tuple[float, int, Interval | None]]:
-    """F1 of each class as on the card."""
-    matrix = confusion(table.true, table.predicted, len(names))
-    intervals = class_f1_intervals(table.true, table.predicted, table.group, len(names))
-    found = zip(f1_per_class(matrix).tolist(), matrix.sum(axis=1).tolist(), intervals, strict=True)
-    return dict(zip(names, found, strict=True))
 
 
 def weakest_factor(subject: Subject) -> tuple[str, float] | None:
