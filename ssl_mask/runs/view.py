@@ -1,4 +1,4 @@
-"""A run as the API returns it: what can be read of it."""
+"""What the API returns of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ssl_mask.runs.run import RunDir
 
 @dataclass(frozen=True)
 class Run:
-    """A finished or running experiment, as the API returns it."""
+    """A run, finished or not. Everything is read from its folder when it is asked for."""
 
     dir: RunDir
 
@@ -27,10 +27,12 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
+        """With which it was trained."""
         return self.dir.config()
 
     @property
     def status(self) -> RunStatus:
+        """How far it is, its scores, its data, and how far they can be trusted."""
         return self.dir.status()
 
     @property
@@ -44,4 +46,5 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
+        """What was logged every few steps and of every evaluation."""
         return self.dir.records()

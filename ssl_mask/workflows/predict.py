@@ -121,16 +121,9 @@ def predict(
     if leakage is not None:
         if write:
             write_submission(
-                path,
-                ensemble,
-                predicted,
-                leakage,
-                tta=tta,
-                on_bad=on_bad,
-                pool=pool,
-                names=names,
+                path, ensemble, predicted, leakage, tta=tta, on_bad=on_bad, pool=pool, names=names,
                 max_pixels=max_pixels,
-            )
+            )  # fmt: skip
         _tell_unreadable(predicted, on_bad, console)
         if leakage.overlap:
             console.warn(f"{leakage.why[0]}: a score on them does not measure new images.")
