@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ssl_mask.cli.app import main
+from ssl_mask.cli.early import check_page
 from ssl_mask.cli.output import report
-from ssl_mask.errors import DataError
+from ssl_mask.errors import ConfigError, DataError, StorageError
 
 CODE = """
 import sys
@@ -50,6 +51,17 @@ def test_bad_input_is_refused_without_torch(tmp_path: Path, words: list[str], na
     done = run(tmp_path, *words)
     assert done.returncode == 3 and named in done.stderr
     assert done.stdout == "torch: False\n"
+
+
+def test_text_goes_with_nothing_that_only_a_page_has(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    with pytest.raises(ConfigError, match="--text writes no page") as refused:
+        check_page(page, text=True, full=False, serve=True)
+    assert refused.value.hint == "Leave out --out and --serve, or --text."
+    check_page(None, text=True, full=False)
+    check_page(page, text=False, full=True)
+    with pytest.raises(StorageError, match="it is a folder"):
+        check_page(tmp_path, text=False)
 
 
 def test_what_is_loading_is_said_first_unless_quiet(tmp_path: Path) -> None:

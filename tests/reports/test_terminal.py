@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
 
-from ssl_mask.reports.terminal import print_page
+from ssl_mask.reports.terminal import print_page, show_page
 
 PATH = "extra/be36c05cc521dbb125e1dd6a673b616b3dd8998a.jpg"
 PAGE = f"""---
@@ -40,3 +41,14 @@ def test_rules_inside_of_a_page_stay() -> None:
     out = io.StringIO()
     print_page("# Card\n\none\n\n---\n\ntwo\n", Console(file=out, width=80))
     assert "one" in out.getvalue() and "two" in out.getvalue()
+
+
+def test_a_page_is_rendered_for_people_and_left_alone_for_programs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_page(PAGE)
+    assert capsys.readouterr().out == PAGE
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show_page(PAGE)
+    shown = capsys.readouterr().out
+    assert "license" not in shown and "**" not in shown and "Data card: test" in shown
