@@ -257,7 +257,7 @@ __all__ = [
     "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
     "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict",
     "VerdictRecord", "audit", "compare", "demo", "evaluate", "explore", "load_config", "load_run", "predict", "pseudo",
-    "pseudo_folds", "report", "train", "train_factors", "train_folds", "tune", "uda",
+    "pseudo_folds", "report", "review", "train", "train_factors", "train_folds", "tune", "uda",
 ]  # fmt: skip
 
 
