@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from ssl_mask.reports.study_card import leakage_note, score_note
 from ssl_mask.reports.tables import Cells, markdown, terminal
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.factors import FactorsRecord, PriorRecord
@@ -16,7 +17,7 @@ from ssl_mask.text import md
 
 def factors_card(name: str, record: FactorsRecord, *, folds: FoldsSettings | None) -> str:
     """Markdown of a finished study."""
-    notes = [f"**Leakage: {record.leakage}.** {md(record.leakage_reason)}"]
+    notes = [leakage_note(record.leakage, record.leakage_reason)]
     if folds is None:
         notes.append(
             "**Optimistic**: each model was selected on the same images. Only images that were not used for training "
@@ -26,7 +27,7 @@ def factors_card(name: str, record: FactorsRecord, *, folds: FoldsSettings | Non
         notes.append("**Intervals too narrow**: the data name no groups (persons), so each image counts by itself.")
     parts = [
         f"# Study {md(name)}: factor models",
-        f"**{md(score_sentence(record, folds))}**",
+        score_note(record, unseen=folds is not None),
         "\n".join(f"- {note}" for note in notes),
         "## Factors",
         markdown(factors_cells(record)),

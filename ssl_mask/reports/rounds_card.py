@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ssl_mask.reports.round_table import round_markdown
+from ssl_mask.reports.study_card import leakage_note
 from ssl_mask.runs.rounds import RoundsRecord, RoundStudy
 from ssl_mask.text import md
 
@@ -20,7 +21,6 @@ def rounds_card(whole: RoundStudy, record: RoundsRecord) -> str:
         "validation images, with thresholds from the other folds, so the scores of the rounds can be compared. Counts "
         "of pseudo-labels are means over the runs of a round."
     )
-    reason = f" ({md(record.leakage_reason)})" if record.leakage_reason else ""
     use = f"`sslmask predict --run {whole.path}` averages the {asked.folds * asked.repeats} models of round {best}."
     if whole.round(best).refit.card.is_file():
         use += (
@@ -29,7 +29,8 @@ def rounds_card(whole: RoundStudy, record: RoundsRecord) -> str:
         )
     state = [] if record.finished else ["Not all rounds are finished."]
     parts = [
-        f"# Study {md(str(whole.path))}", *state, score, f"- **Leakage: {record.leakage}**{reason}", honest,
+        f"# Study {md(str(whole.path))}", *state, score,
+        f"- {leakage_note(record.leakage, record.leakage_reason)}", honest,
         "## Rounds", round_markdown(record.rounds, "Out-of-fold", record.stopped), "## Use it", use,
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"

@@ -12,7 +12,9 @@ from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.reports.reference import reference_note
 from ssl_mask.reports.run_card import LEAKAGE, WEIGHTS, class_section, duration
 from ssl_mask.reports.tables import filled, markdown
+from ssl_mask.runs.factors import FactorsRecord
 from ssl_mask.runs.folds import FoldsRecord
+from ssl_mask.runs.records import LeakageStatus
 from ssl_mask.text import code, md
 
 Evaluations = Sequence[Mapping[str, Any]]
@@ -43,18 +45,29 @@ def study_card(name: str, record: FoldsRecord, oof: PredictionTable, folds: Mapp
     return "\n\n".join(parts) + "\n"
 
 
-def _verdict(record: FoldsRecord) -> list[str]:
-    f1 = record.macro_f1
-    of = f" of {record.groups} groups" if record.grouped else ""
-    score = (
-        f"**Out-of-fold macro-F1 {f1.value:.4f}** (95 % interval {f1.low:.3f} to {f1.high:.3f}), accuracy "
-        f"{record.accuracy.value:.4f}, on {record.images} images{of}. Each image was predicted by a model that has not "
-        f"seen {'its group' if record.grouped else 'it'}."
+def score_note(record: FoldsRecord | FactorsRecord, *, unseen: bool = True) -> str:
+    """The score of a study and what it was measured on.
+
+    Args:
+        unseen: each image was predicted by models that have not seen its group; else by those validated on it.
+    """
+    f1, of = record.macro_f1, f" of {record.groups} groups" if record.grouped else ""
+    whose = f" Each image was predicted by a model that has not seen {'its group' if record.grouped else 'it'}."
+    return (
+        f"**{'Out-of-fold' if unseen else 'Validation'} macro-F1 {f1.value:.4f}** (95 % interval {f1.low:.3f} to "
+        f"{f1.high:.3f}), accuracy {record.accuracy.value:.4f}, on {record.images} images{of}.{whose if unseen else ''}"
     )
-    reason = f" ({md(record.leakage_reason)})" if record.leakage_reason else ""
-    meaning = LEAKAGE[record.leakage].replace("this run", "one of its runs").replace("This run", "One of its runs")
+
+
+def leakage_note(leakage: LeakageStatus, reason: str) -> str:
+    """What the status of a study means."""
+    meaning = LEAKAGE[leakage].replace("this run", "one of its runs").replace("This run", "One of its runs")
+    return f"**Leakage: {leakage}**{f' ({md(reason)})' if reason else ''}. {meaning}"
+
+
+def _verdict(record: FoldsRecord) -> list[str]:
     notes = [
-        f"**Leakage: {record.leakage}**{reason}. {meaning}",
+        leakage_note(record.leakage, record.leakage_reason),
         f"**Slightly optimistic**: one step ({record.step}, {WEIGHTS[record.weights]}) was chosen for all folds "
         "together, on the mean of their validation curves.",
     ]
@@ -62,7 +75,7 @@ def _verdict(record: FoldsRecord) -> list[str]:
         notes.append(reference_note(record.reference, "this study"))
     if not record.grouped:
         notes.append("**Interval too narrow**: the data name no groups (persons), so each image counts by itself.")
-    return [score, "\n".join(f"- {note}" for note in notes)]
+    return [score_note(record), "\n".join(f"- {note}" for note in notes)]
 
 
 def _scores(record: FoldsRecord) -> str:
