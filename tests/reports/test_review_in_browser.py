@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from page_runs import HOSTILE, PLAIN, draw_images, make_doubted_run
 
+import ssl_mask
+from ssl_mask.config import RunConfig
 from ssl_mask.data.corrections import Correction, read_corrections
 from ssl_mask.data.schema import LabelSchema
+from ssl_mask.data.tables import read_csv
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.review import Review, review_of
+from ssl_mask.reports.html.review import Question, Review, review_of
 from ssl_mask.reports.html.review_page import review_html
 from ssl_mask.reports.html.subject import subject_of
 from ssl_mask.runs.sources import run_source
+from ssl_mask.workflows.train import train
 
 pytestmark = pytest.mark.slow
 SERIOUS = {"serious", "critical"}
@@ -112,6 +117,31 @@ def test_what_an_older_table_says_of_others_is_saved_again(
     kept = found[first.target, "elsewhere"]
     assert (kept.labels, kept.reviewer, kept.reason) == ({0: 1}, "Lee", "blurred")
     assert found[first.target, first.name].exclude is True and len(found) == 2
+
+
+def test_a_run_trains_with_what_was_decided(open_page: Any, tiny: Callable[..., RunConfig], tmp_path: Path) -> None:
+    """Train, review three labels by keyboard, download the table, train with it."""
+    first = train(tiny(data={"min_groups": 1}), quiet=True)
+    assert first is not None
+    page = open_page(ssl_mask.review(first.path))
+    subject = subject_of(run_source(first))
+    changed, excluded, kept = review_of(subject).questions[:3]
+    for key in (str(changed.doubt.suggested + 1), "x", "k"):
+        page.keyboard.press(key)
+    assert len(saved(page, tmp_path, subject.schema)) == 3
+    second = train(tiny(data={"min_groups": 1, "corrections": str(tmp_path / "corrections.csv")}), quiet=True)
+    assert second is not None
+    before, after = ({row["path"]: row for _, row in read_csv(run.path / "manifest.csv")} for run in (first, second))
+
+    def asked(question: Question) -> set[str]:
+        column = "group" if question.target == "group" else "path"
+        return {path for path, row in before.items() if row[column] == question.name}
+
+    factor, labels = changed.doubt.factor, subject.schema.sizes
+    relabeled = {(path, name) for path in after for name in labels if after[path][name] != before[path][name]}
+    assert relabeled == {(path, factor) for path in asked(changed) - asked(excluded)} != set()
+    assert before.keys() - after.keys() == asked(excluded) != set()
+    assert asked(kept)
 
 
 def test_filters_and_arrows(open_page: Any, pages: dict[str, tuple[Path, Review]]) -> None:
