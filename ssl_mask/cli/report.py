@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False)
     "sslmask report",
     "sslmask report study-001 --compare study-002",
     "sslmask report train-001 --text",
+    "sslmask report study-001 --explain",
 )
 @takes("data.root", "runs", files=False, shown={"data.root": "where it was trained"})
 def report(
@@ -34,6 +35,14 @@ def report(
             "changed sides. May be repeated.",
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", metavar="", rich_help_panel="Data",
+            help="Also show where the network looked in the worst images (Grad-CAM): of each image a model that was "
+            "not trained on it. Takes a while; needs the extra `explain`.",
+        ),
+    ] = False,
     out: Annotated[Path | None, page_file("report.html in the folder of the run")] = None,
     full: Full = False,
     text: Text = False,
@@ -63,15 +72,18 @@ def report(
         from ssl_mask.runs.sources import find_source
 
         folder = given.alone().runs
-        check_page(out, text=text, full=full, serve=serve)
+        check_page(out, text=text, full=full, serve=serve, explain=explain)
         source, others = find_source(run, folder), [find_source(name, folder).path for name in compare or ()]
         data = given.flags.get("data.root")
 
+        from ssl_mask.console import Console
         from ssl_mask.reports.html.report_text import report_text
         from ssl_mask.reports.terminal import show_page
         from ssl_mask.workflows import report as workflow
 
-        found = workflow.gather(source.path, compare=others, data=data)
+        found = workflow.gather(
+            source.path, compare=others, data=data, explain=explain, console=Console(quiet=as_json)
+        )  # fmt: skip
         if text:
             show_page(report_text(found))
             return

@@ -190,6 +190,32 @@ def fit(image: NDArray[np.uint8], size: int, resize: Resize = "crop") -> NDArray
     return square
 
 
+def unfit(values: NDArray[np.float32], height: int, width: int, resize: Resize = "crop") -> NDArray[np.float32]:
+    """What was found in an image that `fit` has made, over the image itself: its inverse for a map of values.
+
+    Args:
+        values: (h, w) of equal parts of the square.
+        height, width: of the image in pixels.
+
+    Returns:
+        (height, width), interpolated between the parts; NaN where `fit` has cut the image off.
+    """
+    if resize == "squash":
+        return _stretched(values, height, width)
+    whole = np.full((height, width), np.nan, np.float32)
+    side = min(height, width) if resize == "crop" else max(height, width)
+    top, left = (height - side) // 2, (width - side) // 2  # below 0: of the margins that were added
+    square = _stretched(values, side, side)
+    rows, columns = slice(max(top, 0), top + side), slice(max(left, 0), left + side)
+    part = whole[rows, columns]
+    part[:] = square[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]]
+    return whole
+
+
+def _stretched(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
 def _scale(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Average to shrink, interpolate to enlarge; a squashed strip needs both, one after the other."""
     down = (min(image.shape[1], width), min(image.shape[0], height))

@@ -66,16 +66,22 @@ class Classifier(nn.Module):
 
     def pool(self, images: Tensor) -> Tensor:
         """(n, size, size, 3) uint8 RGB -> (n, pooled_size) features of the backbone, which the neck takes."""
+        return self.pool_maps(self.maps(images))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """(n, size, size, 3) uint8 RGB -> the last features of the backbone that belong to places of the image:
+        (n, features, h, w), (n, h, w, features), or of a transformer (n, tokens, features)."""
         # The permuted view is in channels_last order already: no copy, and convolutions are faster on it.
         pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        return self._pool(self.backbone.forward_features(pixels))  # type: ignore[operator]
+        return self.backbone.forward_features(pixels)  # type: ignore[operator,no-any-return]
 
     def classify(self, pooled: Tensor) -> dict[str, Tensor]:
         """(n, pooled_size) features of `pool` -> {head: (n, classes)} margin-free logits, float32."""
         views = self.dropout(self.neck(pooled))
         return {name: torch.stack([head(v).float() for v in views]).mean(dim=0) for name, head in self.heads.items()}
 
-    def _pool(self, features: Tensor) -> Tensor:
+    def pool_maps(self, features: Tensor) -> Tensor:
+        """What `maps` returns -> (n, pooled_size)."""
         if self.gem is None:
             return self.backbone.forward_head(features, pre_logits=True)  # type: ignore[operator,no-any-return]
         if features.dim() == 4 and features.shape[1] == self.features:

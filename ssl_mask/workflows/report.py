@@ -3,32 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ssl_mask.errors import nothing_written
+from ssl_mask.console import Console
+from ssl_mask.errors import InputError, nothing_written
+from ssl_mask.evaluation.heat import Explained
 from ssl_mask.reports.html.album import Album
 from ssl_mask.reports.html.page import WrittenPage, write_page
 from ssl_mask.reports.html.report import Report, report_of
 from ssl_mask.reports.html.report_page import report_html
-from ssl_mask.reports.html.subject import subject_of
+from ssl_mask.reports.html.subject import Subject, subject_of
 from ssl_mask.runs.sources import find_source
 
 
 def gather(
-    run: str | Path, *, runs_folder: str | Path = "runs", compare: Sequence[str | Path] = (), data: Path | None = None
-) -> Report:
-    """What is known of a run or a study. Reads no image.
+    run: str | Path, *, runs_folder: str | Path = "runs", compare: Sequence[str | Path] = (), data: Path | None = None,
+    explain: bool = False, console: Console | None = None,
+) -> Report:  # fmt: skip
+    """What is known of a run or a study. Reads no image, but to explain it.
 
     Args:
         run: name or path of a run or a study, or `latest`.
         compare: others, whose predictions of the same images are compared with its own.
         data: the folder of the data set, where it is not where it was trained.
+        explain: also where the networks looked in the worst images.
+        console: where progress goes.
 
     Raises:
         DataError: no such run, a file of it is damaged, or runs that cannot be compared.
+        InputError: to explain, captum is not installed, or there is no image that the run was not trained on.
+        ModelError: a network that cannot be explained.
     """
+    if explain:
+        from ssl_mask.inference.grad_cam import need_captum
+
+        need_captum()
     subjects = [subject_of(find_source(name, Path(runs_folder)), data) for name in (run, *compare)]
-    return report_of(subjects[0], subjects[1:])
+    if explain:
+        _refuse_unexplained(subjects[0])
+    found = report_of(subjects[0], subjects[1:])
+    return replace(found, explained=_explained(found, console)) if explain else found
+
+
+def _refuse_unexplained(subject: Subject) -> None:
+    if subject.table is None:
+        raise InputError(
+            f"--explain: {subject.source.path} was trained on all labels, so there is no image that it has not seen.",
+            hint="Explain the study that it belongs to, or a run with a validation part.",
+        )
+
+
+def _explained(report: Report, console: Console | None) -> Explained:
+    from ssl_mask.inference.explain import explain
+
+    subject, looks = report.subject, report.looks
+    assert looks is not None
+    return explain(subject.source, looks.table, looks.worst, subject.root, console)
 
 
 def report(
@@ -37,6 +68,7 @@ def report(
     runs_folder: str | Path = "runs",
     compare: Sequence[str | Path] = (),
     data: str | Path | None = None,
+    explain: bool = False,
     full: bool = False,
     out: str | Path | None = None,
 ) -> Path:
@@ -46,6 +78,7 @@ def report(
         run: name or path of a run or a study, or `latest`.
         compare: others, whose predictions of the same images are compared with its own.
         data: the folder of the data set, where it is not where it was trained.
+        explain: show where the networks looked in the worst images (Grad-CAM; needs the extra `explain`).
         full: let each small image link to its file.
         out: the file; None: `report.html` in the folder of the run or the study.
 
@@ -54,6 +87,7 @@ def report(
 
     Raises:
         DataError: no such run, a file of it is damaged, or runs that cannot be compared.
+        InputError: to explain, captum is not installed, or there is no image that the run was not trained on.
         StorageError: the file cannot be written.
 
     Examples:
@@ -62,7 +96,9 @@ def report(
         'report.html'
     """
     with nothing_written():
-        found = gather(run, runs_folder=runs_folder, compare=compare, data=None if data is None else Path(data))
+        found = gather(
+            run, runs_folder=runs_folder, compare=compare, data=None if data is None else Path(data), explain=explain
+        )  # fmt: skip
         return write(found, full=full, out=None if out is None else Path(out)).path
 
 

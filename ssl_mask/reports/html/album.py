@@ -22,6 +22,8 @@ from PIL import Image
 from ssl_mask.data.depth import FULL
 from ssl_mask.data.images import MAX_PIXELS, decode, open_regular
 from ssl_mask.errors import ImageError
+from ssl_mask.evaluation.heat import Heat
+from ssl_mask.reports.html.heat import overlay, says
 from ssl_mask.text import shown
 
 BUDGET = 4_000_000
@@ -52,6 +54,8 @@ class Picture:
     truth: float | None = None
     """Probability of the true class."""
     note: str = ""
+    heats: tuple[Heat, ...] = ()
+    """Where a network looked."""
 
 
 @dataclass
@@ -65,7 +69,7 @@ class Album:
     depth: int = FULL
     pictures: list[dict[str, Any]] = field(default_factory=list)
     """For the page's script: n(ame), g(roup), t(rue) and p(redicted) joint class, c(onfidence), l(abel's probability),
-    s(mall copy: its number, or -1), w(ords), u(rl)."""
+    s(mall copy: its number, or -1), w(ords), u(rl), h(eat: number of a small copy and words, of each map)."""
     copies: list[str] = field(default_factory=list)
     """Small copies as data URIs."""
     gone: set[str] = field(default_factory=set)
@@ -74,7 +78,13 @@ class Album:
     """Paths of images that are not what they were."""
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
     _copied: dict[Path, int] = field(default_factory=dict)
+    _heated: dict[Path, list[tuple[int, str]]] = field(default_factory=dict)
     _used: int = 0
+
+    @property
+    def images(self) -> int:
+        """How many images have a small copy."""
+        return sum(number >= 0 for number in self._copied.values())
 
     def add(self, picture: Picture) -> int | None:
         """The number of a picture on the page; None where the page is full."""
@@ -100,6 +110,8 @@ class Album:
         }  # fmt: skip
         if picture.note:
             record["w"] = shown(picture.note)
+        if self._heated.get(picture.file):
+            record["h"] = self._heated[picture.file]
         if self.full and record["s"] >= 0:
             record["u"] = picture.file.absolute().as_uri()
         return record
@@ -107,33 +119,50 @@ class Album:
     def _small(self, picture: Picture) -> int:
         """The number of the small copy; -1 where the image cannot be read now."""
         if picture.file not in self._copied:
-            copy = self._copy(picture)
-            self._copied[picture.file] = len(self.copies) if copy else -1
-            self.copies += [copy] if copy else []
-            self._used += len(copy)
+            pixels = self._pixels(picture)
+            self._copied[picture.file] = -1 if pixels is None else self._keep(pixels)
+            if pixels is not None:
+                drawn = [(overlay(pixels, heat), shown(says(heat))) for heat in picture.heats]
+                self._heated[picture.file] = [(self._keep(over), words) for over, words in drawn]
         return self._copied[picture.file]
 
-    def _copy(self, picture: Picture) -> str:
+    def _keep(self, pixels: NDArray[np.uint8]) -> int:
+        self.copies.append(written(pixels))
+        self._used += len(self.copies[-1])
+        return len(self.copies) - 1
+
+    def _pixels(self, picture: Picture) -> NDArray[np.uint8] | None:
+        """The image as it is now, small; None where it cannot be read."""
         try:
             with open_regular(picture.file) as file:
                 content = file.read()
             pixels = decode(picture.file, content, max_pixels=self.max_pixels, depth=self.depth)
         except ImageError:
             self.gone.add(picture.path)
-            return ""
+            return None
         if picture.sha256 and hashlib.sha256(content).hexdigest() != picture.sha256:
             self.changed.add(picture.path)
-        return small_copy(pixels)
+        return shrunk(pixels)
 
 
 def small_copy(pixels: NDArray[np.uint8]) -> str:
     """(H, W, 3) RGB as a data URI of a WebP whose longer side has at most `SIDE` pixels."""
+    return written(shrunk(pixels))
+
+
+def shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB with at most `SIDE` pixels on the longer side."""
     height, width = pixels.shape[:2]
     factor = min(1.0, SIDE / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    written = io.BytesIO()
-    Image.fromarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)).save(written, "WEBP", quality=QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(written.getvalue()).decode()}"
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def written(pixels: NDArray[np.uint8]) -> str:
+    """(H, W, 3) RGB as a data URI of a WebP."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -59,7 +59,7 @@ class WrittenPage(NamedTuple):
 def write_page(path: Path, page: str, album: Album) -> WrittenPage:
     """Write a page whose images are those of an album. Raises StorageError."""
     write_text(path, page)
-    return WrittenPage(path, page, len(album.copies), len(album.gone))
+    return WrittenPage(path, page, album.images, len(album.gone))
 
 
 def policy(css: str, js: str, *, files: bool = False) -> str:

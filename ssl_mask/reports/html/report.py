@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.config import RunConfig
 from ssl_mask.data.predictions import PredictionTable
+from ssl_mask.evaluation.heat import Explained
 from ssl_mask.evaluation.label_doubts import Doubt, label_doubts
 from ssl_mask.evaluation.metrics import ClassScore, Interval, class_scores
 from ssl_mask.guard.lineage import mark_of
@@ -70,6 +71,8 @@ class Report:
     settings: list[Difference] | None
     config: RunConfig
     steps: list[Step]
+    explained: Explained | None = None
+    """None: it was not asked where the networks looked."""
 
 
 def report_of(subject: Subject, others: Sequence[Subject] = ()) -> Report:
@@ -137,6 +140,12 @@ def picture_of(subject: Subject, row: int, note: str = "") -> Picture:
         path, subject.root / path, str(table.sha256[row]), str(table.group[row]) if subject.grouped else "",
         true, predicted, float(table.probs[row, predicted]), float(table.probs[row, true]), note,
     )  # fmt: skip
+
+
+def worst_pictures(report: Report, looks: Looks) -> list[Picture]:
+    """The worst images, with what was explained."""
+    heats = {} if report.explained is None else report.explained.heats
+    return [replace(picture_of(report.subject, row), heats=tuple(heats.get(row, ()))) for row in looks.worst]
 
 
 def fill_cells(album: Album, subject: Subject) -> None:

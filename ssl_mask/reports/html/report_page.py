@@ -12,8 +12,17 @@ from ssl_mask.reports.html.album import Album, Picture
 from ssl_mask.reports.html.cards import ELSEWHERE
 from ssl_mask.reports.html.charts import Axis, Chart, Whisker, shares
 from ssl_mask.reports.html.conditions import SAMPLE, Bin, Measure
+from ssl_mask.reports.html.heat import looked_of
 from ssl_mask.reports.html.page import render
-from ssl_mask.reports.html.report import DOUBTS, Looks, Report, conditions_of, fill_cells, picture_of
+from ssl_mask.reports.html.report import (
+    DOUBTS,
+    Looks,
+    Report,
+    conditions_of,
+    fill_cells,
+    picture_of,
+    worst_pictures,
+)
 from ssl_mask.reports.html.words import to_html
 from ssl_mask.reports.score_table import class_cells
 from ssl_mask.runs.environment import code_version
@@ -106,7 +115,8 @@ def _looks(report: Report, album: Album) -> dict[str, Any]:
         "short": in_short(report, looks),
         "matrices": looks.matrices, "confusions": looks.confusions, "classes": class_table(looks),
         "too_many": len(names) if len(names) > mistakes.MOST_CLASSES else 0,
-        "worst": album.add_all([picture_of(subject, row) for row in looks.worst]), "wrong": looks.wrong,
+        "worst": album.add_all(worst_pictures(report, looks)), "wrong": looks.wrong,
+        "looked": looked_of(report.explained),
         "doubts": _doubts(report, looks, album), "doubts_total": len(looks.doubts),
         "concentration": mistakes.concentration(looks.groups), "groups": group_table(looks) if looks.groups else None,
         "conditions": [condition_chart(m, bins) for m, bins in measured],

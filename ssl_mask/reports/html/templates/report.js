@@ -67,6 +67,19 @@
     }
     const words = element("figcaption");
     for (const [kind, text] of lines) words.append(element("span", kind, text));
+    if (picture.h) {  // maps of where the network looked
+      const views = element("div", "views");
+      views.append(shown);
+      for (const [copy, says] of picture.h) {
+        const map = element("img");
+        map.src = data.copies[copy];
+        map.alt = `Where the network looked, ${says}`;
+        views.append(map);
+        words.append(element("span", "heat", says));
+      }
+      figure.classList.add("wide");
+      shown = views;
+    }
     const path = element("span", "path");
     path.title = picture.n;
     path.append(element("bdi", "", picture.n.split("/").pop()));
