@@ -28,6 +28,7 @@ from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.workflows import report as workflow
 
+pytest.importorskip("captum", reason="sslmask[explain] is not installed")
 NAMES = [f"{i:03d}.png" for i in range(24)]
 MODEL = {"backbone": "test_efficientnet", "weights": "none", "embedding_size": 8}
 

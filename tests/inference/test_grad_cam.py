@@ -15,6 +15,7 @@ from ssl_mask.inference.grad_cam import heat_maps, need_captum
 from ssl_mask.models.backbones import Backbone
 from ssl_mask.models.classifier import Classifier, build_classifier
 
+pytest.importorskip("captum", reason="sslmask[explain] is not installed")
 HEADS = {"kind": 3, "cover": 2}
 NETWORKS: dict[str, dict[str, Any]] = {
     "convolutions": {"backbone": "test_convnext", "image_size": 96},
