@@ -11,8 +11,12 @@ trained on it: the class that this model predicts, for each factor.
   when it is blurred beyond recognition. The share of the heat in that quarter: 25 % is chance, and a network that
   always looks at one place has that.
 - lower half: of the plain image, for a mask is there.
+- counts most: each quarter of the plain image is blurred in turn. How often is the one that takes most from the score
+  of the class the one with the most heat? 25 % is chance. This asks whether a map is true to its network, whatever that
+  looks at.
 
-References: the quarter of another moved image (chance), and the same network with random weights.
+References: the quarter of another moved image and the map of another image (chance, and habits of place), and the same
+network with random weights.
 Intervals are 95 %, by person.
 """
 
@@ -20,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,10 +48,11 @@ from ssl_mask.runs.sources import find_source
 
 CENTRE, AXES = (0.5, 0.52), (0.36, 0.46)
 """Of the ellipse, in sides of the image: right and down; half of its width and half of its height."""
+COLUMNS = ("face", "lower half", "moved: its quarter", "moved: another's", "counts most", "by another's map")
+QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 BATCH = 16
 Maps = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
-Found = dict[str, list[Maps]]
 
 
 def main() -> None:
@@ -60,19 +66,21 @@ def main() -> None:
     rng = np.random.default_rng(0)
     pixels, quarters, found = explained(subject, one_each(subject, options.images, rng), rng)
     face = ellipse(pixels.shape[1])
-    table = Table(title=f"{len(pixels)} images; the ellipse has {face.mean():.0%} of the area, a quarter 25%")
-    for name in ("factor", "network", "cells", "face", "lower half", "moved: its quarter", "moved: another's"):
+    table = Table(title=f"{len(pixels)} images, percent; the ellipse has {100 * face.mean():.0f} of the area")
+    for name in ("factor", "network", "cells", *COLUMNS):
         table.add_column(name)
-    for (factor, network), (plain, moved) in found.items():
+    for (factor, network), (plain, moved, most) in found.items():
         maps, away = fine(plain, len(face)), fine(moved, len(face))
         lower = np.arange(len(face))[:, None] >= len(face) // 2
         inside = [quarter(len(face), q) for q in quarters]
         regions = [(maps, [face]), (maps, [lower]), (away, inside), (away, [*inside[1:], inside[0]])]
         cells = f"{plain.shape[1]} × {plain.shape[2]}"
-        table.add_row(factor, network, cells, *(mean_share(m, r, rng) for m, r in regions))
+        hits = [hottest_quarter(a) == most for a in (maps, np.roll(maps, 1, axis=0))]
+        shares = [mean_share(m, r, rng) for m, r in regions]
+        table.add_row(factor, network, cells, *shares, *(told(h[maps.sum(axis=(1, 2)) > 0], rng) for h in hits))
     Rich(width=150).print(table)
     if options.sheet:
-        draw(options.sheet, pixels, {f: plain for (f, network), (plain, _) in found.items() if network == "trained"})
+        draw(options.sheet, pixels, {f: plain for (f, network), (plain, _, _) in found.items() if network == "trained"})
 
 
 def one_each(subject: Subject, most: int, rng: np.random.Generator) -> list[int]:
@@ -85,11 +93,13 @@ def one_each(subject: Subject, most: int, rng: np.random.Generator) -> list[int]
 
 def explained(
     subject: Subject, rows: list[int], rng: np.random.Generator
-) -> tuple[Pixels, list[tuple[int, int]], dict[tuple[str, str], tuple[Maps, Maps]]]:
-    """What the networks see, the quarters, and of each factor and network the maps of plain and of moved images."""
+) -> tuple[Pixels, list[tuple[int, int]], dict[tuple[str, str], tuple[Maps, Maps, NDArray[np.int64]]]]:
+    """What the networks see, the quarters that faces are moved to, and of each factor and network the maps of plain and
+    of moved images, and the quarter of the plain one that counts most."""
     assert subject.table is not None
     table, pixels, quarters = subject.table, list[Pixels](), list[tuple[int, int]]()
     plain, moved = dict[tuple[str, str], list[Maps]](), dict[tuple[str, str], list[Maps]]()
+    most = dict[tuple[str, str], list[NDArray[np.int64]]]()
     compute = Compute(make_accelerator("fp32"), Console(quiet=True), workers=0)
     for voice in voices(subject.source, table, rows):
         predictor = load_run_predictor(voice.run, compute, cache="off")
@@ -103,8 +113,9 @@ def explained(
             for head in model.heads:
                 plain.setdefault((head, name), []).append(predicted_maps(model, own, head))
                 moved.setdefault((head, name), []).append(predicted_maps(model, away, head))
-    both = {key: (np.concatenate(plain[key]), np.concatenate(moved[key])) for key in plain}
-    return np.stack(pixels), quarters, both
+                most.setdefault((head, name), []).append(quarter_that_counts(model, own, head))
+    each = {key: (np.concatenate(plain[key]), np.concatenate(moved[key]), np.concatenate(most[key])) for key in plain}
+    return np.stack(pixels), quarters, each
 
 
 def untrained(model: Classifier, settings: dict[str, object]) -> Classifier:
@@ -124,6 +135,28 @@ def predicted_maps(model: Classifier, pixels: Pixels, head: str) -> Maps:
             classes = model(images)[head].argmax(dim=1).tolist()
         found.append(heat_maps(model, images, head, classes))
     return np.concatenate(found)
+
+
+@torch.no_grad()
+def quarter_that_counts(model: Classifier, pixels: Pixels, head: str) -> NDArray[np.int64]:
+    """(n,) number of the quarter without which the score of the predicted class is lowest."""
+    before = torch.cat([model(torch.from_numpy(p[None]))[head] for p in pixels])
+    classes = before.argmax(dim=1)
+    scores = []
+    for where in QUARTERS:
+        inside = quarter(pixels.shape[1], where)[:, :, None]
+        blurred = [np.where(inside, cv2.GaussianBlur(p, (0, 0), len(p) / 6), p).astype(np.uint8) for p in pixels]
+        after = torch.cat([model(torch.from_numpy(p[None]))[head] for p in blurred])
+        scores.append(after.gather(1, classes[:, None])[:, 0])
+    lowest: NDArray[np.int64] = torch.stack(scores).argmin(dim=0).numpy()
+    return lowest
+
+
+def hottest_quarter(maps: Maps) -> NDArray[np.int64]:
+    """(n,) number of the quarter with the most heat."""
+    sums = np.stack([(maps * quarter(maps.shape[1], where)).sum(axis=(1, 2)) for where in QUARTERS])
+    hottest: NDArray[np.int64] = sums.argmax(axis=0)
+    return hottest
 
 
 def move(face: Pixels, other: Pixels, where: tuple[int, int]) -> Pixels:
@@ -159,10 +192,14 @@ def mean_share(maps: Maps, regions: list[NDArray[np.bool_]], rng: np.random.Gene
     """The mean share of the heat in a region, or in one for each map; maps without heat do not count."""
     inside = np.stack(np.broadcast_arrays(*regions)) if len(regions) > 1 else regions[0][None]
     total = maps.sum(axis=(1, 2))
-    shares = ((maps * inside).sum(axis=(1, 2)) / np.maximum(total, 1e-30))[total > 0]
+    return told(((maps * inside).sum(axis=(1, 2)) / np.maximum(total, 1e-30))[total > 0], rng)
+
+
+def told(shares: NDArray[Any], rng: np.random.Generator) -> str:
+    """The mean of some shares with its interval, in percent."""
     drawn = rng.choice(shares, (1000, len(shares))).mean(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{shares.mean():.1%} ({low:.1%} to {high:.1%})"
+    return f"{100 * shares.mean():.0f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def draw(path: Path, pixels: Pixels, maps: dict[str, Maps], count: int = 20) -> None:

@@ -118,7 +118,8 @@ def corners(n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     return pixels, kinds
 
 
-@pytest.mark.parametrize("network", ["class token", pytest.param("convolutions", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["class token", "convolutions"])
 def test_a_network_that_learned_from_one_corner_looks_there(network: str) -> None:
     model, rng = build(**NETWORKS[network], neck="none").train(), torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
