@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from page_runs import HOSTILE, PLAIN, draw_images, make_run
 
+from ssl_mask.data.schema import LabelSchema
+from ssl_mask.evaluation.heat import Explained, Heat
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.report import report_of
+from ssl_mask.reports.html.report import Report, report_of
 from ssl_mask.reports.html.report_page import report_html
 from ssl_mask.reports.html.subject import subject_of
 from ssl_mask.runs.sources import run_source
@@ -42,8 +47,16 @@ def write_page(folder: Path, names: list[str], schema: Any, group: str) -> Path:
         for i, name in enumerate(("first", "other"))
     )
     page = folder / "report.html"
-    page.write_text(report_html(report_of(first, [other]), Album()), encoding="utf-8")
+    page.write_text(report_html(looked(report_of(first, [other]), schema), Album()), encoding="utf-8")
     return page
+
+
+def looked(report: Report, schema: LabelSchema) -> Report:
+    """The same with three made-up maps beside each of the worst images."""
+    assert report.looks is not None
+    cells = np.random.default_rng(0).random((4, 4)).astype(np.float32)
+    heats = [Heat(f.name, f.classes[1], "first", cells) for f in (*schema.factors, schema.factors[0])]
+    return replace(report, explained=Explained(dict.fromkeys(report.looks.worst, heats)))
 
 
 def test_a_cell_opens_its_images_by_mouse_and_by_keyboard(open_page: Any, plain: Path) -> None:
@@ -78,6 +91,18 @@ def test_galleries_have_pages(open_page: Any, plain: Path) -> None:
     assert gallery.locator(".status").text_content().startswith("page 2 of ")
     assert gallery.locator("img").first.get_attribute("alt") != first
     assert gallery.locator("img").count() <= 24
+
+
+def test_where_the_network_looked_is_beside_the_image_and_in_words(open_page: Any, plain: Path) -> None:
+    page = open_page(plain)
+    views = page.locator("#worst .views").first
+    images = views.locator("img").all()
+    assert len(images) == 4 and all(image.evaluate("i => i.complete && i.naturalWidth > 0") for image in images)
+    said = [image.get_attribute("alt") for image in images[1:]]
+    assert all(re.fullmatch(r"Where the network looked, \w+ \w+: \d+% of the heat in the central half, hottest .*", s)
+               for s in said)  # fmt: skip
+    written = page.locator("#worst .tile").first.locator(".heat").all_text_contents()
+    assert [f"Where the network looked, {text}" for text in written] == said
 
 
 @pytest.mark.parametrize(
