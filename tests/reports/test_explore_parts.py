@@ -175,8 +175,8 @@ def test_pairs_of_the_guard_are_sorted_out() -> None:
     def pair(first: str, second: str, kind: Any, labels: tuple[str, str] = ("a", "a"), score: float = 1.0) -> Pair:
         return Pair(first, second, kind, score, f"{kind}{score}", "y", "1", "2", *labels, "", 2)
 
-    files = tuple(File(f"{i}.png", digest, "", "") for i, digest in enumerate(("1", "1", "1", "2", "")))
-    pools = (PoolRecord("test", "test", "", files[3:], {"4.png": "empty"}, ""),
+    files = tuple(File(f"{i}.png", digest, "", "") for i, digest in enumerate(("1", "1", "1", "2", "", "")))
+    pools = (PoolRecord("test", "test", "", files[3:], {"5.png": "torn", "4.png": "empty"}, ""),
              PoolRecord("train", "train", "", files[:3], {}, ""))  # fmt: skip
     pairs = (
         pair("test", "train", "bytes", ("b", "a")), pair("train", "train", "near", score=0.8),
@@ -188,7 +188,7 @@ def test_pairs_of_the_guard_are_sorted_out() -> None:
     assert [p.first for p in found.across] == ["near0.7"] and [p.first for p in found.within] == ["near0.8"]
     assert [p.first for p in found.perhaps] == ["review0.5"]
     assert (found.between, found.groups, found.same_files) == (2, 1, {"train": 2})
-    assert found.unreadable == {"test": ("4.png: empty",)}
+    assert found.unreadable == {"test": ("4.png: empty", "5.png: torn")}
     assert ("test", "train", "near", 1) in found.kinds and len(found.kinds) == 5
 
 

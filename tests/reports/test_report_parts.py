@@ -143,6 +143,9 @@ def test_a_run_against_another() -> None:
     assert set(found.gained) == {i for i in rows.tolist() if right[i] and not other[i]}
     assert set(found.lost) == {i for i in rows.tolist() if other[i] and not right[i]}
     assert all(found.theirs[i] == theirs.predicted[i] for i in rows.tolist())
+    for changed in (found.gained, found.lost):
+        sure = [float(ours.probs[i].max()) for i in changed]
+        assert len(sure) > 5 and sure == sorted(sure, reverse=True)
 
 
 def test_runs_that_cannot_be_compared() -> None:

@@ -21,9 +21,9 @@ class Versus(NamedTuple):
     macro_f1: Interval
     accuracy: Interval
     gained: tuple[int, ...]
-    """Rows of this run's table that only this run predicts rightly; the least expected by the other first."""
+    """Rows of this run's table that only this run predicts rightly; those of which it is surest first."""
     lost: tuple[int, ...]
-    """Rows that only the other run predicts rightly."""
+    """Rows that only the other run predicts rightly; the surest mistakes of this run first."""
     theirs: dict[int, int]
     """Row -> what the other run predicts."""
 
