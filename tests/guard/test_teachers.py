@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,11 +28,16 @@ from ssl_mask.guard.lineage import inherited
 from ssl_mask.guard.policy import judge
 from ssl_mask.guard.seen import save_seen
 from ssl_mask.guard.teachers import HeldOut, Learned, dishonest, learned_by
+from ssl_mask.pseudo_labeling import fold_students
+from ssl_mask.pseudo_labeling.fold_setting import Setting
 from ssl_mask.pseudo_labeling.honest import honest_models, learned_from, named_models
 from ssl_mask.runs.checkpoint import save_checkpoint
+from ssl_mask.runs.folds import member_name
+from ssl_mask.runs.rounds import RoundStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.runs.sources import Source, run_source
+from ssl_mask.runs.study import create_study
 
 QUIET = Console(quiet=True)
 HEADER = "path,group,split,source,id,sha256\n"
@@ -121,6 +127,45 @@ def test_the_honest_of_several_teachers_are_taken_and_none_is_refused(tmp_path: 
     assert "fold-0" in refused.value.problem and "such as b1.jpg" in refused.value.problem
     assert "study of folds" in refused.value.hint
     assert honest_models(models, validation("a1 b1"), QUIET, leaked=True) == tuple(models)
+
+
+def by_folds(folder: Path) -> RoundStudy:
+    """Rounds of three folds, each of another person; round 0 is trained."""
+    asked = {"folds": 3, "rounds": 1}
+    whole = RoundStudy(create_study(folder / "p", "pseudo", "rounds", RunConfig(), asked))
+    folds = whole.round(0)
+    create_study(folds.path, "pseudo", "folds", RunConfig(), {"folds": 3})
+    for k in range(3):
+        run = made(folds.path / member_name(0, k), " ".join(f"{g}1" for g in "abc" if g != "abc"[k]))
+        run.update(status="finished", verb="pseudo", name=run.name, started="now", step=1, best=None, leakage="clean")
+    folds.record_file.write_text("{}")
+    return whole
+
+
+@pytest.mark.parametrize("leaked", [False, True])
+def test_a_student_of_a_fold_is_taught_by_the_model_that_has_not_seen_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaked: bool
+) -> None:
+    """By the others only where that is declared; whether they are of the round before or named by the user."""
+    whole = by_folds(tmp_path)
+    runs = whole.round(0).members()
+    monkeypatch.setattr(fold_students, "open_labeled", lambda *_: None)
+    named = {"pseudo": {"teachers": [str(run.path) for run in runs]}, "guard": {"leaked": leaked}}
+    named["guard"] |= {"reason": "why", "allowed_by": "who"} if leaked else {}
+    setting: Any = SimpleNamespace(
+        config=RunConfig.model_validate(named), console=QUIET, named=dict.fromkeys([(0, k) for k in range(3)], ()),
+        folds=[(0, k) for k in range(3)], val=lambda _, k: validation(f"{'abc'[k]}1"), split=lambda *_: None,
+        manifests=dict.fromkeys([(0, k) for k in range(3)]), labeled=SimpleNamespace(schema=SCHEMA),
+    )  # fmt: skip
+    expected = {(0, k): tuple(map(run_source, runs if leaked else runs[k : k + 1])) for k in range(3)}
+    assert {at: fold_students.student_of(setting, whole, 1, at).teachers for at in setting.folds} == expected
+    assert Setting.named.func(setting) == expected  # type: ignore[attr-defined]
+    setting.val = lambda *_: validation("a1 b1")
+    if not leaked:
+        with pytest.raises(OverlapError, match="No teacher has left out the validation images of fold 1"):
+            fold_students.student_of(setting, whole, 1, (0, 1))
+        with pytest.raises(OverlapError, match="No teacher has left out the validation images of fold 0"):
+            Setting.named.func(setting)  # type: ignore[attr-defined]
 
 
 def test_factor_models_of_one_fold_teach_together(tmp_path: Path) -> None:
