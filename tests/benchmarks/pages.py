@@ -47,9 +47,7 @@ def main() -> None:
         ) as other:  # what imports torch is another process: a child's peak begins at ours
             run = other.apply(untrained, (home, count))
         for verb in options.verbs:
-            source = (
-                ["--data", str(home / "data"), "--option", "labels=kind,cover"] if verb == "explore" else [str(run)]
-            )
+            source = ["--data", str(home / "data"), *LABELS] if verb == "explore" else [str(run)]
             table.add_row(verb, f"{count:,}", *cost(verb, source, home / f"{verb}.html"))
     Console(width=100).print(table)
 
