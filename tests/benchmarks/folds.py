@@ -176,8 +176,8 @@ def pseudo(job: Entry, layers: Entry, data: Path) -> Entry:
         "oof": students.record().macro_f1.value,
         "oof_before": teacher.record().macro_f1.value,
         "ensemble": classes(probs_of([students.path])),
-        "refit": classes(probs_of([students.refit.path])),
-    }
+        **({"refit": classes(probs_of([students.refit.path]))} if students.refit.best.is_file() else {}),
+    }  # a round that is not better out-of-fold has no model on all labels
 
 
 def leak(job: Entry, layers: Entry, data: Path) -> Entry:  # noqa: ARG001
@@ -349,7 +349,9 @@ def ways(entries: Sequence[Entry], persons: int) -> dict[str, list[list[int]]]:
         "a round of honest pseudo-labels after UDA, ensemble of 5 folds": of(entries, "pseudo", persons=persons),
     }
     told = {title: [e["ensemble"] for e in each] for title, each in found.items()}
-    told["the same, one model on all labels (refit)"] = [e["refit"] for e in of(entries, "pseudo", persons=persons)]
+    told["the same, one model on all labels (refit)"] = [
+        e["refit"] for e in of(entries, "pseudo", persons=persons) if "refit" in e
+    ]
     return {title: runs for title, runs in told.items() if runs}
 
 
