@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from itertools import pairwise
@@ -104,6 +105,23 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 def squeezed(text: str) -> str:
     return " ".join(text.split())
+
+
+def test_a_wide_table_scrolls_alone(report: Report) -> None:
+    """So that a narrow screen shows all else; also the table of the scores of seeds, which is a part of the verdict."""
+    seeds = replace(report, card=report.card._replace(verdict="**Helped.**\n\n| seed |\n| --- |\n| 0 |"))
+    parts = re.findall(r"<(/?)(div|table)\b([^>]*)>", report_html(seeds, Album()))
+    inside: list[bool] = []
+    tables = []
+    for closing, tag, attributes in parts:
+        if tag == "table":
+            tables += [] if closing else [(attributes, any(inside))]
+        elif closing:
+            inside.pop()
+        else:
+            inside.append(bool(re.search(r'class="[^"]*\bscroll\b', attributes)))
+    assert len(tables) > 5
+    assert [attributes for attributes, scrolls in tables if not scrolls] == []
 
 
 def test_the_page_says_what_the_card_says(page: Page, run: RunDir, report: Report) -> None:
