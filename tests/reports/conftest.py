@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +44,17 @@ def open_page(browser: Any) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture
+def faults() -> Callable[[Any], list[tuple[str, str]]]:
+    """What axe-core finds serious in a page that is open: the rule and the element."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+
+    def found(page: Any) -> list[tuple[str, str]]:
+        violations = axe.Axe().run(page).response["violations"]
+        return [(v["id"], v["nodes"][0]["html"][:200]) for v in violations if v["impact"] in {"serious", "critical"}]
+
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from ssl_mask.data.images import decode
 from ssl_mask.workflows import explore as workflow
 
 pytestmark = pytest.mark.slow
-SERIOUS = {"serious", "critical"}
 
 
 def colours(config, images, rows, manifest, console):  # type: ignore[no-untyped-def]  # noqa: ARG001
@@ -82,18 +80,14 @@ def test_the_map_is_coloured_by_class_and_by_pool(open_page: Any, plain: Path) -
     [("plain", 1280, "light"), ("plain", 420, "dark"), ("plain", 420, "light"), ("hostile", 1280, "dark")],
 )
 def test_everybody_can_read_it(
-    open_page: Any, which: str, width: int, scheme: str, request: pytest.FixtureRequest
+    open_page: Any, which: str, width: int, scheme: str, request: pytest.FixtureRequest, faults: Any
 ) -> None:
     """axe-core finds no serious fault; nothing is wider than the screen."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = open_page(request.getfixturevalue(which), width, scheme)
     page.locator("#map-plot").focus()
     if shots := os.environ.get("SSLMASK_SCREENSHOTS"):
         page.screenshot(path=f"{shots}/explore-{which}-{width}-{scheme}.png", full_page=True)
-    found = axe.Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in SERIOUS] == []
+    assert faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
