@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from ssl_mask.guard.policy import Verdict as Verdict
     from ssl_mask.guard.provenance import Provenance as Provenance
     from ssl_mask.guard.status import Mark as Mark
+    from ssl_mask.inference.gallery_scores import OldAndNew as OldAndNew
     from ssl_mask.runs.comparison import ComparisonRecord as ComparisonRecord
     from ssl_mask.runs.comparison import DifferenceRecord as DifferenceRecord
     from ssl_mask.runs.comparison import IntervalRecord as IntervalRecord
@@ -71,7 +72,11 @@ if TYPE_CHECKING:
     from ssl_mask.runs.folds import FoldsSettings as FoldsSettings
     from ssl_mask.runs.folds import FoldStudy as FoldStudy
     from ssl_mask.runs.folds import OwnBest as OwnBest
+    from ssl_mask.runs.gallery import Embedder as Embedder
+    from ssl_mask.runs.gallery import GalleryPart as GalleryPart
+    from ssl_mask.runs.gallery import GalleryRecord as GalleryRecord
     from ssl_mask.runs.predicted import ChosenWeights as ChosenWeights
+    from ssl_mask.runs.predicted import NeighboursRecord as NeighboursRecord
     from ssl_mask.runs.records import AuditRecord as AuditRecord
     from ssl_mask.runs.records import AuditShares as AuditShares
     from ssl_mask.runs.records import BestScore as BestScore
@@ -108,12 +113,19 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.compare import Comparison as Comparison
     from ssl_mask.workflows.compare import compare as compare
     from ssl_mask.workflows.demo import demo as demo
+    from ssl_mask.workflows.embed import embed as embed
     from ssl_mask.workflows.evaluate import Evaluation as Evaluation
     from ssl_mask.workflows.evaluate import NewImages as NewImages
     from ssl_mask.workflows.evaluate import evaluate as evaluate
     from ssl_mask.workflows.explore import explore as explore
     from ssl_mask.workflows.factors import train_factors as train_factors
     from ssl_mask.workflows.folds import train_folds as train_folds
+    from ssl_mask.workflows.gallery import Gallery as Gallery
+    from ssl_mask.workflows.gallery import Hit as Hit
+    from ssl_mask.workflows.gallery import add_to_gallery as add_to_gallery
+    from ssl_mask.workflows.gallery import build_gallery as build_gallery
+    from ssl_mask.workflows.gallery import remove_from_gallery as remove_from_gallery
+    from ssl_mask.workflows.gallery import search_gallery as search_gallery
     from ssl_mask.workflows.predict import Predictions as Predictions
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
@@ -226,6 +238,18 @@ _HOME = {
     "Manifest": "ssl_mask.data.manifest",
     "Row": "ssl_mask.data.manifest",
     "Submission": "ssl_mask.data.manifest",
+    "NeighboursRecord": "ssl_mask.runs.predicted",
+    "embed": "ssl_mask.workflows.embed",
+    "build_gallery": "ssl_mask.workflows.gallery",
+    "add_to_gallery": "ssl_mask.workflows.gallery",
+    "remove_from_gallery": "ssl_mask.workflows.gallery",
+    "search_gallery": "ssl_mask.workflows.gallery",
+    "Gallery": "ssl_mask.workflows.gallery",
+    "Hit": "ssl_mask.workflows.gallery",
+    "GalleryRecord": "ssl_mask.runs.gallery",
+    "GalleryPart": "ssl_mask.runs.gallery",
+    "Embedder": "ssl_mask.runs.gallery",
+    "OldAndNew": "ssl_mask.inference.gallery_scores",
     "SslMaskError": "ssl_mask.errors",
     "InputError": "ssl_mask.errors",
     "ConfigError": "ssl_mask.errors",
@@ -245,19 +269,21 @@ _HOME = {
 __all__ = [
     "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ChosenWeights",
     "ClassScore", "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig",
-    "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord",
+    "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "Embedder",
     "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File", "Findings",
-    "FoldStudy", "FoldsRecord", "FoldsSettings", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary",
-    "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "KeptFiles",
-    "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NewImages",
-    "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord",
-    "Provenance", "PseudoConfig", "PseudoRecord", "ReferenceRecord", "ReferenceScore", "Refusal", "ReliabilityRecord",
-    "RoundStudy", "RoundSummary", "RoundsRecord", "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus",
-    "ScoreRecord", "Search", "SeedRecord", "SeenRecord", "SelectionRecord", "SplitRecord", "SslMaskError",
-    "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
-    "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict",
-    "VerdictRecord", "audit", "compare", "demo", "evaluate", "explore", "load_config", "load_run", "predict", "pseudo",
-    "pseudo_folds", "report", "review", "train", "train_factors", "train_folds", "tune", "uda",
+    "FoldStudy", "FoldsRecord", "FoldsSettings", "Gallery", "GalleryPart", "GalleryRecord", "GuardConfig", "GuardError",
+    "HeadSelectionRecord", "HeadSummary", "Hit", "ImageError", "IncompleteError", "InputError", "Interrupted",
+    "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError",
+    "ModelConfig", "ModelError", "NeighboursRecord", "NewImages", "OldAndNew", "OptimConfig", "OverlapError", "OwnBest",
+    "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord", "Provenance", "PseudoConfig", "PseudoRecord",
+    "ReferenceRecord", "ReferenceScore", "Refusal", "ReliabilityRecord", "RoundStudy", "RoundSummary", "RoundsRecord",
+    "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search", "SeedRecord",
+    "SeenRecord", "SelectionRecord", "SplitRecord", "SslMaskError", "StorageError", "Study", "StudyRecord",
+    "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord", "TrialStudy",
+    "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "VerdictRecord", "add_to_gallery",
+    "audit", "build_gallery", "compare", "demo", "embed", "evaluate", "explore", "load_config", "load_run", "predict",
+    "pseudo", "pseudo_folds", "remove_from_gallery", "report", "review", "search_gallery", "train", "train_factors",
+    "train_folds", "tune", "uda",
 ]  # fmt: skip
 
 

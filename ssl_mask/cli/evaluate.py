@@ -47,7 +47,7 @@ def evaluate(
             "-r",
             metavar="<run>",
             rich_help_panel="Data",
-            help="The run or the study that made the predictions: its name, its path, or `latest`.",
+            help="The run, study or gallery that made the predictions: its name, its path, or `latest`.",
         ),
     ] = "latest",
     groups: Annotated[

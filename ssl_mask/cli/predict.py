@@ -32,6 +32,11 @@ class Weights(StrEnum):
     oof = "oof"
 
 
+class Neighbours(StrEnum):
+    off = "off"
+    auto = "auto"
+
+
 @command(app, "sslmask predict", "sslmask predict --run train-001 --run flat --tta --images photos")
 @takes(
     "data.root", "data.cache", "data.max_pixels", "guard.mode", "runs",
@@ -47,8 +52,8 @@ def predict(
             metavar="<run>",
             rich_help_panel="Data",
             show_default="latest",
-            help="A run or a study (the mean of its runs): its name, its path, or `latest`. Repeat the option for the "
-            "mean of several (an ensemble); each counts equally.",
+            help="A run, a study (the mean of its runs) or a gallery: its name, its path, or `latest`. Repeat the "
+            "option for the mean of several (an ensemble); each counts equally.",
         ),
     ] = None,
     weights: Annotated[
@@ -59,6 +64,15 @@ def predict(
             "predictions, and kept where it is better than the plain mean beyond the 95 % interval.",
         ),
     ] = Weights.equal,
+    neighbours: Annotated[
+        Neighbours,
+        typer.Option(
+            rich_help_panel="Prediction",
+            help="`auto`: the nearest training images vote beside the network, each person (group) once. How is "
+            "chosen for each factor on images that the run was not trained on, and kept where it is better than the "
+            "network alone beyond the 95 % interval.",
+        ),
+    ] = Neighbours.off,
     images: Annotated[
         str | None,
         typer.Option(
@@ -132,6 +146,7 @@ def predict(
         }  # fmt: skip
         if shard is not None:
             part = check_shard(shard, sources, on_bad, names=names, guard="guard.mode" in given.flags)
+            refuse_neighbours(neighbours)
         check_weights(weights, sources)
         check_early(sources, settings.runs, images, out)
         with loading("torch, timm", quiet=quiet, as_json=as_json):
@@ -143,6 +158,7 @@ def predict(
             done = run_prediction(
                 sources,
                 weights=weights.value,
+                neighbours=neighbours.value,
                 on_bad=on_bad.value,
                 names=names,
                 cache=cache,
@@ -184,6 +200,12 @@ def check_weights(weights: Weights, runs: list[str]) -> None:
         )
 
 
+def refuse_neighbours(neighbours: Neighbours) -> None:
+    """Raises InputError where neighbours would be ignored."""
+    if neighbours == Neighbours.auto:
+        raise InputError("--shard knows no --neighbours.", hint="A shard holds what the networks say alone.")
+
+
 def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard: bool) -> tuple[int, int]:
     """`3/10` as (3, 10): shard 3 of 10, from 0; refuses options that a shard would ignore.
 
@@ -215,6 +237,7 @@ def prediction_answer(done: Predictions) -> dict[str, Any]:
         "path": str(done.path),
         "rows": len(done.manifest),
         "weights": done.weights and done.weights.to_json(),
+        "neighbours": done.neighbours and [{f: r.to_json() for f, r in own.items()} for own in done.neighbours],
         "unreadable": {done.manifest.rows[i].path: why for i, why in sorted(done.unreadable.items())},
         "leakage": done.leakage and done.leakage.status,
         "why": list(done.leakage.why) if done.leakage else [],

@@ -22,6 +22,8 @@ VERBS = {
     "pseudo": "Train in rounds: pseudo-label the unlabeled images, train on them, repeat.",
     "tune": "Search settings, and test whether the winner is better than the default or was lucky.",
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",
+    "embed": "Write what a run or a study sees in images: a table of vectors of length 1.",
+    "gallery": "Predict by the nearest labeled images, add a class without training, search images.",
     "evaluate": "Score predictions against the true labels, with confidence intervals.",
     "explore": "Show a data set before training: classes, groups, copies, unusual images and a map, as one HTML page.",
     "audit": "Find copies and shared persons between training, validation, test and unlabeled images.",

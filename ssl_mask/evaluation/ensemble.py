@@ -122,7 +122,7 @@ def choose_weights(joined: JoinedTables) -> WeightChoice:
     probs, true, classes = joined.probs, joined.true, joined.probs.shape[2]
     plain = probs.mean(axis=0).argmax(axis=1)
     nested = np.full(len(true), -1, np.int64)
-    parts = nested_parts(joined)
+    parts = nested_parts(joined.fold, joined.group)
     for part in np.unique(parts):
         own = parts == part
         weights = greedy_weights(probs[:, ~own], true[~own])
@@ -132,23 +132,23 @@ def choose_weights(joined: JoinedTables) -> WeightChoice:
     return WeightChoice(weights, macro_f1(true, plain, classes), gain, len(true), groups)
 
 
-def nested_parts(joined: JoinedTables) -> NDArray[np.int64]:
+def nested_parts(
+    fold: NDArray[np.int64], group: NDArray[np.str_], *, hint: str = "Leave out --weights."
+) -> NDArray[np.int64]:
     """(n,) the part of each image: its fold; where there is only one, up to five parts of whole groups.
 
     Raises:
         DataError: all images are of one group, so nothing can be held out.
     """
-    if len(np.unique(joined.fold)) > 1:
-        return joined.fold
+    if len(np.unique(fold)) > 1:
+        return fold
     from sklearn.model_selection import GroupKFold
 
-    groups = len(np.unique(joined.group))
+    groups = len(np.unique(group))
     if groups < 2:
-        raise DataError(
-            f"All {len(joined.true)} images that can choose weights are of one group.", hint="Leave out --weights."
-        )
-    parts = np.zeros(len(joined.true), np.int64)
-    splits = GroupKFold(min(PARTS, groups)).split(parts, groups=joined.group)
+        raise DataError(f"All {len(fold)} images that can choose weights are of one group.", hint=hint)
+    parts = np.zeros(len(fold), np.int64)
+    splits = GroupKFold(min(PARTS, groups)).split(parts, groups=group)
     for part, (_, held_out) in enumerate(splits):
         parts[held_out] = part
     return parts

@@ -12,6 +12,7 @@ from pathlib import Path
 from ssl_mask.errors import MismatchError
 from ssl_mask.reading import parse_json, read_text
 from ssl_mask.runs.checkpoint import is_checkpoint, read_metadata
+from ssl_mask.runs.gallery import GalleryDir
 from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest, is_whole
@@ -97,8 +98,8 @@ def _teacher(record: TeacherRecord, table: Path) -> Ancestor:
     return run_ancestor(teacher)
 
 
-def unknown_sight(run: RunDir) -> str:
-    """Why nothing can be said of a run whose seen-set was not kept."""
+def unknown_sight(run: RunDir | GalleryDir) -> str:
+    """Why nothing can be said of a run or a gallery whose seen-set was not kept."""
     return f"nobody knows all that {run.name} has seen: its guard was off, or what it builds on is not known"
 
 

@@ -26,7 +26,8 @@ from ssl_mask.guard.seen import load_seen, save_seen
 from ssl_mask.guard.sightings import MEANS, Seen, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst_mark
 from ssl_mask.guard.teachers import learned_by
-from ssl_mask.runs.records import CheckpointMetadata, DeclarationRecord, LeakageRecord, SeenRecord
+from ssl_mask.runs.gallery import GalleryDir
+from ssl_mask.runs.records import DeclarationRecord, LeakageRecord, SeenRecord
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.text import shown
@@ -186,7 +187,7 @@ def mark_of(record: LeakageRecord) -> Mark:
     return Mark(record.leakage, record.leakage_reason or "nothing was compared yet")
 
 
-def marks_of(metadata: CheckpointMetadata) -> dict[str, Mark]:
+def marks_of(metadata: LeakageRecord) -> dict[str, Mark]:
     """The marks that a run carries; it keeps the reason of the worst one only."""
     others = {"clean": NOTHING_SHARED}
     return {
@@ -251,8 +252,8 @@ def keep_seen(run: RunDir, seen: Seen | None) -> dict[Role, SeenRecord] | None:
     return bound
 
 
-def read_seen(run: RunDir, metadata: CheckpointMetadata) -> Seen | None:
-    """The seen-sets of a checkpoint, or None where the guard was off.
+def read_seen(run: RunDir | GalleryDir, metadata: LeakageRecord) -> Seen | None:
+    """The seen-sets of a checkpoint or a gallery, or None where the guard was off.
 
     Raises:
         MismatchError: a file is missing or not the one that the checkpoint was saved with.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.guard.ancestors import unknown_sight
@@ -15,6 +16,7 @@ from ssl_mask.guard.pools import pool_of
 from ssl_mask.guard.sightings import MEANS, Seen, Sighting, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst, worst_mark
 from ssl_mask.runs.checkpoint import read_metadata
+from ssl_mask.runs.gallery import GalleryDir, GalleryRecord
 from ssl_mask.runs.records import CheckpointMetadata, LeakageStatus
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import Source
@@ -53,10 +55,41 @@ class SourceRun(NamedTuple):
     run: RunDir
     metadata: CheckpointMetadata
 
+    @property
+    def reading(self) -> DataConfig:
+        """How its images are read."""
+        return self.run.config().data
+
+
+class SourceGallery(NamedTuple):
+    """A gallery, and what it says of itself. What was put in was seen with its labels."""
+
+    run: GalleryDir
+    metadata: GalleryRecord
+    embedder: RunDir
+    """The first of the runs that embed."""
+
+    @property
+    def reading(self) -> DataConfig:
+        """How its images are read."""
+        return self.embedder.config().data
+
 
 def runs_of(source: Source) -> tuple[SourceRun, ...]:
     """The members of a run or a study. Raises ModelError when a checkpoint is missing or damaged."""
     return tuple(SourceRun(run, read_metadata(run.best)) for run in source.members)
+
+
+def witnesses(source: Source) -> tuple[SourceRun | SourceGallery, ...]:
+    """All that has seen images: the members, and the gallery that they embed.
+
+    Raises:
+        ModelError: a checkpoint is missing or damaged. DataError, MismatchError: gallery.json is.
+    """
+    own = runs_of(source)
+    if source.kind != "gallery":
+        return own
+    return (*own, SourceGallery(source.gallery, source.gallery.record(), own[0].run))
 
 
 def unchecked(reason: str) -> Provenance:
@@ -65,9 +98,10 @@ def unchecked(reason: str) -> Provenance:
 
 
 def provenance_of(
-    sources: Sequence[SourceRun], pool: Manifest, console: Console, *, mode: str = "on", max_pixels: int | None = None
-) -> Provenance:
-    """Compare a pool with what some runs have seen, and add the marks that they carry; worst wins.
+    sources: Sequence[SourceRun | SourceGallery], pool: Manifest, console: Console, *, mode: str = "on",
+    max_pixels: int | None = None,
+) -> Provenance:  # fmt: skip
+    """Compare a pool with what some runs and galleries have seen, and add the marks that they carry; worst wins.
 
     Args:
         pool: rows that are predicted or scored.
@@ -77,9 +111,9 @@ def provenance_of(
     if mode == "off":
         return unchecked("the guard was off")
     test = pool_of(pool, "test")
-    alike: dict[tuple[Any, ...], list[SourceRun]] = {}
+    alike: dict[tuple[Any, ...], list[SourceRun | SourceGallery]] = {}
     for source in sources:
-        reading = source.run.config().data
+        reading = source.reading
         alike.setdefault((reading.cache, reading.max_pixels, reading.depth), []).append(source)
     found = [_provenance_of_some(some, pool, test, console, max_pixels) for some in alike.values()]
     overlap = {path: how for one in found for path, how in one.overlap.items()}
@@ -90,15 +124,15 @@ def provenance_of(
 
 
 def _provenance_of_some(
-    sources: Sequence[SourceRun], pool: Manifest, test: Pool, console: Console, max_pixels: int | None
+    sources: Sequence[SourceRun | SourceGallery], pool: Manifest, test: Pool, console: Console, max_pixels: int | None
 ) -> Provenance:
     """Of runs that read images alike, such as those of a study: all that they have seen is compared at once."""
-    seen = [read_seen(run, metadata) for run, metadata in sources]
-    marks = [marks_of(metadata) for _, metadata in sources]
-    unknown = next((unknown_sight(run) for (run, _), known in zip(sources, seen, strict=True) if known is None), "")
+    seen = [read_seen(source.run, source.metadata) for source in sources]
+    marks = [marks_of(source.metadata) for source in sources]
+    unknown = next((unknown_sight(s.run) for s, known in zip(sources, seen, strict=True) if known is None), "")
     if not any(marks) and not any(known is not None for known in seen):
         return unchecked(unknown)
-    config = sources[0].run.config().data
+    config = sources[0].reading
     config = config.model_copy(update={"max_pixels": max_pixels or config.max_pixels})
     record, found = sightings(test, _all_seen(seen), config, console)
     return judge_seen(record, found, marks, grouped=pool.grouped, unknown=unknown)

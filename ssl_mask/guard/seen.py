@@ -6,6 +6,7 @@ loading it runs no code. The same images give the same bytes, whatever their ord
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,55 @@ def save_seen(path: Path, prints: Fingerprints) -> None:
     row_of = {digest: row for row, digest in enumerate(prints.digests) if digest}
     rows = [row_of[digest] for digest in sorted(row_of)]
     pictures = [_encoded(prints.thumbs[row]) for row in rows]
+    _save(
+        path,
+        digests=_as_bytes([prints.digests[row] for row in rows]),
+        pixels=_as_bytes([prints.pixels[row] for row in rows]),
+        pdq=prints.pdq[rows],
+        pictures=pictures,
+    )
+
+
+def merge_seen(path: Path, parts: Sequence[Path], keep: Collection[str]) -> int:
+    """Writes those images of some seen-sets that are to be kept, each once, bit by bit as they were; returns how many.
+
+    Args:
+        keep: digests.
+
+    Raises:
+        ModelError: a part is missing, damaged or foreign. StorageError: the disk refuses.
+    """
+    found: dict[bytes, tuple[NDArray[np.uint8], NDArray[np.uint8], bytes]] = {}
+    for part in parts:
+        load_seen(part)  # checks it
+        with np.load(part, allow_pickle=False) as file:
+            ends = np.cumsum(file["lengths"]).tolist()
+            jpegs, starts = file["jpegs"].tobytes(), [0, *ends[:-1]]
+            rows = zip(file["digests"], file["pixels"], file["pdq"], starts, ends, strict=True)
+            for digest, pixels, pdq, start, end in rows:
+                found.setdefault(bytes(digest), (pixels, pdq, jpegs[start:end]))
+    kept = sorted(digest for digest in found if digest.hex() in keep)
+    _save(
+        path,
+        digests=_as_bytes([digest.hex() for digest in kept]),
+        pixels=np.array([found[digest][0] for digest in kept], np.uint8).reshape(-1, 32),
+        pdq=np.array([found[digest][1] for digest in kept], np.uint8).reshape(-1, 8, 32),
+        pictures=[found[d][2] for d in kept],
+    )
+    return len(kept)
+
+
+def _save(
+    path: Path, *, digests: NDArray[np.uint8], pixels: NDArray[np.uint8], pdq: NDArray[np.uint8],
+    pictures: Sequence[bytes],
+) -> None:  # fmt: skip
     with atomic_path(path) as partial, partial.open("wb") as file:
         np.savez(
             file,
             format=np.array(_FORMAT),
-            digests=_as_bytes([prints.digests[row] for row in rows]),
-            pixels=_as_bytes([prints.pixels[row] for row in rows]),
-            pdq=prints.pdq[rows],
+            digests=digests,
+            pixels=pixels,
+            pdq=pdq,
             lengths=np.array([len(picture) for picture in pictures], np.int64),
             jpegs=np.frombuffer(b"".join(pictures), np.uint8),
         )

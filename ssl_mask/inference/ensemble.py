@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,10 +12,12 @@ from ssl_mask.console import Console
 from ssl_mask.data.predictions import PredictionTable, read_validation
 from ssl_mask.errors import DataError, InputError
 from ssl_mask.evaluation.ensemble import choose_weights, join_tables
+from ssl_mask.evaluation.neighbours import Choice, Voting
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.guard.provenance import SourceRun, runs_of
+from ssl_mask.guard.provenance import SourceGallery, SourceRun, witnesses
+from ssl_mask.inference.neighbour_predictor import choice_record, kept
 from ssl_mask.runs.comparison import IntervalRecord
-from ssl_mask.runs.predicted import ChosenWeights
+from ssl_mask.runs.predicted import ChosenWeights, NeighboursRecord
 from ssl_mask.runs.sources import Source
 
 
@@ -26,6 +28,8 @@ class Ensemble:
     sources: tuple[Source, ...]
     chosen: ChosenWeights | None = None
     """None: every source counts equally."""
+    neighbours: tuple[Mapping[str, Choice], ...] | None = None
+    """Of each source, by factor; None: not asked for."""
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -34,10 +38,22 @@ class Ensemble:
             return self.chosen.weights
         return (1 / len(self.sources),) * len(self.sources)
 
+    @property
+    def votings(self) -> tuple[Mapping[str, Voting], ...] | None:
+        """Of each source, the factors on which its training images vote."""
+        return None if self.neighbours is None else tuple(map(kept, self.neighbours))
+
+    @property
+    def neighbour_records(self) -> tuple[Mapping[str, NeighboursRecord], ...] | None:
+        """Of each source, what was chosen for each factor."""
+        if self.neighbours is None:
+            return None
+        return tuple({factor: choice_record(c) for factor, c in own.items()} for own in self.neighbours)
+
     @cached_property
-    def runs(self) -> tuple[SourceRun, ...]:
-        """The members of all sources, also of one that counts nothing: what they have seen has helped to choose."""
-        return tuple(run for source in self.sources for run in runs_of(source))
+    def witnesses(self) -> tuple[SourceRun | SourceGallery, ...]:
+        """All that has seen images, also of a source that counts nothing: what it has seen has helped to choose."""
+        return tuple(seer for source in self.sources for seer in witnesses(source))
 
 
 def oof_weights(sources: Sequence[Source], console: Console) -> ChosenWeights:
@@ -73,6 +89,10 @@ def honest_table(source: Source) -> PredictionTable:
                 hint="Leave it out, or leave out --weights: then all count equally.",
             )
     tables = [read_validation(table) for table in source.tables]
+    if not tables:
+        raise DataError(
+            f"{source.path} holds no labeled image that its network was not trained on.", hint="Leave out --weights."
+        )
     if len(tables) == 1:
         return tables[0]
     first = tables[0]

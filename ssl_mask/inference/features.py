@@ -1,4 +1,5 @@
-"""Features of a frozen backbone: pooled activations of every image, computed once and kept in the cache folder.
+"""What a frozen network sees in images, computed once and kept in the cache folder: the pooled activations of its
+backbone, or its embeddings.
 
 The bits are the same whether they come from the cache or not: all forward passes are float32 batches of one size (some
 kernels round otherwise in another size), and all that the bits depend on is part of the folder's name.
@@ -17,7 +18,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ssl_mask.config import RunConfig
+from ssl_mask.config import DataConfig, ModelConfig, RunConfig
 from ssl_mask.data import features as store
 from ssl_mask.data.batches import image_batches
 from ssl_mask.data.features import Values
@@ -30,6 +31,7 @@ from ssl_mask.models.lora import merged
 from ssl_mask.runs.seal import tensors_digest
 
 View = Literal["plain", "mirrored"]
+Layer = Literal["pooled", "embedding"]
 BATCH = 32
 PER_SEGMENT = 1024
 """Images between two writes: what a kill can lose."""
@@ -43,9 +45,14 @@ class FrozenBackbone:
     compute: Compute
     folder: Path | None
     """Where features are kept; None: nowhere."""
+    layer: Layer = "pooled"
+
+    @property
+    def width(self) -> int:
+        return self.model.pooled_size if self.layer == "pooled" else self.model.embedding_size
 
     def features(self, images: ImageSet, view: View = "plain") -> Values:
-        """(n, d) pooled features of every image, or of its mirror image, in order. Raises StorageError.
+        """(n, d) features of every image, or of its mirror image, in order. Raises StorageError.
 
         Of several processes each computes what it does not find; let one go first.
         """
@@ -53,7 +60,8 @@ class FrozenBackbone:
         digests = [row.digest for row in images.manifest.rows]
         known = {} if folder is None else store.recall(folder, digests)
         missing = images.at(list({d: i for i, d in enumerate(digests) if d not in known}.values()))
-        with self.compute.console.progress(f"Features of {view} images", len(missing)) as advance:
+        what = "Features" if self.layer == "pooled" else "Embeddings"
+        with self.compute.console.progress(f"{what} of {view} images", len(missing)) as advance:
             for first in range(0, len(missing), PER_SEGMENT):
                 part = missing.at(range(first, min(first + PER_SEGMENT, len(missing))))
                 values = self._compute(part, view, lambda done, first=first: advance(first + done))  # type: ignore[misc]
@@ -61,7 +69,7 @@ class FrozenBackbone:
                 if folder is not None:
                     store.add(folder, computed)
                 known |= computed
-        values = np.empty((len(digests), self.model.pooled_size), np.float32)
+        values = np.empty((len(digests), self.width), np.float32)
         for row, digest in enumerate(digests):
             values[row] = known[digest]
         return values
@@ -74,11 +82,12 @@ class FrozenBackbone:
         workers = reading_workers(images.images, self.compute.workers, self.compute.accelerator)
         batches = image_batches(images.images, rows, batch_size=BATCH, workers=workers)
         self.model.eval()
+        look = self.model.pool if self.layer == "pooled" else self.model.embed
         values: list[Values] = []
         with closing(batches), torch.autocast(device.type, enabled=False):
             for batch in batches:
                 seen = batch if view == "plain" else batch.flip(2)
-                values.append(self.model.pool(seen.to(device)).cpu().numpy())
+                values.append(look(seen.to(device)).cpu().numpy())
                 on_progress(min(len(values) * BATCH, count))
         return np.concatenate(values)[:count]
 
@@ -91,16 +100,32 @@ def frozen_backbone(model: Classifier, config: RunConfig, size: int, images: int
         images: about so many are to be looked at; on a disk that is nearly full they are not kept.
     """
     cache = cache_folder(config.data, images, size)
-    if cache is None:
-        return FrozenBackbone(model, compute, None)
-    parts = ("backbone.", "gem.", "mean", "std")
+    folder = cache and _folder(cache, model, "pooled", config.model, config.data, size, compute)
+    return FrozenBackbone(model, compute, folder)
+
+
+def frozen_embedding(
+    model: Classifier, settings: ModelConfig, reading: DataConfig, size: int, images: int, compute: Compute
+) -> FrozenBackbone:
+    """The same up to the embedding: backbone and neck. Arguments as `frozen_backbone`."""
+    cache = cache_folder(reading, images, size)
+    folder = cache and _folder(cache, model, "embedding", settings, reading, size, compute)
+    return FrozenBackbone(model, compute, folder, "embedding")
+
+
+def _folder(
+    cache: Path, model: Classifier, layer: Layer, settings: ModelConfig, reading: DataConfig, size: int,
+    compute: Compute,
+) -> Path:  # fmt: skip
+    """Named after all that the bits depend on."""
+    parts = ("backbone.", "gem.", "mean", "std", *(("neck.",) if layer == "embedding" else ()))
     weights = {name: w for name, w in model.state_dict().items() if name.startswith(parts)}
     facts = [
-        tensors_digest(merged(weights)), config.model.backbone, config.model.pooling, size, config.data.resize,
-        config.data.depth, BATCH, torch.__version__, timm.__version__, _device(compute.accelerator.device),
+        tensors_digest(merged(weights)), settings.backbone, settings.pooling, size, reading.resize,
+        reading.depth, BATCH, torch.__version__, timm.__version__, _device(compute.accelerator.device),
+        *([settings.neck] if layer == "embedding" else []),
     ]  # fmt: skip
-    name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-    return FrozenBackbone(model, compute, cache / "features" / name)
+    return cache / "features" / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def _device(device: torch.device) -> str:

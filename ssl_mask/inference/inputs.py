@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ssl_mask.console import Console
@@ -12,6 +13,7 @@ from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import DataError, ModelError
+from ssl_mask.inference.gallery_predictor import GalleryPredictor
 from ssl_mask.inference.predictor import Predictor
 
 OWN_TEST = "test"
@@ -36,7 +38,7 @@ def rows_to_predict(
         named = read_images(images, predictor.schema, predictor.submission)
         check_names(named, console)
         return named, pool_name(images)
-    config = run.config().data
+    config = predictor.sources[0].reading
     root = Path(data) if data is not None else config.root
     found = read_dataset(root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
     if config.factor is not None and found.schema != predictor.schema:  # that of a model of one factor alone
@@ -47,7 +49,9 @@ def rows_to_predict(
         refuse_escapes(manifest)
     if not len(manifest):
         raise DataError(f"{root} has no test images.", hint="Name what to predict: --images DIR or --images CSV")
-    if manifest.schema != predictor.schema:
+    # A gallery may know classes that joined it after the run that embeds was trained.
+    trained = predictor.embedder if isinstance(predictor, GalleryPredictor) else predictor
+    if manifest.schema != trained.schema:
         raise ModelError(
             f"{run.path} was trained for other classes than those of {root}.",
             hint="Predict that data set with a run of its own, or give the images alone: --images DIR",
@@ -55,6 +59,8 @@ def rows_to_predict(
     console.say(f"Data   {manifest.message}, in {root.absolute()}")
     for note in manifest.notes:
         console.warn(note)
+    if manifest.schema != predictor.schema:
+        manifest = replace(manifest, schema=predictor.schema, submission=predictor.submission)
     return manifest, OWN_TEST
 
 

@@ -1,14 +1,12 @@
-"""What a network says of a pool of images, on one or several processes: logits, or embeddings."""
+"""What a network says of a pool of images, on one or several processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssl_mask import devices
@@ -16,7 +14,6 @@ from ssl_mask.data.batches import image_batches
 from ssl_mask.data.cache import ChosenImages, DecodedImages, ImageSource
 from ssl_mask.data.features import FeatureRows
 from ssl_mask.evaluation.scores import HeadLogits
-from ssl_mask.models.classifier import Classifier
 
 Progress = Callable[[int, int], None]
 
@@ -50,34 +47,6 @@ def predict_logits(
         on_progress: told (done, total) images, of all processes together.
     """
     model.eval()
-    return _forward(model, source, accelerator, batch_size, workers, flip=flip, on_progress=on_progress)
-
-
-def embed_images(
-    model: Classifier,
-    source: ImageSource,
-    *,
-    accelerator: Accelerator,
-    batch_size: int,
-    workers: int,
-    on_progress: Progress | None = None,
-) -> NDArray[np.float32]:
-    """(n, d) embeddings of every image, in order, scaled to length 1. Arguments as `predict_logits`."""
-    model.eval()
-    (view,) = _forward(
-        lambda images: {"embedding": model.embed(images)}, source, accelerator, batch_size, workers, flip=False,
-        on_progress=on_progress,
-    )  # fmt: skip
-    embedding = view["embedding"]
-    length = np.linalg.norm(embedding, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = embedding / np.maximum(length, np.finfo(np.float32).tiny)
-    return scaled
-
-
-def _forward(
-    network: Callable[[Tensor], dict[str, Tensor]], source: ImageSource, accelerator: Accelerator, batch_size: int,
-    workers: int, *, flip: bool, on_progress: Progress | None,
-) -> list[HeadLogits]:  # fmt: skip
     ranks, rank = accelerator.num_processes, accelerator.process_index
     share = -(-len(source) // ranks)
     rows = [min(i * ranks + rank, len(source) - 1) for i in range(share)]
@@ -88,9 +57,9 @@ def _forward(
     with torch.inference_mode(), accelerator.autocast(), closing(batches):
         for images in batches:
             moved = images.to(accelerator.device, non_blocking=True)
-            views[0].append(network(moved))
+            views[0].append(model(moved))
             if flip:
-                views[1].append(network(moved.flip(2)))
+                views[1].append(model(moved.flip(2)))
             done = min(done + len(images) * ranks, total)
             if on_progress is not None:
                 on_progress(done, total)

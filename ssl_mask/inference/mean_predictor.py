@@ -12,8 +12,8 @@ from ssl_mask.data.manifest import Manifest, Submission
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import ModelError
-from ssl_mask.guard.provenance import SourceRun
-from ssl_mask.inference.predictor import OnBad, Predictor
+from ssl_mask.guard.provenance import SourceGallery, SourceRun
+from ssl_mask.inference.predictor import EmbeddedImages, OnBad, Predictor
 from ssl_mask.inference.run_predictor import RunPredictor, predict_together
 
 
@@ -60,7 +60,7 @@ class MeanPredictor:
         return np.average([p.prior for p in self.predictors], axis=0, weights=self.shares)
 
     @property
-    def sources(self) -> tuple[SourceRun, ...]:
+    def sources(self) -> tuple[SourceRun | SourceGallery, ...]:
         return tuple(source for p in self.predictors for source in p.sources)
 
     def probs(self, rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail") -> PredictedImages:
@@ -69,10 +69,17 @@ class MeanPredictor:
         unreadable = {position: why for p in each for position, why in p.unreadable.items()}
         return PredictedImages(each[0].manifest, np.asarray(mean, dtype=np.float32), unreadable)
 
-    def embed(self, rows: Manifest, *, on_bad: OnBad = "fail") -> NDArray[np.float32]:
+    def embed(self, rows: Manifest, *, mirrored: bool = False, on_bad: OnBad = "fail") -> EmbeddedImages:
         """The embeddings side by side: a dot product is then the weighted mean of the cosines of the predictors."""
-        each = [p.embed(rows, on_bad=on_bad) for p in self.predictors]
-        return np.concatenate([e * np.float32(np.sqrt(s)) for e, s in zip(each, self.shares, strict=True)], axis=1)
+        each = [p.embed(rows, mirrored=mirrored, on_bad=on_bad) for p in self.predictors]
+        return side_by_side(each, np.sqrt(self.shares))
+
+
+def side_by_side(each: Sequence[EmbeddedImages], scales: NDArray[np.float64]) -> EmbeddedImages:
+    """What several predictors see in the same images, as one vector; the squares of the scales sum to 1."""
+    vectors = [e.vectors * np.float32(scale) for e, scale in zip(each, scales, strict=True)]
+    unreadable = {position: why for e in each for position, why in e.unreadable.items()}
+    return EmbeddedImages(each[0].manifest, np.concatenate(vectors, axis=1), unreadable)
 
 
 def each_probs(

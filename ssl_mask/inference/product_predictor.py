@@ -12,8 +12,9 @@ from ssl_mask.data.manifest import Manifest, Submission
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.factors import corrected
-from ssl_mask.guard.provenance import SourceRun
-from ssl_mask.inference.predictor import OnBad, Predictor
+from ssl_mask.guard.provenance import SourceGallery, SourceRun
+from ssl_mask.inference.mean_predictor import side_by_side
+from ssl_mask.inference.predictor import EmbeddedImages, OnBad, Predictor
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ProductPredictor:
     """(joint classes,) as `evaluation.factors.dependence`; None: the plain product."""
 
     @property
-    def sources(self) -> tuple[SourceRun, ...]:
+    def sources(self) -> tuple[SourceRun | SourceGallery, ...]:
         return tuple(source for name in self.schema.sizes for source in self.parts[name].sources)
 
     def probs(self, rows: Manifest, *, tta: bool = False, on_bad: OnBad = "fail") -> PredictedImages:
@@ -41,7 +42,7 @@ class ProductPredictor:
         first = next(iter(each.values())).manifest
         return PredictedImages(first, joint if self.ratio is None else corrected(joint, self.ratio), unreadable)
 
-    def embed(self, rows: Manifest, *, on_bad: OnBad = "fail") -> NDArray[np.float32]:
+    def embed(self, rows: Manifest, *, mirrored: bool = False, on_bad: OnBad = "fail") -> EmbeddedImages:
         """The embeddings side by side: a dot product is then the mean cosine of the factors."""
-        each = [self.parts[name].embed(rows, on_bad=on_bad) for name in self.schema.sizes]
-        return np.concatenate(each, axis=1) / np.float32(np.sqrt(len(each)))
+        each = [self.parts[name].embed(rows, mirrored=mirrored, on_bad=on_bad) for name in self.schema.sizes]
+        return side_by_side(each, np.full(len(each), len(each) ** -0.5))

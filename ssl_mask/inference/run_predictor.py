@@ -19,8 +19,9 @@ from ssl_mask.data.value_range import warn_of_depth
 from ssl_mask.errors import ModelError
 from ssl_mask.evaluation.scores import HeadLogits, mean_probs
 from ssl_mask.guard.provenance import SourceRun
-from ssl_mask.inference.logits import embed_images, predict_logits, reading_workers
-from ssl_mask.inference.predictor import Compute, OnBad
+from ssl_mask.inference.features import frozen_embedding
+from ssl_mask.inference.logits import predict_logits, reading_workers
+from ssl_mask.inference.predictor import Compute, EmbeddedImages, OnBad
 from ssl_mask.models.classifier import Classifier, build_classifier
 from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint
 from ssl_mask.runs.run import RunDir
@@ -65,16 +66,19 @@ class RunPredictor:
         """Whether both open an image in the same way, so that it need be opened once for both."""
         return self.size == other.size and self.reading == other.reading and self.compute == other.compute
 
-    def embed(self, rows: Manifest, *, on_bad: OnBad = "fail") -> NDArray[np.float32]:
+    def embed(self, rows: Manifest, *, mirrored: bool = False, on_bad: OnBad = "fail") -> EmbeddedImages:
         opened, readable = self.open(rows, on_bad)
-        embeddings = np.full((len(rows), self.model.embedding_size), np.nan, dtype=np.float32)
+        vectors = np.full((len(rows), self.model.embedding_size), np.nan, dtype=np.float32)
         if readable:
-            with self.compute.console.counting(f"Embedding with {self.name}") as tell:
-                embeddings[readable] = embed_images(
-                    self.model, opened.images, accelerator=self.compute.accelerator, on_progress=tell,
-                    batch_size=self.compute.batch_size, workers=self.workers(opened),
-                )  # fmt: skip
-        return embeddings
+            network = frozen_embedding(
+                self.model, self.source.metadata.model, self.reading, self.size, len(rows), self.compute
+            )
+            with self.compute.accelerator.main_process_first():
+                found = network.features(opened, "mirrored" if mirrored else "plain")
+            length = np.linalg.norm(found, axis=1, keepdims=True)
+            vectors[readable] = found / np.maximum(length, np.finfo(np.float32).tiny)
+        manifest, why = asked_for(rows, opened, readable)
+        return EmbeddedImages(manifest, vectors, why)
 
     def open(self, rows: Manifest, on_bad: OnBad) -> tuple[ImageSet, list[int]]:
         """The readable images, and their positions in `rows`."""
@@ -103,9 +107,7 @@ def predict_together(
     """
     first = predictors[0]
     opened, readable = first.open(rows, on_bad)
-    digests = dict(zip(readable, (r.digest for r in opened.manifest.rows), strict=True))
-    manifest = rows.with_digests(digests.get(i, "") for i in range(len(rows)))
-    why = {i: opened.left_out[r.path] for i, r in enumerate(rows.rows) if i not in digests}
+    manifest, why = asked_for(rows, opened, readable)
     views: list[HeadLogits] = []
     if readable:
         name = first.name if len(predictors) == 1 else f"{len(predictors)} models"
@@ -122,6 +124,13 @@ def predict_together(
             probs[readable] = mean_probs(own, predictor.source.metadata.temperatures)
         found.append(PredictedImages(manifest, probs, why))
     return found
+
+
+def asked_for(rows: Manifest, opened: ImageSet, readable: Sequence[int]) -> tuple[Manifest, dict[int, str]]:
+    """The rows that were asked for, with the digests of the readable ones; and why each other one is unreadable."""
+    digests = dict(zip(readable, (r.digest for r in opened.manifest.rows), strict=True))
+    manifest = rows.with_digests(digests.get(i, "") for i in range(len(rows)))
+    return manifest, {i: opened.left_out[r.path] for i, r in enumerate(rows.rows) if i not in digests}
 
 
 class SideBySide(nn.Module):

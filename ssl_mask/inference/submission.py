@@ -74,10 +74,15 @@ def refuse_foreign(path: Path) -> None:
 
 def ensemble_record(ensemble: Ensemble) -> dict[str, Any]:
     """The sources with what they count and their runs, and how that was chosen."""
-    sources = [
+    sources: list[dict[str, Any]] = [
         {"source": str(s.path), "kind": s.kind, "weight": share, "runs": [member_record(r) for r in runs_of(s)]}
         for s, share in zip(ensemble.sources, ensemble.shares, strict=True)
     ]
+    for source, record in zip(ensemble.sources, sources, strict=True):
+        if source.kind == "gallery":
+            record["gallery_sha256"] = file_digest(source.gallery.best)
+    for record, chosen in zip(sources, ensemble.neighbour_records or (), strict=False):
+        record["neighbours"] = {factor: one.to_json() for factor, one in chosen.items()}
     return {"sources": sources, "weights": ensemble.chosen and ensemble.chosen.to_json()}
 
 

@@ -26,6 +26,10 @@ def named_models(references: Sequence[str], runs: Path, schema: LabelSchema) -> 
     """
     models = [model for name in references for model in find_source(name, runs).models]
     found = {tuple(run.path.resolve() for run in model.members): model for model in models}
+    for model in found.values():
+        if model.kind == "gallery":
+            hint = f"Name what embeds it: --teacher {model.parts[0].path}"
+            raise DataError(f"{model.path} is a gallery, which cannot teach.", hint=hint)
     for run in (run for model in found.values() for run in model.members):
         status = run.status()
         if status.status != "finished":

@@ -6,11 +6,11 @@ It says what somebody claims. Whoever scores the predictions finds it anew where
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ssl_mask.runs.base import Count, Record, Share, read_record
+from ssl_mask.runs.base import Count, Positive, Record, Share, read_record
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.records import DeclarationRecord, LeakageStatus
 from ssl_mask.runs.sources import SourceKind
@@ -52,16 +52,36 @@ class PredictedBy(Record):
     ancestors: tuple[str, ...]
 
 
+class NeighboursRecord(Record):
+    """How the nearest labeled images of a factor vote beside the network, and what that is worth."""
+
+    k: Annotated[int, Field(gt=0)]
+    """Persons (groups) that vote."""
+    temperature: Positive
+    weight: Share
+    """Of the votes against the network."""
+    kept: bool
+    """False: the network predicted alone."""
+    macro_f1_head: Share
+    """Of the factor, by the network alone."""
+    gain: IntervalRecord
+    """Macro-F1 of the factor with settings that were chosen on the other folds, less that of the network alone."""
+
+
 class PredictedSource(Record):
     """What was named with `--run`."""
 
     source: str
-    """Path of the run or the study."""
+    """Path of the run, the study or the gallery."""
     kind: SourceKind
     weight: Share
     """What its predictions count; all weights sum to 1."""
     runs: tuple[PredictedBy, ...] = Field(min_length=1)
     """Its members."""
+    gallery_sha256: str | None = None
+    """Of the gallery.json of a gallery."""
+    neighbours: dict[str, NeighboursRecord] | None = None
+    """By factor; None: not asked for."""
 
 
 class ChosenWeights(Record):

@@ -7,6 +7,7 @@
 | rounds | rounds of pseudo-labels by folds | the folds of the best round |
 | seeds | a study of seeds | the mean of its runs, without the baselines |
 | factors | a study of factor models; `STUDY/refit`: its models on all labels | the product of its factors |
+| gallery | labeled images, embedded by one of the above | the votes of the nearest persons (groups) |
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.factors import FactorsRecord, FactorStudy
 from ssl_mask.runs.find import find_run, list_runs
 from ssl_mask.runs.folds import REFIT, FoldStudy
+from ssl_mask.runs.gallery import GalleryDir, GalleryRecord, find_gallery, is_gallery
 from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.rounds import RoundStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seeds import seed_runs
 from ssl_mask.runs.study import Study, find_study, list_studies
 
-SourceKind = Literal["run", "folds", "rounds", "seeds", "factors"]
+SourceKind = Literal["run", "folds", "rounds", "seeds", "factors", "gallery"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Source:
     """Of the run or the study; predictions go below it."""
     kind: SourceKind
     parts: tuple[Source, ...] = ()
-    """What predicts together: all alike, or of `factors` one for each factor, in order; nothing of a run."""
+    """What predicts together: all alike, or of `factors` one for each factor, in order; of a gallery what embeds its
+    images; nothing of a run."""
 
     @property
     def name(self) -> str:
@@ -54,6 +57,8 @@ class Source:
     @property
     def models(self) -> tuple[Source, ...]:
         """What predicts alone: each run, and of factor models those of one fold, which share their training groups."""
+        if self.kind == "gallery":
+            return (self,)
         if self.kind == "factors":
             each = [part.models for part in self.parts]
             return tuple(Source(self.path, "factors", parts) for parts in zip(*each, strict=True))
@@ -63,6 +68,9 @@ class Source:
     def tables(self) -> tuple[Path, ...]:
         """Predictions of labeled images by models that have not seen their groups: validation of a run, out-of-fold
         predictions of a study of folds; of several tables of the same images, their mean counts."""
+        if self.kind == "gallery":
+            own = self.gallery.validation(self.gallery.record())
+            return () if own is None else (own,)
         if self.kind == "folds":
             return (FoldStudy(Study(self.path)).oof,)
         if self.kind == "factors":
@@ -85,8 +93,15 @@ class Source:
         return FactorStudy(Study(self.path.parent if self.path.name == REFIT else self.path))
 
     @property
-    def _about(self) -> CheckpointMetadata | FactorsRecord:
-        """What says of itself: the checkpoint of its first member, or the record of joined factors."""
+    def gallery(self) -> GalleryDir:
+        """Of kind `gallery`."""
+        return GalleryDir(self.path)
+
+    @property
+    def _about(self) -> CheckpointMetadata | FactorsRecord | GalleryRecord:
+        """What says of itself: the checkpoint of its first member, or the record of joined factors or of a gallery."""
+        if self.kind == "gallery":
+            return self.gallery.record()
         if self.kind == "factors":
             return self.factor_study.record()
         return read_metadata(self.members[0].best)
@@ -107,9 +122,9 @@ def run_source(run: RunDir) -> Source:
 
 
 def find_source(reference: str | Path, runs: Path) -> Source:
-    """A run or a study by path, by name in `runs`, or `latest`: the run or the finished study that was changed last.
+    """A run, a study or a gallery by path or by name in `runs`; `latest`: the run or finished study changed last.
 
-    The runs of a study do not count as `latest` alone.
+    Neither the runs of a study alone nor galleries count as `latest`.
 
     Raises:
         DataError: no such run, a study that is not finished, or one that does not predict.
@@ -119,6 +134,8 @@ def find_source(reference: str | Path, runs: Path) -> Source:
         if not found:
             raise DataError(f"No run with a checkpoint in {runs.absolute()}.", hint="Train one first: sslmask train")
         return max(found, key=lambda source: source.updated)
+    if any(map(is_gallery, (Path(reference), runs / reference))):
+        return gallery_source(find_gallery(reference, runs), runs)
     above = find_study(Path(reference).parent, runs) if Path(reference).name == REFIT else None
     if above is not None and above.record().kind == "factors":
         return refit_source(FactorStudy(above))
@@ -126,6 +143,22 @@ def find_source(reference: str | Path, runs: Path) -> Source:
     if study is None or study.path != study.home:  # the rounds of a run, which has the weights of the best one
         return run_source(find_run(reference, runs))
     return study_source(study)
+
+
+def gallery_source(gallery: GalleryDir, runs: Path) -> Source:
+    """A gallery and what embeds its images, where it was or beside the gallery.
+
+    Raises:
+        DataError: gallery.json is damaged, or what embeds is not there any more.
+    """
+    named = Path(gallery.record().source)
+    place = next((p for p in (named, gallery.path.parent / named.name) if p.is_dir()), None)
+    if place is None:
+        raise DataError(
+            f"{named}, whose network {gallery.path} needs, is not there any more.",
+            hint="Restore it, or build the gallery anew with another run.",
+        )
+    return Source(gallery.path, "gallery", (find_source(place.absolute(), runs),))
 
 
 def study_source(study: Study) -> Source:

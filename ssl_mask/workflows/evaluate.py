@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +26,11 @@ from ssl_mask.evaluation.metrics import (
     confusion,
     f1_per_class,
 )
+from ssl_mask.evaluation.neighbours import Voting
 from ssl_mask.files import write_json
 from ssl_mask.guard.predictions import provenance_of_predictions, refuse_changed
 from ssl_mask.guard.provenance import Provenance
+from ssl_mask.runs.predicted import PredictedRecord
 from ssl_mask.runs.sources import Source, find_source
 
 Labels = NDArray[np.int64]
@@ -132,7 +135,8 @@ def evaluate(
         given = read_answers(predictions, schema, submission, allow_empty=True).joint
         group_of = truth.groups if groups is None else read_groups(Path(groups), submission)
         refuse_other_images(truth.joint, given, answers, predictions)
-        leakage, overlap = provenance_of_predictions(predictions, claim, given, _predict_again)
+        again = partial(_predict_again, votings=votings_of(claim) if claim is not None else None)
+        leakage, overlap = provenance_of_predictions(predictions, claim, given, again)
         seen = set(map(plain, overlap))
 
     names, count = list(truth.joint), len(schema.joint_classes)
@@ -162,16 +166,25 @@ def evaluate(
 
 
 def _predict_again(
-    sources: Sequence[Source], weights: Sequence[float], rows: Manifest, tta: bool, max_pixels: int | None
-) -> NDArray[np.float32]:
+    sources: Sequence[Source], weights: Sequence[float], rows: Manifest, tta: bool, max_pixels: int | None,
+    votings: Sequence[Mapping[str, Voting]] | None,
+) -> NDArray[np.float32]:  # fmt: skip
     """(n, classes) what runs and studies say of images now. Only here are networks loaded."""
     from ssl_mask import devices
     from ssl_mask.inference.load import load_predictor
     from ssl_mask.inference.predictor import Compute
 
     compute = Compute(devices.make_accelerator("auto"), Console(quiet=True), workers=0)
-    predictor = load_predictor(sources, compute, weights=weights, cache="off", max_pixels=max_pixels)
+    predictor = load_predictor(
+        sources, compute, weights=weights, cache="off", max_pixels=max_pixels, neighbours=votings
+    )  # fmt: skip
     return predictor.probs(rows, tta=tta).probs
+
+
+def votings_of(claim: PredictedRecord) -> list[dict[str, Voting]]:
+    """Of each source, the factors on which its training images voted."""
+    asked = [source.neighbours or {} for source in claim.sources]
+    return [{f: Voting(n.k, n.temperature, n.weight) for f, n in own.items() if n.kept} for own in asked]
 
 
 def _on_new(true: Labels, predicted: Labels, groups: NDArray[np.str_], classes: int, seed: int) -> NewImages:

@@ -19,9 +19,10 @@ from ssl_mask.guard.provenance import Provenance, provenance_of
 from ssl_mask.inference.ensemble import Ensemble, oof_weights
 from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.load import load_predictor
+from ssl_mask.inference.neighbour_predictor import choose_neighbours
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.inference.submission import refuse_foreign, unreadable_files, write_submission
-from ssl_mask.runs.predicted import ChosenWeights
+from ssl_mask.runs.predicted import ChosenWeights, NeighboursRecord
 from ssl_mask.runs.sources import Source, find_source
 
 OnBad = Literal["fail", "skip", "fallback"]
@@ -41,6 +42,8 @@ class Predictions:
     """Whether the runs have seen these images, and how far a score can be trusted; None but on the first process."""
     weights: ChosenWeights | None
     """Where they were chosen: what each source counts, what that is worth, and whether it was kept."""
+    neighbours: tuple[Mapping[str, NeighboursRecord], ...] | None
+    """Where they were asked for: of each source, what was chosen for each factor, and whether it was kept."""
     path: Path | None
     """The submission CSV, beside `probabilities.parquet` and `predictions.provenance.json`; None: not written."""
 
@@ -52,6 +55,7 @@ def predict(
     images: str | Path | None = None,
     data: str | Path | None = None,
     weights: Literal["equal", "oof"] = "equal",
+    neighbours: Literal["off", "auto"] = "off",
     tta: bool = False,
     on_bad: OnBad = "fail",
     write: bool = True,
@@ -71,6 +75,9 @@ def predict(
             counts equally, and within a study its runs.
         weights: `equal`, or `oof`: what each of several counts is chosen on their validation or out-of-fold
             predictions, and kept where it is better than the plain mean beyond the interval.
+        neighbours: `auto`: the training images of each run that are nearest to an image vote beside its network, each
+            person (group) once; how is chosen for each factor on validation or out-of-fold images, and kept where it is
+            better than the network alone beyond the interval.
         images: a folder, an image, a glob, or a CSV with an image column. None: the data set's own test images.
         data: the data set's folder. None: the one the first run was trained on.
         tta: average over the plain and the mirrored view.
@@ -101,11 +108,16 @@ def predict(
 
     with nothing_written():
         found = tuple(find_source(r, Path(runs_folder)) for r in runs)
-        ensemble = Ensemble(found, oof_weights(found, console) if weights == "oof" else None)
         compute = Compute(accelerator, console, batch_size, workers)
-        predictor = load_predictor(found, compute, weights=ensemble.shares, cache=cache, max_pixels=max_pixels)
+        chosen = oof_weights(found, console) if weights == "oof" else None
+        voting = tuple(choose_neighbours(s, compute, console, cache=cache) for s in found if neighbours == "auto")
+        ensemble = Ensemble(found, chosen, voting or None)
+        predictor = load_predictor(
+            found, compute, weights=ensemble.shares, cache=cache, max_pixels=max_pixels, neighbours=ensemble.votings
+        )
         rows, pool = rows_to_predict(predictor, images, data, console)
-        views = pool + ("-tta" if tta else "") + ("-weights" if weights == "oof" else "")
+        asked = {"tta": tta, "weights": weights == "oof", "neighbours": neighbours == "auto"}
+        views = "-".join([pool, *(name for name, given in asked.items() if given)])
         path = (Path(out) if out is not None else default_folder(found, Path(runs_folder), views)) / "predictions.csv"
         if write:
             refuse_foreign(path)
@@ -116,7 +128,7 @@ def predict(
         predicted = _predict(predictor, rows, tta, on_bad)
         leakage = None
         if accelerator.is_main_process:
-            leakage = provenance_of(ensemble.runs, predicted.manifest, console, mode=guard, max_pixels=max_pixels)
+            leakage = provenance_of(ensemble.witnesses, predicted.manifest, console, mode=guard, max_pixels=max_pixels)
 
     if leakage is not None:
         if write:
@@ -131,7 +143,13 @@ def predict(
         console.say(f"Saved  {path}  ({len(rows)} rows)" if write else f"Done   {len(rows)} rows; nothing is written")
     accelerator.wait_for_everyone()
     return Predictions(
-        predicted.manifest, predicted.probs, predicted.unreadable, leakage, ensemble.chosen, path if write else None
+        predicted.manifest,
+        predicted.probs,
+        predicted.unreadable,
+        leakage,
+        ensemble.chosen,
+        ensemble.neighbour_records,
+        path if write else None,
     )
 
 
@@ -159,7 +177,7 @@ def default_folder(sources: Sequence[Source], runs_folder: Path, pool: str) -> P
 
 def told_sources(sources: Sequence[Source]) -> str:
     """Names for people, such as `study-001 (5 runs), flat`."""
-    counts = [f" ({len(s.members)} runs)" if s.kind != "run" else "" for s in sources]
+    counts = [f" ({len(s.members)} runs)" if s.kind not in {"run", "gallery"} else "" for s in sources]
     return ", ".join(source.name + count for source, count in zip(sources, counts, strict=True))
 
 

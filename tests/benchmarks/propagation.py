@@ -73,7 +73,7 @@ def seen_by(run: Path, options: argparse.Namespace) -> tuple[Fold, LabelSchema]:
     pool = pool.with_rows(pool.rows[i] for i in sorted(drawn.tolist()))
     compute = Compute(make_accelerator("fp32"), Console(quiet=True), 64)
     predictor = load_predictor([find_source(str(run), run.parent)], compute)
-    embeddings = np.concatenate([predictor.embed(rows) for rows in (labeled, pool)]).astype(np.float64)
+    embeddings = np.concatenate([predictor.embed(rows).vectors for rows in (labeled, pool)]).astype(np.float64)
     probs = np.concatenate([predictor.probs(rows).probs for rows in (labeled, pool)]).astype(np.float64)
     val = np.asarray([row.split == "val" for row in labeled.rows])
     return Fold(embeddings, probs, labeled.labels, val, labeled.groups), manifest.schema

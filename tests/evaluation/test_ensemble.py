@@ -180,10 +180,11 @@ def test_a_gain_whose_interval_reaches_zero_is_not_kept() -> None:
 def test_one_fold_is_parted_by_whole_groups() -> None:
     probs, true = predictions(2, 2, 70, (1.0, 1.0))
     joined = joined_of(probs, true, groups=14, folds=1)
-    parts = nested_parts(joined)
+    parts = nested_parts(joined.fold, joined.group)
     assert set(parts.tolist()) == set(range(5))
     owner = dict(zip(joined.group.tolist(), parts.tolist(), strict=True))
     assert [owner[g] for g in joined.group.tolist()] == parts.tolist()
-    assert set(nested_parts(joined_of(probs, true, groups=3, folds=1)).tolist()) == {0, 1, 2}
+    few, one = (joined_of(probs, true, groups=groups, folds=1) for groups in (3, 1))
+    assert set(nested_parts(few.fold, few.group).tolist()) == {0, 1, 2}
     with pytest.raises(DataError, match="All 70 images that can choose weights are of one group"):
-        nested_parts(joined_of(probs, true, groups=1, folds=1))
+        nested_parts(one.fold, one.group)

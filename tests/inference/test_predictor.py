@@ -73,7 +73,7 @@ def slow(predictor: RunPredictor, path: Path, *, mirrored: bool = False) -> tupl
 def test_a_run_predicts_what_a_slow_loop_does(runs: tuple[Run, Run], drawn: Path, cache: str) -> None:
     predictor = load_run_predictor(runs[0].dir, compute(), cache=cache)
     rows = photos_of(drawn / "extra", predictor)
-    plain, averaged, embeddings = predictor.probs(rows), predictor.probs(rows, tta=True), predictor.embed(rows)
+    plain, averaged, embeddings = predictor.probs(rows), predictor.probs(rows, tta=True), predictor.embed(rows).vectors
     assert predictor.name == "small"
     assert [s.run.path for s in predictor.sources] == [runs[0].path]
     assert [r.path for r in plain.manifest.rows] == [r.path for r in rows.rows]
@@ -93,7 +93,7 @@ def test_several_runs_are_their_mean(runs: tuple[Run, Run], drawn: Path) -> None
     mean = load_predictor([run_source(r.dir) for r in runs], compute())
     own = [load_run_predictor(r.dir, compute()) for r in runs]
     rows = photos_of(drawn / "extra", own[0])
-    probs, embeddings = mean.probs(rows).probs, mean.embed(rows)
+    probs, embeddings = mean.probs(rows).probs, mean.embed(rows).vectors
     assert mean.name == "small+large"
     assert [s.run.path for s in mean.sources] == [r.path for r in runs]
     assert (embeddings.shape, embeddings.dtype, probs.dtype) == ((8, 40), np.float32, np.float32)
@@ -138,7 +138,7 @@ def test_unreadable_photos_are_named_and_nan(runs: tuple[Run, Run], drawn: Path,
         mean.probs(rows)
     with pytest.raises(ImageError):
         mean.embed(rows)
-    found, embeddings = mean.probs(rows, on_bad="skip"), mean.embed(rows, on_bad="skip")
+    found, embeddings = mean.probs(rows, on_bad="skip"), mean.embed(rows, on_bad="skip").vectors
     assert sorted(found.unreadable) == [2, 5]
     assert all(rows.rows[i].path in why for i, why in found.unreadable.items())
     assert [r.path for r in found.manifest.rows] == [r.path for r in rows.rows]
@@ -154,7 +154,7 @@ def test_no_readable_photo_is_no_error(runs: tuple[Run, Run], tmp_path: Path) ->
     rows = read_images(tmp_path, predictor.schema, predictor.source.metadata.submission)
     found = predictor.probs(rows, on_bad="skip")
     assert (found.probs.shape, list(found.unreadable)) == ((1, 18), [0])
-    assert predictor.embed(rows, on_bad="skip").shape == (1, 16)
+    assert predictor.embed(rows, on_bad="skip").vectors.shape == (1, 16)
 
 
 def test_runs_of_other_classes_have_no_mean(runs: tuple[Run, Run], drawn: Path, tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_each_source_counts_by_its_weight_however_many_members_it_has(runs: tupl
         mean = load_predictor([study, small], compute(), weights=weights)
         np.testing.assert_allclose(mean.probs(rows).probs, share * inside + (1 - share) * first, atol=1e-6)
         assert len(mean.sources) == (3 if share == 1 else 4)
-        cosine = mean.embed(rows) @ mean.embed(rows).T
-        each = [p.embed(rows) @ p.embed(rows).T for p in own]
+        cosine = mean.embed(rows).vectors @ mean.embed(rows).vectors.T
+        each = [p.embed(rows).vectors @ p.embed(rows).vectors.T for p in own]
         np.testing.assert_allclose(
             cosine, share * (each[0] + 2 * each[1]) / 3 + (1 - share) * each[0], atol=1e-5
         )  # fmt: skip

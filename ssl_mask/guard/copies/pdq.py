@@ -85,7 +85,7 @@ def near(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Rows of (n, 32) and of (m, 32) packed hashes at most `radius` bits apart; some at a time, in no special order.
 
-    With faiss (the `dedup` extra) it takes two thirds of the time.
+    With faiss (the `faiss` extra) it takes two thirds of the time.
     """
     try:
         faiss = importlib.import_module("faiss")

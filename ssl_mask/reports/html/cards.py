@@ -7,6 +7,7 @@ from pathlib import Path
 from ssl_mask.data.predictions import read_validation
 from ssl_mask.reports.comparison import comparison_card
 from ssl_mask.reports.factors import factors_card
+from ssl_mask.reports.gallery_card import gallery_card
 from ssl_mask.reports.html.subject import Subject
 from ssl_mask.reports.html.words import Card, split_card
 from ssl_mask.reports.rounds_card import rounds_card
@@ -30,7 +31,9 @@ def card_of(subject: Subject) -> Card:
     if source.kind == "run":
         return split_card(run_card(RunDir(path)))
     made = split_card(run_card(subject.runs[0])).sections
-    if source.kind == "rounds":
+    if source.kind == "gallery":
+        card = split_card(gallery_card(source.gallery))
+    elif source.kind == "rounds":
         rounds = RoundStudy(Study(path))
         card = split_card(rounds_card(rounds, rounds.record()))
         card.sections.update({k: v for k, v in folds_card(rounds.best).sections.items() if k not in card.sections})

@@ -88,7 +88,8 @@ def report_of(subject: Subject, others: Sequence[Subject] = ()) -> Report:
     chosen = round_run(subject.source)
     looks = looks_of(subject, others) if subject.table is not None else None
     config, status = first.config(), first.status()
-    mark = worst_mark(mark_of(run.status()) for run in subject.runs)
+    own = [mark_of(subject.source.gallery.record())] if subject.source.kind == "gallery" else []
+    mark = worst_mark([*own, *(mark_of(run.status()) for run in subject.runs)])
     f1, doubts = (None, 0) if looks is None else (looks.scores["macro_f1"], len(looks.doubts))
     compared = [versus(looks.table, o.table, o.name) for o in others if looks is not None and o.table is not None]
     return Report(

@@ -36,7 +36,7 @@ TITLES = {
 }  # fmt: skip
 KINDS = {
     "run": "Run", "folds": "Study of folds", "rounds": "Study of pseudo-label rounds", "seeds": "Study of seeds",
-    "factors": "Study of factor models",
+    "factors": "Study of factor models", "gallery": "Gallery",
 }  # fmt: skip
 MOST_CLASSES, GROUPS, CHANGED = 200, 20, 24
 """Rows of the table of classes and of groups; images that changed sides."""

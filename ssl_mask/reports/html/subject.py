@@ -44,6 +44,8 @@ class Subject:
     @property
     def grouped(self) -> bool:
         """Whether the data name groups (persons)."""
+        if self.source.kind == "gallery" and self.table is not None:
+            return bool((self.table.group != "").all())
         return self.runs[0].data().grouped
 
     @property
@@ -71,8 +73,9 @@ def subject_of(source: Source, data: Path | None = None) -> Subject:
     """
     about, schema = source.members[0].data(), source.schema
     table = None
-    if source.kind != "run" or about.val_images:
-        tables = [read_validation(path, schema) for path in source.tables]
+    paths = source.tables if source.kind != "run" or about.val_images else ()
+    if paths:
+        tables = [read_validation(path, schema) for path in paths]
         table = tables[0] if len(tables) == 1 else pool([[t] for t in tables])
     return Subject(source, schema, table, Path(about.root) if data is None else data)
 

@@ -1,0 +1,72 @@
+"""`sslmask embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_mask.cli.early import check_file_to_write
+from ssl_mask.cli.flags import Given, takes
+from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.output import answering, loading
+
+app = typer.Typer(add_completion=False)
+
+
+@command(app, "sslmask embed --run flat", "sslmask embed --run study-001 --images extra --out extra.parquet")
+@takes("data.cache", "data.max_pixels", "runs", files=False, shown={"data.max_pixels": "that of the run"})
+def embed(
+    given: Given,
+    run: Annotated[
+        str,
+        typer.Option(
+            "--run",
+            "-r",
+            metavar="<run>",
+            rich_help_panel="Data",
+            help="A run, or a study (the vectors of its networks side by side): its name, its path, or `latest`.",
+        ),
+    ] = "latest",
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Data",
+            show_default="the images that the run was trained and validated on",
+            help="A folder, one image, a quoted glob, or a CSV with an image column.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="<path>",
+            rich_help_panel="Output",
+            show_default="a file inside the run or the study",
+            help="The Parquet file to write.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write what a run or a study sees in images: a table of vectors of length 1.
+
+    Columns: path, sha256, group, a label per factor, embedding. Each image is embedded once; the vectors are kept in
+    the cache.
+    """
+    with answering(as_json) as answer:
+        settings = given.alone()
+        from ssl_mask.runs.sources import find_source
+
+        find_source(run, settings.runs)
+        if out is not None:
+            check_file_to_write(out, "--out")
+        with loading("torch, timm", quiet=quiet, as_json=as_json):
+            from ssl_mask.workflows.embed import embed as embed_images
+
+        written = embed_images(
+            run, runs_folder=settings.runs, images=images, out=out, cache=settings.data.cache,
+            max_pixels=given.flags.get("data.max_pixels"), quiet=quiet,
+        )  # fmt: skip
+        answer({"path": str(written)})

@@ -1,0 +1,45 @@
+"""The card of a gallery: what is in it, where it came from, and its score on images that its network has not seen."""
+
+from __future__ import annotations
+
+from ssl_mask.data.predictions import PredictionTable, read_validation
+from ssl_mask.evaluation.metrics import bootstrap
+from ssl_mask.reports.run_card import class_section
+from ssl_mask.runs.gallery import BUILT, GalleryDir
+from ssl_mask.text import code, md, md_table
+
+
+def gallery_card(gallery: GalleryDir) -> str:
+    """Markdown. Raises DataError when gallery.json or the validation predictions are missing or damaged."""
+    path, record = gallery.path, gallery.record()
+    scored = gallery.validation(record)
+    honest = None if scored is None else read_validation(scored, record.label_schema)
+    reason = f" ({md(record.leakage_reason)})" if record.leakage_reason else ""
+    parts = [
+        f"# Gallery {md(str(path))}",
+        _score(honest),
+        f"**Leakage: {record.leakage}**{reason}",
+        "## Images",
+        md_table(("put in as", "images", "from", "leakage"), [
+            (md(part.name if part.name != BUILT else "(built of)"), str(part.images), code(part.data), part.leakage)
+            for part in record.parts
+        ]),
+        *([] if honest is None else ["## Classes (validation)", class_section(honest, "validation images")]),
+        "## Use it",
+        f"The {record.k} nearest persons (groups) vote, each with its nearest image (temperature "
+        f"{record.temperature}). The network of {code(record.source)} embeds.\n\n`sslmask predict --run {path}` "
+        "predicts, `sslmask gallery add CLASS FOLDER` puts a class in.",
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _score(honest: PredictionTable | None) -> str:
+    if honest is None:
+        return "**No score**: no image is in it that the network was not trained on."
+    found = bootstrap(honest.true, honest.predicted, honest.group, len(honest.classes))
+    f1 = found["macro_f1"]
+    return (
+        f"**Macro-F1 {f1.value:.4f}** (95 % interval {f1.low:.3f} to {f1.high:.3f}), accuracy "
+        f"{found['accuracy'].value:.4f}, on {len(honest)} images that the network was not trained on, by their "
+        "neighbours of other groups."
+    )

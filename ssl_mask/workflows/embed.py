@@ -1,0 +1,92 @@
+"""`sslmask embed`: what a run or a study sees in images, as a Parquet table of vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_mask import devices
+from ssl_mask.console import Console
+from ssl_mask.data.embeddings import EmbeddingTable, table_of, write_embeddings
+from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.manifest import Manifest
+from ssl_mask.errors import InputError, nothing_written
+from ssl_mask.inference.embeddings import header_of
+from ssl_mask.inference.inputs import pool_name
+from ssl_mask.inference.labeled import labeled_images, refuse_changed
+from ssl_mask.inference.load import load_predictor
+from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.runs.sources import Source, find_source
+
+LABELED = "labeled"
+"""Name of the images that a run was trained and validated on."""
+
+
+def embed(
+    run: str | Path = "latest",
+    *,
+    runs_folder: str | Path = "runs",
+    images: str | Path | None = None,
+    out: str | Path | None = None,
+    cache: str = "auto",
+    max_pixels: int | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Write the embeddings of images: vectors of length 1 with path, SHA-256, group and labels.
+
+    Each image is embedded once: vectors are kept in the cache folder, by the bytes of the image and of the weights.
+
+    Args:
+        run: name or path of a run or a study, or `latest`. Of a study, the vectors of its networks side by side.
+        images: a folder, an image, a glob, or a CSV with an image column. None: the images that the run was trained and
+            validated on, with their labels.
+        out: the file. None: `embeddings/<images>.parquet` in the folder of the run.
+        cache: folder of the cache, `auto` or `off`.
+        max_pixels: an image with more pixels is refused. None: as the run was configured.
+
+    Returns:
+        The file.
+
+    Raises:
+        SslMaskError: no run, no images, an unreadable image, no room to write.
+
+    Examples:
+        >>> import ssl_mask
+        >>> ssl_mask.embed("first", quiet=True).name
+        'labeled.parquet'
+    """
+    accelerator = devices.make_accelerator("auto")
+    console = Console(quiet=quiet or not accelerator.is_main_process)
+    with nothing_written():
+        source = named_source(run, Path(runs_folder))
+        predictor = load_predictor([source], Compute(accelerator, console), cache=cache, max_pixels=max_pixels)
+        rows = labeled_images(source) if images is None else read_images(images, source.schema, source.submission)
+        name = LABELED if images is None else pool_name(images)
+        path = Path(out) if out is not None else source.path / "embeddings" / f"{name}.parquet"
+        console.say(f"Embed  {len(rows)} images with {source.name}")
+        table = embedded(source, predictor, rows, str(images or LABELED))
+    if accelerator.is_main_process:
+        write_embeddings(path, table)
+        console.say(f"Saved  {path}  ({len(table)} rows, {table.vectors.shape[1]} numbers each)")
+    accelerator.wait_for_everyone()
+    return path
+
+
+def named_source(run: str | Path, runs: Path) -> Source:
+    """A run or a study. Raises InputError for a gallery, which is made of embeddings."""
+    source = find_source(run, runs)
+    if source.kind == "gallery":
+        raise InputError(
+            f"{source.path} is a gallery.", hint=f"Name the run that embeds its images: --run {source.parts[0].path}"
+        )
+    return source
+
+
+def embedded(source: Source, predictor: Predictor, rows: Manifest, data: str) -> EmbeddingTable:
+    """The images with their vectors.
+
+    Raises:
+        ImageError: an unreadable image. MismatchError: one that has changed since it was trained on.
+    """
+    seen = predictor.embed(rows)
+    refuse_changed(rows, seen.manifest)
+    return table_of(seen.manifest, seen.vectors, header_of(source, predictor, data))

@@ -1,0 +1,390 @@
+"""`sslmask gallery`: labeled images that predict by their neighbours. Build one, put in, take out, search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from ssl_mask import devices
+from ssl_mask.config import RunConfig
+from ssl_mask.console import Console
+from ssl_mask.data.embeddings import EmbeddingTable, read_embeddings
+from ssl_mask.data.layouts import read_dataset
+from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.manifest import Manifest, Row
+from ssl_mask.errors import DataError, InputError, nothing_written
+from ssl_mask.guard.copies.fingerprints import Fingerprints
+from ssl_mask.guard.gate import GateResult, run_gate
+from ssl_mask.guard.seen import save_seen
+from ssl_mask.guard.teachers import learned_by
+from ssl_mask.inference.embeddings import embedders, refuse_other_embeddings
+from ssl_mask.inference.gallery_contents import (
+    classes_named,
+    folds_of,
+    honest_of,
+    named_rows,
+    new_rows,
+    parts_left,
+    refuse_unlabeled,
+    write_gallery,
+)
+from ssl_mask.inference.gallery_predictor import gallery_predictor, read_rows, refuse_other_weights
+from ssl_mask.inference.gallery_scores import MOST_NETWORKS, PART, UNSEEN, OldAndNew, old_and_new
+from ssl_mask.inference.labeled import labeled_images
+from ssl_mask.inference.load import load_predictor
+from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.reports.neighbour_sheet import neighbour_sheet
+from ssl_mask.runs.create import create_folder
+from ssl_mask.runs.environment import code_version
+from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryPart, GalleryRecord, extended, find_gallery
+from ssl_mask.runs.sources import Source, gallery_source
+from ssl_mask.text import shown
+from ssl_mask.workflows.embed import LABELED, embedded, named_source
+
+K, TEMPERATURE = 10, 0.1
+"""Groups that vote, and how much nearer ones count more."""
+Guard = Literal["on", "off"]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A gallery after it was built or changed."""
+
+    path: Path
+    record: GalleryRecord
+    images: int
+    """That were put in or taken out."""
+    scores: OldAndNew | None = None
+    """What that does to the classes; None: no image is in it that the network was not trained on."""
+
+
+class Hit(NamedTuple):
+    """An image of a gallery that is near another one."""
+
+    cosine: float
+    label: str
+    """Its joint class."""
+    group: str
+    path: str
+
+
+def build_gallery(
+    run: str | Path = "latest",
+    *,
+    runs_folder: str | Path = "runs",
+    embeddings: str | Path | None = None,
+    name: str | None = None,
+    k: int = K,
+    temperature: float = TEMPERATURE,
+    guard: Guard | None = None,
+    drop_overlap: bool = False,
+    cache: str = "auto",
+    quiet: bool = False,
+) -> Gallery:
+    """Build a gallery of the labeled images of a run or a study.
+
+    Args:
+        run: what embeds: name or path of a run or a study, or `latest`.
+        embeddings: a file of `embed` with labels. None: the images that the run was trained and validated on.
+        name: of the gallery, in `runs_folder`. None: the next free one, such as `gallery-001`.
+        k: persons (groups) that vote.
+        temperature: of their cosines, above 0.
+        guard: compare the images with the test images; None: as the run was configured.
+        drop_overlap: leave out those that are also in the test set, instead of refusing all.
+
+    Raises:
+        DataError: no labeled images, other classes. MismatchError: vectors of another network.
+        GuardError: images of the test set. InputError: the name is taken.
+
+    Examples:
+        >>> import ssl_mask
+        >>> gallery = ssl_mask.build_gallery("first", name="faces", quiet=True)
+        >>> predictions = ssl_mask.predict([gallery.path], write=False, quiet=True)
+        >>> predictions.probs.shape == (len(predictions.manifest), 18)
+        True
+    """
+    work = _Work.begin(runs_folder, quiet=quiet)
+    with nothing_written():
+        source = named_source(run, work.runs)
+        predictor = load_predictor([source], work.compute, cache=cache)
+        if embeddings is not None:
+            table = read_embeddings(Path(embeddings))
+            refuse_other_embeddings(table, str(embeddings), source, predictor)
+        else:
+            table = embedded(source, predictor, labeled_images(source), LABELED)
+        refuse_unlabeled(table, str(embeddings or source.path))
+        table = _with_columns(table, source, 0)
+        gate = _gate(_manifest(table, predictor), source, guard, work, drop_overlap=drop_overlap)
+        table = _without_dropped(table, gate)
+        part = _part(0, BUILT, (), table, str(embeddings or LABELED), gate)
+    config = source.members[0].config().model_copy(update={"runs": work.runs, "name": name})
+    first = GalleryRecord(
+        source=str(source.path.absolute()), members=embedders(source, predictor), base=predictor.schema,
+        base_submission=predictor.submission, k=k, temperature=temperature, parts=(), images=0, rows_sha256="",
+        seen_file=None, validation_sha256=None, leakage="not-checked",
+    )  # fmt: skip
+
+    def fill(folder: Path, _: str) -> None:
+        home = GalleryDir(folder)
+        write_gallery(home, first, (part,), table, folds_of(source), _fingerprints(home, gate))
+
+    gallery = GalleryDir(create_folder(config, "gallery", fill))
+    record = gallery.record()
+    work.console.say(f"Saved  {gallery.path}  ({len(table)} images; next: sslmask predict --run {gallery.path})")
+    return Gallery(gallery.path, record, len(table), old_and_new(None, honest_of(gallery, record)))
+
+
+def add_to_gallery(
+    name: str,
+    images: str | Path,
+    *,
+    gallery: str | Path = "latest",
+    runs_folder: str | Path = "runs",
+    guard: Guard | None = None,
+    drop_overlap: bool = False,
+    cache: str = "auto",
+    quiet: bool = False,
+) -> Gallery:
+    """Put images of one class into a gallery, whether it knows the class or not. Nothing is trained.
+
+    Args:
+        name: the class; with several factors a class of each, such as `worn/male/<30`.
+        images: a folder, an image, a glob, or a CSV with an image column.
+        guard: compare the images with the test images; None: as the run was configured.
+        drop_overlap: leave out those that are also in the test set, instead of refusing all.
+
+    Raises:
+        DataError: no such gallery, no images, or images that are in it under another class.
+        ImageError: an unreadable image. GuardError: images of the test set.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import ssl_mask
+        >>> gallery = ssl_mask.add_to_gallery("cloth/male/<30", Path("faces/extra"), gallery="faces", quiet=True)
+        >>> gallery.record.label_schema.factors[0].classes[-1]
+        'cloth'
+    """
+    work = _Work.begin(runs_folder, quiet=quiet)
+    home = find_gallery(gallery, work.runs)
+    with home.locked(), nothing_written():
+        record, source = home.record(), gallery_source(home, work.runs)
+        refuse_other_weights(record, source)
+        embedder = load_predictor(source.parts, work.compute, cache=cache)
+        classes, table = classes_named(name, record.base), read_rows(home, record)
+        number = 1 + max(part.number for part in record.parts)
+        rows = _of_class(images, classes, embedder, record)
+        fresh = new_rows(embedded(source.parts[0], embedder, rows, str(images)), table, str(images))
+        fresh = _with_columns(fresh, source.parts[0], number)
+        gate = _gate(_manifest(fresh, embedder), source.parts[0], guard, work, drop_overlap=drop_overlap)
+        fresh = _without_dropped(fresh, gate)
+        part = _part(number, name, classes, fresh, str(images), gate)
+        before, prints = honest_of(home, record), [*home.fingerprints(record), *_fingerprints(home, gate)]
+        after = write_gallery(
+            home, record, (*record.parts, part), table.joined(fresh), folds_of(source.parts[0]), prints
+        )
+    return _told(home, after, len(fresh), old_and_new(before, honest_of(home, after)), "Added", work.console)
+
+
+def remove_from_gallery(
+    what: str,
+    *,
+    gallery: str | Path = "latest",
+    runs_folder: str | Path = "runs",
+    quiet: bool = False,
+) -> Gallery:
+    """Take images out of a gallery: those that were added as a class, or those of a folder.
+
+    What was added last and is removed leaves the bytes of before.
+
+    Args:
+        what: the class as `add` was told it; or a folder, an image, or a glob.
+
+    Raises:
+        DataError: no such gallery, nothing of the kind in it, or nothing would be left.
+
+    Examples:
+        >>> import ssl_mask
+        >>> ssl_mask.remove_from_gallery("cloth/male/<30", gallery="faces", quiet=True).record.parts[-1].number
+        0
+    """
+    work = _Work.begin(runs_folder, quiet=quiet)
+    home = find_gallery(gallery, work.runs)
+    with home.locked(), nothing_written():
+        record, source = home.record(), gallery_source(home, work.runs)
+        table = read_rows(home, record)
+        gone = named_rows(what, record, table)
+        left = table.at(~gone)
+        if not len(left):
+            raise DataError(f"{home.path} would hold no images any more.", hint="Delete its folder instead.")
+        before, parts = honest_of(home, record), parts_left(record.parts, left)
+        after = write_gallery(home, record, parts, left, folds_of(source.parts[0]), home.fingerprints(record))
+    return _told(home, after, int(gone.sum()), old_and_new(before, honest_of(home, after)), "Removed", work.console)
+
+
+def search_gallery(
+    images: str | Path,
+    *,
+    gallery: str | Path = "latest",
+    runs_folder: str | Path = "runs",
+    k: int = K,
+    cache: str = "auto",
+    quiet: bool = False,
+) -> dict[str, list[Hit]]:
+    """The nearest images of a gallery: of each person (group) the nearest one.
+
+    Args:
+        images: an image, a folder, a glob, or a CSV with an image column.
+        k: neighbours of each.
+
+    Returns:
+        Path of each image -> its neighbours, the nearest first.
+
+    Raises:
+        DataError: no such gallery, no images. ImageError: an unreadable image.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import ssl_mask
+        >>> near = ssl_mask.search_gallery(next(Path("faces/extra").iterdir()), gallery="faces", k=3, quiet=True)
+        >>> [len(hits) for hits in near.values()]
+        [3]
+    """
+    work = _Work.begin(runs_folder, quiet=quiet)
+    with nothing_written():
+        home = find_gallery(gallery, work.runs)
+        source = gallery_source(home, work.runs)
+        predictor = gallery_predictor(source, load_predictor(source.parts, work.compute, cache=cache), work.compute)
+        rows = read_images(images, predictor.schema, predictor.submission)
+        near = predictor.nearest(predictor.embed(rows).vectors, k)
+        names, table = predictor.schema.class_names(predictor.labels), predictor.table
+        return {
+            str(file): [
+                Hit(float(cosine), "/".join(names[i]), str(table.group[i]), str(table.path[i]))
+                for cosine, i in zip(near.cosine[q].tolist(), near.rows[q].tolist(), strict=True)
+                if i >= 0
+            ]
+            for q, file in enumerate(rows.files)
+        }
+
+
+def write_neighbours(hits: Mapping[str, Sequence[Hit]], out: str | Path) -> Path:
+    """Draw what `search` found as a PNG: each image and its neighbours. Raises StorageError."""
+    return neighbour_sheet(hits, Path(out), title="The nearest images of each person (group), with their cosines")
+
+
+class _Work(NamedTuple):
+    """What every command of a gallery needs."""
+
+    runs: Path
+    compute: Compute
+    console: Console
+
+    @classmethod
+    def begin(cls, runs: str | Path, *, quiet: bool) -> _Work:
+        accelerator = devices.make_accelerator("auto")
+        if accelerator.num_processes > 1:
+            raise InputError("A gallery is worked on by one process.", hint="Start it without a launcher.")
+        console = Console(quiet=quiet)
+        return cls(Path(runs), Compute(accelerator, console), console)
+
+
+def _fingerprints(home: GalleryDir, gate: GateResult) -> list[Path]:
+    """The fingerprints of what is put in, as a file; none where the guard was off."""
+    prints: Fingerprints | None = gate.prints.get("train")
+    if prints is None:
+        return []
+    path = home.path / "seen-part-new.npz"
+    save_seen(path, prints)
+    return [path]
+
+
+def _part(
+    number: int, name: str, classes: tuple[str, ...], table: EmbeddingTable, data: str, gate: GateResult
+) -> GalleryPart:
+    return GalleryPart(
+        number=number, name=name, classes=classes, images=len(table), data=data, code=code_version(),
+        checked=gate.findings is not None, leakage=gate.mark.status, leakage_reason=gate.mark.reason,
+        marks={digest: mark.status for digest, mark in gate.marks.items()},
+    )  # fmt: skip
+
+
+def _with_columns(table: EmbeddingTable, source: Source, number: int) -> EmbeddingTable:
+    """With the part that the images are of, and which networks were not trained on them or their groups."""
+    unseen = np.zeros(len(table), np.int64)
+    for bit, run in enumerate(source.members[:MOST_NETWORKS]):
+        learned = learned_by(run)
+        new = [
+            not learned.unknown and digest not in learned.digests and not (group and group in learned.groups)
+            for digest, group in zip(table.sha256.tolist(), table.group.tolist(), strict=True)
+        ]
+        unseen |= np.asarray(new, np.int64) << bit
+    return replace(table, more={PART: np.full(len(table), number, np.int64), UNSEEN: unseen}, header={})
+
+
+def _without_dropped(table: EmbeddingTable, gate: GateResult) -> EmbeddingTable:
+    """Without the images that are also in the test set. Raises DataError where none is left."""
+    dropped = gate.dropped("train")
+    left = table.at([i for i, digest in enumerate(table.sha256.tolist()) if digest not in dropped])
+    if not len(left):
+        raise DataError(f"All {len(table)} images are also in the test set.", hint="Name other images.")
+    return left
+
+
+def _gate(
+    rows: Manifest, source: Source, guard: Guard | None, work: _Work, *, drop_overlap: bool
+) -> GateResult:  # fmt: skip
+    """Compare what is put in with the test images of the data set. Raises GuardError where it is among them."""
+    config: RunConfig = source.members[0].config()
+    mode = guard or config.guard.mode
+    asked = config.guard.model_copy(update={"mode": mode, "drop_overlap": drop_overlap})
+    config = config.model_copy(update={"guard": asked})
+    data = config.data
+    dataset = rows.with_rows(()) if mode == "off" else read_dataset(data.root, layout=data.layout, options=data.options)
+    return run_gate(config, dataset, {"train": rows}, work.compute.accelerator, work.console)
+
+
+def _manifest(table: EmbeddingTable, predictor: Predictor) -> Manifest:
+    """The images of a table as training images: what is put in is asked with its labels."""
+    rows = tuple(
+        Row(path, group, "train", path, None, digest=digest)
+        for path, group, digest in zip(table.path.tolist(), table.group.tolist(), table.sha256.tolist(), strict=True)
+    )
+    return Manifest(Path(), "gallery", predictor.schema, rows, bool((table.group != "").all()), predictor.submission)
+
+
+def _of_class(images: str | Path, classes: tuple[str, ...], embedder: Predictor, record: GalleryRecord) -> Manifest:
+    """The images, each with these classes."""
+    schema = extended(record.base, [*(part.classes for part in record.parts), classes])
+    rows = read_images(images, schema, embedder.submission, flag="the folder")
+    labels = schema.encode(dict(zip(schema.sizes, classes, strict=True)), where="/".join(classes))
+    return rows.with_rows(row._replace(labels=labels) for row in rows.rows)
+
+
+def _told(
+    home: GalleryDir, record: GalleryRecord, images: int, scores: OldAndNew | None, verb: str, console: Console
+) -> Gallery:  # fmt: skip
+    console.say(f"{verb:<6} {images} images; {home.path} holds {record.images} of "
+                f"{len(record.label_schema.joint_classes)} classes")  # fmt: skip
+    for sentence in scores_told(scores):
+        console.say(sentence)
+    return Gallery(home.path, record, images, scores)
+
+
+def scores_told(scores: OldAndNew | None) -> list[str]:
+    """What a change does to old and new classes, in lines."""
+    if scores is None:
+        return ["Scores no image is in it that the network was not trained on, so nothing can be scored"]
+    lines = []
+    if scores.old_images:
+        (accuracy, f1), (accuracy_after, f1_after) = scores.before, scores.after
+        lines.append(
+            f"Old    classes: accuracy {accuracy:.3f} before, {accuracy_after:.3f} after; macro-F1 {f1:.3f} before, "
+            f"{f1_after:.3f} after ({scores.old_images} images, by neighbours of other groups)"
+        )
+    for name, recall in scores.recall.items():
+        lines.append(f"New    {shown(name)}: recall {recall:.3f} (0 before); each image by its neighbours without it")
+    return lines
