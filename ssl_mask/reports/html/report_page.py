@@ -73,7 +73,7 @@ def report_html(report: Report, album: Album) -> str:
     factors = [{"name": f.name, "classes": f.classes} for f in subject.schema.factors]
     data = {"factors": factors, "pictures": album.pictures, "copies": album.copies, "grouped": subject.grouped}
     return render(
-        "report.html", style="report.css", script="report.js", data=shown_names(data), titles=TITLES,
+        "report.html", style="report.css", script="images.js report.js", data=shown_names(data), titles=TITLES,
         contents=[(key, title) for key, title in TITLES.items() if there[key]], **values,
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ def review_html(review: Review, album: Album) -> str:
         "earlier": review.earlier,
     }  # fmt: skip
     return render(
-        "review.html", style="report.css review.css", script="review.js", data=data, name=subject.name,
+        "review.html", style="report.css review.css", script="images.js review.js", data=data, name=subject.name,
         path=str(subject.source.path), version=code_version(), words=in_words(review), notices=_notices(review, album),
         asked=len(asked), total=len(review.questions), factors=[f.name for f in subject.schema.factors],
         notes=note_columns(subject.schema),

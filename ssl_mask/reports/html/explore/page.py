@@ -56,7 +56,7 @@ def explore_html(found: Exploration, album: Album) -> str:
     there = {"shift": values["differences"], "map": embedding, "sheets": values["sheets"]}
     data = {"factors": [], "grouped": found.grouped, "pictures": album.pictures, "copies": album.copies, "map": places}
     return render(
-        "explore.html", style="report.css explore.css", script="report.js explore.js", data=data, titles=TITLES,
+        "explore.html", style="report.css explore.css", script="images.js report.js explore.js", data=data, titles=TITLES,
         contents=[(key, title) for key, title in TITLES.items() if there.get(key, True)], **values,
     )  # fmt: skip
 

@@ -1,5 +1,5 @@
 "use strict";
-// The map of images. Every text goes through textContent, so no name can become markup.
+// The map of images.
 (() => {
   const { data, element, tile } = globalThis.sslmask;
   const map = data.map;

@@ -1,27 +1,8 @@
 "use strict";
-// Shows the images of the page. Every text goes through textContent, so no name can become markup.
+// Shows the images of the page.
 (() => {
   const PER_PAGE = 24;
-  const data = JSON.parse(document.getElementById("data").textContent);
-
-  const element = (tag, className, text) => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
-  };
-
-  // The classes of each factor of a joint class: mixed radix, the last factor fastest.
-  const parts = (joint) => {
-    const found = [];
-    for (let i = data.factors.length - 1; i >= 0; i--) {
-      const size = data.factors[i].classes.length;
-      found.unshift(joint % size);
-      joint = Math.floor(joint / size);
-    }
-    return found;
-  };
-  const nameOf = (joint) => parts(joint).map((own, i) => data.factors[i].classes[own]).join("/");
+  const { data, element, parts, nameOf, percent, copyOf, pathOf } = globalThis.sslmask;
 
   const caption = (picture) => {
     const lines = [];
@@ -45,26 +26,12 @@
     }
     return lines;
   };
-  const percent = (share) => (share === null ? "" : `${Math.round(100 * share)}\u00a0%`);
 
   const tile = (number) => {
     const picture = data.pictures[number];
     const figure = element("figure", "tile");
     const lines = caption(picture);
-    let shown;
-    if (picture.s >= 0) {
-      shown = element("img");
-      shown.src = data.copies[picture.s];
-      shown.alt = `${picture.n}: ${lines.map((line) => line[1]).join(", ")}`;
-    } else {
-      shown = element("div", "gone", "no image");
-    }
-    if (picture.u) {
-      const link = element("a");
-      link.href = picture.u;
-      link.append(shown);
-      shown = link;
-    }
+    let shown = copyOf(picture, `${picture.n}: ${lines.map((line) => line[1]).join(", ")}`);
     const words = element("figcaption");
     for (const [kind, text] of lines) words.append(element("span", kind, text));
     if (picture.h) {  // maps of where the network looked
@@ -80,10 +47,7 @@
       figure.classList.add("wide");
       shown = views;
     }
-    const path = element("span", "path");
-    path.title = picture.n;
-    path.append(element("bdi", "", picture.n.split("/").pop()));
-    words.append(path);
+    words.append(pathOf(picture));
     figure.append(shown, words);
     return figure;
   };
@@ -163,7 +127,7 @@
     show(place, numbers, "byGroup" in place.dataset, place.dataset.label);
   }
 
-  globalThis.sslmask = { data, element, tile };  // for the scripts of other pages
+  globalThis.sslmask.tile = tile;  // for the map of explore
 
   const dialog = document.getElementById("images");
   const ofCell = (factor, label, predicted) => {

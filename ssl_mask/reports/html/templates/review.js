@@ -1,19 +1,12 @@
 "use strict";
-// Asks about one label after the other. Names are shown by textContent alone, so that none can become markup.
+// Asks about one label after the other.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+  const { data, element, bdi, nameOf, percent, copyOf, pathOf } = globalThis.sslmask;
   const questions = data.questions;
   if (!questions.length) return;
   const at = (id) => document.getElementById(id);
   const store = `sslmask-review-${data.digest}`;
   const UNSURE = "unsure about ";
-
-  const element = (tag, className, text) => {
-    const made = document.createElement(tag);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
-  };
 
   // ---- decisions: key of a question -> {d: keep|change|exclude|unsure, to: class, reason}, or null where one was undone
   const keyOf = (q) => JSON.stringify([q.k, q.n, data.factors[q.f].raw]);
@@ -168,43 +161,14 @@
   };
 
   // ---- what is seen
-  const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
-  const nameOf = (joint) => {
-    const found = [];
-    for (let i = data.factors.length - 1; i >= 0; i--) {
-      const size = data.factors[i].classes.length;
-      found.unshift(data.factors[i].classes[joint % size]);
-      joint = Math.floor(joint / size);
-    }
-    return found.join("/");
-  };
   const tile = (number) => {
     const picture = data.pictures[number];
     const figure = element("figure", "tile");
-    let seen = element("div", "gone", "no image");
-    if (picture.s >= 0) {
-      seen = element("img");
-      seen.src = data.copies[picture.s];
-      seen.alt = picture.n;
-    }
-    if (picture.u) {
-      const link = element("a");
-      link.href = picture.u;
-      link.append(seen);
-      seen = link;
-    }
     const words = element("figcaption");
     if (picture.t >= 0) words.append(bdi("span", "", nameOf(picture.t)));
-    const path = bdi("span", "path", picture.n.split("/").pop());
-    path.title = picture.n;
-    words.append(path);
-    figure.append(seen, words);
+    words.append(pathOf(picture));
+    figure.append(copyOf(picture, picture.n), words);
     return figure;
-  };
-  const bdi = (tag, className, text) => {
-    const made = element(tag, className);
-    made.append(element("bdi", "", text));
-    return made;
   };
 
   const current = () => questions[order[place]];
@@ -247,8 +211,8 @@
     at("place").textContent = `${place + 1} of ${order.length}`;
     at("who").replaceChildren(element("bdi", "", q.w));
     at("claim").replaceChildren(
-      element("strong", "", factor.name), " is labeled ", strong(factor.classes[q.l]), ` (${percent(q.pl)}), predicted `,
-      strong(factor.classes[q.s]), ` (${percent(q.ps)}${q.m > 1 ? `, mean of ${q.m} images` : ""})`,
+      element("strong", "", factor.name), " is labeled ", bdi("strong", "", factor.classes[q.l]), ` (${percent(q.pl)}), predicted `,
+      bdi("strong", "", factor.classes[q.s]), ` (${percent(q.ps)}${q.m > 1 ? `, mean of ${q.m} images` : ""})`,
     );
     at("more").textContent = [
       q.sure ? `The model is as sure of ${factor.classes[q.s]} as it usually is.` : "The model is less sure than it usually is.",
@@ -266,12 +230,6 @@
     at("before").disabled = place === 0;
     at("after").disabled = place >= order.length - 1;
   };
-  const strong = (text) => {
-    const made = element("strong");
-    made.append(element("bdi", "", text));
-    return made;
-  };
-
   const filtered = (stay) => {
     const [factor, label, suggested, kind] = ["by-factor", "by-class", "by-suggested", "by-state"].map((id) => at(id).value);
     const fits = (q) => {
