@@ -77,7 +77,7 @@ def report(
         data = given.flags.get("data.root")
 
         from ssl_mask.console import Console
-        from ssl_mask.reports.html.report_text import report_text
+        from ssl_mask.reports.html.report.text import report_text
         from ssl_mask.reports.terminal import show_page
         from ssl_mask.workflows import report as workflow
 

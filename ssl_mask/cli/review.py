@@ -58,7 +58,7 @@ def review(
         check_page(out, text=text, full=full)
         source = find_source(run, folder)
 
-        from ssl_mask.reports.html.review_text import review_text
+        from ssl_mask.reports.html.review.text import review_text
         from ssl_mask.reports.terminal import show_page
         from ssl_mask.workflows import review as workflow
 

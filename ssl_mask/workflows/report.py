@@ -11,8 +11,8 @@ from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.evaluation.heat import Explained
 from ssl_mask.reports.html.album import Album
 from ssl_mask.reports.html.page import WrittenPage, write_page
-from ssl_mask.reports.html.report import Report, report_of
-from ssl_mask.reports.html.report_page import report_html
+from ssl_mask.reports.html.report.page import report_html
+from ssl_mask.reports.html.report.report import Report, report_of
 from ssl_mask.reports.html.subject import Subject, subject_of
 from ssl_mask.runs.sources import find_source
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from ssl_mask.errors import nothing_written
 from ssl_mask.reports.html.album import Album
 from ssl_mask.reports.html.page import WrittenPage, write_page
-from ssl_mask.reports.html.review import Review, review_of
-from ssl_mask.reports.html.review_page import review_html
+from ssl_mask.reports.html.review.page import review_html
+from ssl_mask.reports.html.review.review import Review, review_of
 from ssl_mask.reports.html.subject import subject_of
 from ssl_mask.runs.sources import find_source
 

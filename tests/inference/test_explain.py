@@ -22,7 +22,7 @@ from ssl_mask.evaluation.heat import Explained
 from ssl_mask.inference.explain import explain, voices
 from ssl_mask.models.classifier import build_classifier
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.report_page import report_html
+from ssl_mask.reports.html.report.page import report_html
 from ssl_mask.runs.checkpoint import Checkpoint, write_checkpoint
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import Source, run_source

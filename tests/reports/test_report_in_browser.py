@@ -15,8 +15,8 @@ from page_runs import HOSTILE, PLAIN, draw_images, make_run
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.heat import Explained, Heat
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.report import Report, report_of
-from ssl_mask.reports.html.report_page import report_html
+from ssl_mask.reports.html.report.page import report_html
+from ssl_mask.reports.html.report.report import Report, report_of
 from ssl_mask.reports.html.subject import subject_of
 from ssl_mask.runs.sources import run_source
 

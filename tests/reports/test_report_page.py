@@ -18,9 +18,9 @@ from page_runs import HOSTILE, draw_images, make_run
 from PIL import Image
 
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.report import Report, report_of
-from ssl_mask.reports.html.report_page import report_html
-from ssl_mask.reports.html.report_text import report_text
+from ssl_mask.reports.html.report.page import report_html
+from ssl_mask.reports.html.report.report import Report, report_of
+from ssl_mask.reports.html.report.text import report_text
 from ssl_mask.reports.html.subject import Subject, subject_of
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.run import RunDir

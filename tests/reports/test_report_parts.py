@@ -18,15 +18,15 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.label_doubts import label_doubts
 from ssl_mask.evaluation.metrics import bootstrap
-from ssl_mask.reports.html import mistakes
 from ssl_mask.reports.html.charts import Chart, Line, axis
 from ssl_mask.reports.html.conditions import binned, measure, sample
-from ssl_mask.reports.html.reliability import points
-from ssl_mask.reports.html.report import cell_order
+from ssl_mask.reports.html.report import mistakes
+from ssl_mask.reports.html.report.reliability import points
+from ssl_mask.reports.html.report.report import cell_order
+from ssl_mask.reports.html.report.settings import differences
+from ssl_mask.reports.html.report.versus import versus
+from ssl_mask.reports.html.report.words import split_card, to_html
 from ssl_mask.reports.html.serve import server_of
-from ssl_mask.reports.html.settings import differences
-from ssl_mask.reports.html.versus import versus
-from ssl_mask.reports.html.words import split_card, to_html
 
 TWO = LabelSchema((Factor("kind", ("cat", "dog")),))
 

@@ -16,7 +16,7 @@ from ssl_mask.guard.policy import judge
 from ssl_mask.reports.data_card import pool_card, write_card
 from ssl_mask.reports.html.album import Album
 from ssl_mask.reports.html.pairs import guarded
-from ssl_mask.reports.html.pseudo import examples
+from ssl_mask.reports.html.report.pseudo import examples
 
 
 def test_pairs_of_the_guard_stand_side_by_side(tmp_path: Path) -> None:

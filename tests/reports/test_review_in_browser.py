@@ -15,8 +15,8 @@ from ssl_mask.data.corrections import Correction, read_corrections
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.tables import read_csv
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.review import Question, Review, review_of
-from ssl_mask.reports.html.review_page import review_html
+from ssl_mask.reports.html.review.page import review_html
+from ssl_mask.reports.html.review.review import Question, Review, review_of
 from ssl_mask.reports.html.subject import subject_of
 from ssl_mask.runs.sources import run_source
 from ssl_mask.workflows.train import train

@@ -17,9 +17,9 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError, InputError
 from ssl_mask.evaluation.label_doubts import by_group, label_doubts, thresholds
 from ssl_mask.reports.html.album import Album
-from ssl_mask.reports.html.review import Review, digest_of, review_of
-from ssl_mask.reports.html.review_page import review_html
-from ssl_mask.reports.html.review_text import review_text
+from ssl_mask.reports.html.review.page import review_html
+from ssl_mask.reports.html.review.review import Review, digest_of, review_of
+from ssl_mask.reports.html.review.text import review_text
 from ssl_mask.reports.html.subject import Subject, subject_of
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import run_source

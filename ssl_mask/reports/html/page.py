@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,14 @@ def render(template: str, *, style: str, script: str, data: Any, files: bool = F
     return environment().get_template(template).render(
         css=Markup(css), js=Markup(js), data=script_json(data), policy=policy(css, js, files=files), **values
     )  # fmt: skip
+
+
+class TableCells(NamedTuple):
+    """A table of texts."""
+
+    label: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 class WrittenPage(NamedTuple):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ssl_mask.data.predictions import PredictionTable, read_validation
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.folds import head_scores, joint_probs, pool
+from ssl_mask.reports.html.album import Picture
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.folds import FoldStudy
 from ssl_mask.runs.rounds import RoundStudy
@@ -85,6 +86,17 @@ def rows_of(table: PredictionTable, chosen: Sequence[int] | NDArray[Any]) -> Pre
     at = np.asarray(chosen)
     kept = {f.name: getattr(table, f.name)[at] for f in fields(table) if f.name not in {"classes", "more"}}
     return replace(table, **kept, more={name: column[at] for name, column in table.more.items()})
+
+
+def picture_of(subject: Subject, row: int, note: str = "") -> Picture:
+    """An image of the table."""
+    table = subject.table
+    assert table is not None
+    path, true, predicted = str(table.path[row]), int(table.true[row]), int(table.predicted[row])
+    return Picture(
+        path, subject.root / path, str(table.sha256[row]), str(table.group[row]) if subject.grouped else "",
+        true, predicted, float(table.probs[row, predicted]), float(table.probs[row, true]), note,
+    )  # fmt: skip
 
 
 def true_probs(table: PredictionTable) -> NDArray[np.float64]:

@@ -16,9 +16,8 @@ from ssl_mask.reports.html.explore.exploration import Exploration, in_short, nex
 from ssl_mask.reports.html.explore.images import Images
 from ssl_mask.reports.html.explore.map_data import map_data
 from ssl_mask.reports.html.explore.pixels import MEASURES, histograms, unusual
-from ssl_mask.reports.html.page import render
+from ssl_mask.reports.html.page import TableCells, render
 from ssl_mask.reports.html.pairs import KIND_WORDS, pictures_of, words_of
-from ssl_mask.reports.html.report_page import TableCells
 from ssl_mask.runs.environment import code_version
 
 TITLES = {
@@ -56,8 +55,8 @@ def explore_html(found: Exploration, album: Album) -> str:
     there = {"shift": values["differences"], "map": embedding, "sheets": values["sheets"]}
     data = {"factors": [], "grouped": found.grouped, "pictures": album.pictures, "copies": album.copies, "map": places}
     return render(
-        "explore.html", style="report.css explore.css", script="images.js report.js explore.js", data=data, titles=TITLES,
-        contents=[(key, title) for key, title in TITLES.items() if there.get(key, True)], **values,
+        "explore.html", style="report.css explore.css", script="images.js report.js explore.js", data=data,
+        titles=TITLES, contents=[(key, title) for key, title in TITLES.items() if there.get(key, True)], **values,
     )  # fmt: skip
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ssl_mask.reports.html.explore.exploration import Exploration, in_short, next_steps
 from ssl_mask.reports.html.explore.page import class_tables, pool_table
 from ssl_mask.reports.html.explore.pixels import unusual
+from ssl_mask.reports.html.page import TableCells
 from ssl_mask.reports.html.pairs import words_of
-from ssl_mask.reports.html.report_page import TableCells
 from ssl_mask.text import code, md, md_table
 
 LINES = 8

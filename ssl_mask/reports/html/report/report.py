@@ -15,21 +15,21 @@ from ssl_mask.evaluation.label_doubts import Doubt, label_doubts
 from ssl_mask.evaluation.metrics import ClassScore, Interval, class_scores
 from ssl_mask.guard.lineage import mark_of
 from ssl_mask.guard.status import Mark, worst_mark
-from ssl_mask.reports.html import mistakes
 from ssl_mask.reports.html.advice import Step, next_steps
 from ssl_mask.reports.html.album import Album, Picture
-from ssl_mask.reports.html.cards import card_of
 from ssl_mask.reports.html.charts import Chart
 from ssl_mask.reports.html.conditions import MEASURES, Bin, Measure, binned, measure, sample
-from ssl_mask.reports.html.curves import curve_charts
 from ssl_mask.reports.html.pairs import Guarded, guarded
-from ssl_mask.reports.html.pseudo import Examples, examples, round_run
-from ssl_mask.reports.html.reliability import reliability_chart
-from ssl_mask.reports.html.score_rows import ScoreRow, comparison_of, reference_of, score_rows, scores_of
-from ssl_mask.reports.html.settings import Difference, differences
-from ssl_mask.reports.html.subject import Subject, raw_probs, rows_of, true_probs
-from ssl_mask.reports.html.versus import Versus, versus
-from ssl_mask.reports.html.words import Card
+from ssl_mask.reports.html.report import mistakes
+from ssl_mask.reports.html.report.cards import card_of
+from ssl_mask.reports.html.report.curves import curve_charts
+from ssl_mask.reports.html.report.pseudo import Examples, examples, round_run
+from ssl_mask.reports.html.report.reliability import reliability_chart
+from ssl_mask.reports.html.report.score_rows import ScoreRow, comparison_of, reference_of, score_rows, scores_of
+from ssl_mask.reports.html.report.settings import Difference, differences
+from ssl_mask.reports.html.report.versus import Versus, versus
+from ssl_mask.reports.html.report.words import Card
+from ssl_mask.reports.html.subject import Subject, picture_of, raw_probs, rows_of, true_probs
 
 WORST, DOUBTS = 96, 15
 
@@ -130,17 +130,6 @@ def curves_of(subject: Subject) -> list[Chart]:
         return curve_charts(subject.runs)
     parts = zip(subject.schema.factors, subject.source.parts, strict=True)
     return [chart for factor, part in parts for chart in curve_charts(part.members, f"{factor.name}: ")[:1]]
-
-
-def picture_of(subject: Subject, row: int, note: str = "") -> Picture:
-    """An image of the table."""
-    table = subject.table
-    assert table is not None
-    path, true, predicted = str(table.path[row]), int(table.true[row]), int(table.predicted[row])
-    return Picture(
-        path, subject.root / path, str(table.sha256[row]), str(table.group[row]) if subject.grouped else "",
-        true, predicted, float(table.probs[row, predicted]), float(table.probs[row, true]), note,
-    )  # fmt: skip
 
 
 def worst_pictures(report: Report, looks: Looks) -> list[Picture]:

@@ -8,8 +8,8 @@ from ssl_mask.data.predictions import read_validation
 from ssl_mask.reports.comparison import comparison_card
 from ssl_mask.reports.factors import factors_card
 from ssl_mask.reports.gallery_card import gallery_card
+from ssl_mask.reports.html.report.words import Card, split_card
 from ssl_mask.reports.html.subject import Subject
-from ssl_mask.reports.html.words import Card, split_card
 from ssl_mask.reports.rounds_card import rounds_card
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.reports.study_card import study_card

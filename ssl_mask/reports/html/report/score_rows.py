@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ssl_mask.data.predictions import PredictionTable
 from ssl_mask.evaluation.metrics import Interval, bootstrap
-from ssl_mask.reports.html.cards import comparison_record
+from ssl_mask.reports.html.report.cards import comparison_record
 from ssl_mask.reports.html.subject import Subject
 from ssl_mask.reports.reference import reference_score
 from ssl_mask.runs.comparison import ComparisonRecord, IntervalRecord, ReferenceScore

@@ -8,9 +8,9 @@ from ssl_mask.data.corrections import note_columns
 from ssl_mask.data.names import plain
 from ssl_mask.reports.html.album import Album
 from ssl_mask.reports.html.page import render
-from ssl_mask.reports.html.report import picture_of
-from ssl_mask.reports.html.review import Question, Review
-from ssl_mask.reports.html.review_text import in_words
+from ssl_mask.reports.html.review.review import Question, Review
+from ssl_mask.reports.html.review.text import in_words
+from ssl_mask.reports.html.subject import picture_of
 from ssl_mask.runs.environment import code_version
 from ssl_mask.text import shown
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ssl_mask.evaluation.label_doubts import Doubt
-from ssl_mask.reports.html.report import Looks, Report
-from ssl_mask.reports.html.report_page import in_short, signed, who
-from ssl_mask.reports.html.score_rows import ScoreRow
+from ssl_mask.reports.html.report.page import in_short, signed, who
+from ssl_mask.reports.html.report.report import Looks, Report
+from ssl_mask.reports.html.report.score_rows import ScoreRow
 from ssl_mask.text import code, md, md_table
 
 LINES = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssl_mask.reports.html.review import Question, Review
+from ssl_mask.reports.html.review.review import Question, Review
 from ssl_mask.text import md, md_table
 
 LINES = 50

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ssl_mask.evaluation.label_doubts import Doubt
 from ssl_mask.evaluation.metrics import Interval
-from ssl_mask.reports.html import mistakes
 from ssl_mask.reports.html.album import Album, Picture
-from ssl_mask.reports.html.cards import ELSEWHERE
 from ssl_mask.reports.html.charts import Axis, Chart, Whisker, shares
 from ssl_mask.reports.html.conditions import SAMPLE, Bin, Measure
 from ssl_mask.reports.html.heat import looked_of
-from ssl_mask.reports.html.page import render
-from ssl_mask.reports.html.report import (
+from ssl_mask.reports.html.page import TableCells, render
+from ssl_mask.reports.html.report import mistakes
+from ssl_mask.reports.html.report.cards import ELSEWHERE
+from ssl_mask.reports.html.report.report import (
     DOUBTS,
     Looks,
     Report,
     conditions_of,
     fill_cells,
-    picture_of,
     worst_pictures,
 )
-from ssl_mask.reports.html.words import to_html
+from ssl_mask.reports.html.report.words import to_html
+from ssl_mask.reports.html.subject import picture_of
 from ssl_mask.reports.score_table import class_cells
 from ssl_mask.runs.environment import code_version
 from ssl_mask.text import shown
@@ -40,14 +40,6 @@ KINDS = {
 }  # fmt: skip
 MOST_CLASSES, GROUPS, CHANGED = 200, 20, 24
 """Rows of the table of classes and of groups; images that changed sides."""
-
-
-class TableCells(NamedTuple):
-    """A table of texts."""
-
-    label: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 def report_html(report: Report, album: Album) -> str:

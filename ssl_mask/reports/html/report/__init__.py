@@ -1,0 +1,1 @@
+"""`sslmask report`: a run or a study, and what to do next."""

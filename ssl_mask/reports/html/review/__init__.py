@@ -1,0 +1,1 @@
+"""`sslmask review`: labels that are probably wrong, one question after the other."""
