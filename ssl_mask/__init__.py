@@ -121,11 +121,11 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.factors import train_factors as train_factors
     from ssl_mask.workflows.folds import train_folds as train_folds
     from ssl_mask.workflows.gallery import Gallery as Gallery
-    from ssl_mask.workflows.gallery import Hit as Hit
     from ssl_mask.workflows.gallery import add_to_gallery as add_to_gallery
     from ssl_mask.workflows.gallery import build_gallery as build_gallery
     from ssl_mask.workflows.gallery import remove_from_gallery as remove_from_gallery
-    from ssl_mask.workflows.gallery import search_gallery as search_gallery
+    from ssl_mask.workflows.gallery_search import Hit as Hit
+    from ssl_mask.workflows.gallery_search import search_gallery as search_gallery
     from ssl_mask.workflows.predict import Predictions as Predictions
     from ssl_mask.workflows.predict import predict as predict
     from ssl_mask.workflows.pseudo import pseudo as pseudo
@@ -243,9 +243,9 @@ _HOME = {
     "build_gallery": "ssl_mask.workflows.gallery",
     "add_to_gallery": "ssl_mask.workflows.gallery",
     "remove_from_gallery": "ssl_mask.workflows.gallery",
-    "search_gallery": "ssl_mask.workflows.gallery",
+    "search_gallery": "ssl_mask.workflows.gallery_search",
     "Gallery": "ssl_mask.workflows.gallery",
-    "Hit": "ssl_mask.workflows.gallery",
+    "Hit": "ssl_mask.workflows.gallery_search",
     "GalleryRecord": "ssl_mask.runs.gallery",
     "GalleryPart": "ssl_mask.runs.gallery",
     "Embedder": "ssl_mask.runs.gallery",

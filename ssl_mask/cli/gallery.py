@@ -14,7 +14,8 @@ from ssl_mask.cli.output import answering, loading
 from ssl_mask.text import shown
 
 if TYPE_CHECKING:
-    from ssl_mask.workflows.gallery import Gallery, Hit
+    from ssl_mask.workflows.gallery import Gallery
+    from ssl_mask.workflows.gallery_search import Hit
 
 app = typer.Typer(
     help="Predict by the nearest labeled images, add a class without training, search images.",
@@ -221,7 +222,7 @@ def search(
         if out is not None:
             check_file_to_write(out, "--out")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
-            from ssl_mask.workflows import gallery as workflow
+            from ssl_mask.workflows import gallery_search as workflow
 
         hits = workflow.search_gallery(
             images, gallery=gallery, runs_folder=settings.runs, k=count, cache=settings.data.cache, quiet=quiet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.embeddings import EmbeddingTable, write_embeddings
 from ssl_mask.data.layouts.images import read_images
+from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictionTable, read_validation, write_table
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.neighbours import Voting
 from ssl_mask.guard.seen import merge_seen
 from ssl_mask.guard.status import Mark, worst, worst_mark
-from ssl_mask.inference.gallery_scores import PART, honest_table
+from ssl_mask.guard.teachers import learned_by
+from ssl_mask.inference.gallery_scores import MOST_NETWORKS, PART, UNSEEN, honest_table
 from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryPart, GalleryRecord, extended
 from ssl_mask.runs.records import SeenRecord
 from ssl_mask.runs.sources import Source
@@ -84,6 +87,27 @@ def classes_named(name: str, schema: LabelSchema) -> tuple[str, ...]:
             hint=f"Separate them by a slash, as in {example!r}." if len(factors) > 1 else "Name a class.",
         )
     return found
+
+
+def with_origin(table: EmbeddingTable, source: Source, number: int) -> EmbeddingTable:
+    """With the part that the images are of, and which networks were not trained on them or their groups."""
+    unseen = np.zeros(len(table), np.int64)
+    for bit, run in enumerate(source.members[:MOST_NETWORKS]):
+        learned = learned_by(run)
+        new = [
+            not learned.unknown and digest not in learned.digests and not (group and group in learned.groups)
+            for digest, group in zip(table.sha256.tolist(), table.group.tolist(), strict=True)
+        ]
+        unseen |= np.asarray(new, np.int64) << bit
+    return replace(table, more={PART: np.full(len(table), number, np.int64), UNSEEN: unseen}, header={})
+
+
+def rows_of_class(images: str | Path, classes: tuple[str, ...], record: GalleryRecord) -> Manifest:
+    """The images, each with these classes."""
+    schema = extended(record.base, [*(part.classes for part in record.parts), classes])
+    rows = read_images(images, schema, record.base_submission, flag="the folder")
+    labels = schema.encode(dict(zip(schema.sizes, classes, strict=True)), where="/".join(classes))
+    return rows.with_rows(row._replace(labels=labels) for row in rows.rows)
 
 
 def new_rows(fresh: EmbeddingTable, table: EmbeddingTable, data: str) -> EmbeddingTable:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ssl_mask.data.predictions import PredictionTable, read_validation
 from ssl_mask.evaluation.metrics import bootstrap
+from ssl_mask.inference.gallery_scores import OldAndNew
 from ssl_mask.reports.run_card import class_section
 from ssl_mask.runs.gallery import BUILT, GalleryDir
-from ssl_mask.text import code, md, md_table
+from ssl_mask.text import code, md, md_table, shown
 
 
 def gallery_card(gallery: GalleryDir) -> str:
@@ -43,3 +44,19 @@ def _score(honest: PredictionTable | None) -> str:
         f"{found['accuracy'].value:.4f}, on {len(honest)} images that the network was not trained on, by their "
         "neighbours of other groups."
     )
+
+
+def scores_told(scores: OldAndNew | None) -> list[str]:
+    """What a change does to old and new classes, in lines."""
+    if scores is None:
+        return ["Scores no image is in it that the network was not trained on, so nothing can be scored"]
+    lines = []
+    if scores.old_images:
+        (accuracy, f1), (accuracy_after, f1_after) = scores.before, scores.after
+        lines.append(
+            f"Old    classes: accuracy {accuracy:.3f} before, {accuracy_after:.3f} after; macro-F1 {f1:.3f} before, "
+            f"{f1_after:.3f} after ({scores.old_images} images, by neighbours of other groups)"
+        )
+    for name, recall in scores.recall.items():
+        lines.append(f"New    {shown(name)}: recall {recall:.3f} (0 before); each image by its neighbours without it")
+    return lines

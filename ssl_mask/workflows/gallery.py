@@ -1,26 +1,20 @@
-"""`sslmask gallery`: labeled images that predict by their neighbours. Build one, put in, take out, search."""
+"""`sslmask gallery`: labeled images that predict by their neighbours. Build one, put in, take out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
-import numpy as np
-
-from ssl_mask import devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.embeddings import EmbeddingTable, read_embeddings
 from ssl_mask.data.layouts import read_dataset
-from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest, Row
-from ssl_mask.errors import DataError, InputError, nothing_written
+from ssl_mask.errors import DataError, nothing_written
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.seen import save_seen
-from ssl_mask.guard.teachers import learned_by
 from ssl_mask.inference.embeddings import embedders, refuse_other_embeddings
 from ssl_mask.inference.gallery_contents import (
     classes_named,
@@ -30,20 +24,21 @@ from ssl_mask.inference.gallery_contents import (
     new_rows,
     parts_left,
     refuse_unlabeled,
+    rows_of_class,
+    with_origin,
     write_gallery,
 )
-from ssl_mask.inference.gallery_predictor import gallery_predictor, read_rows, refuse_other_weights
-from ssl_mask.inference.gallery_scores import MOST_NETWORKS, PART, UNSEEN, OldAndNew, old_and_new
+from ssl_mask.inference.gallery_predictor import read_rows, refuse_other_weights
+from ssl_mask.inference.gallery_scores import OldAndNew, old_and_new
 from ssl_mask.inference.labeled import labeled_images
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.predictor import Compute, Predictor
-from ssl_mask.reports.neighbour_sheet import neighbour_sheet
+from ssl_mask.reports.gallery_card import scores_told
 from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.environment import code_version
-from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryPart, GalleryRecord, extended, find_gallery
+from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryPart, GalleryRecord, find_gallery
 from ssl_mask.runs.sources import Source, gallery_source
-from ssl_mask.text import shown
-from ssl_mask.workflows.embed import LABELED, embedded, named_source
+from ssl_mask.workflows.embed import LABELED, embedded, named_source, one_process
 
 K, TEMPERATURE = 10, 0.1
 """Groups that vote, and how much nearer ones count more."""
@@ -60,16 +55,6 @@ class Gallery:
     """That were put in or taken out."""
     scores: OldAndNew | None = None
     """What that does to the classes; None: no image is in it that the network was not trained on."""
-
-
-class Hit(NamedTuple):
-    """An image of a gallery that is near another one."""
-
-    cosine: float
-    label: str
-    """Its joint class."""
-    group: str
-    path: str
 
 
 def build_gallery(
@@ -107,21 +92,21 @@ def build_gallery(
         >>> predictions.probs.shape == (len(predictions.manifest), 18)
         True
     """
-    work = _Work.begin(runs_folder, quiet=quiet)
+    runs, compute = Path(runs_folder), one_process(quiet=quiet)
     with nothing_written():
-        source = named_source(run, work.runs)
-        predictor = load_predictor([source], work.compute, cache=cache)
+        source = named_source(run, runs)
+        predictor = load_predictor([source], compute, cache=cache)
         if embeddings is not None:
             table = read_embeddings(Path(embeddings))
             refuse_other_embeddings(table, str(embeddings), source, predictor)
         else:
             table = embedded(source, predictor, labeled_images(source), LABELED)
         refuse_unlabeled(table, str(embeddings or source.path))
-        table = _with_columns(table, source, 0)
-        gate = _gate(_manifest(table, predictor), source, guard, work, drop_overlap=drop_overlap)
+        table = with_origin(table, source, 0)
+        gate = _gate(_manifest(table, predictor), source, guard, compute, drop_overlap=drop_overlap)
         table = _without_dropped(table, gate)
         part = _part(0, BUILT, (), table, str(embeddings or LABELED), gate)
-    config = source.members[0].config().model_copy(update={"runs": work.runs, "name": name})
+    config = source.members[0].config().model_copy(update={"runs": runs, "name": name})
     first = GalleryRecord(
         source=str(source.path.absolute()), members=embedders(source, predictor), base=predictor.schema,
         base_submission=predictor.submission, k=k, temperature=temperature, parts=(), images=0, rows_sha256="",
@@ -134,7 +119,7 @@ def build_gallery(
 
     gallery = GalleryDir(create_folder(config, "gallery", fill))
     record = gallery.record()
-    work.console.say(f"Saved  {gallery.path}  ({len(table)} images; next: sslmask predict --run {gallery.path})")
+    compute.console.say(f"Saved  {gallery.path}  ({len(table)} images; next: sslmask predict --run {gallery.path})")
     return Gallery(gallery.path, record, len(table), old_and_new(None, honest_of(gallery, record)))
 
 
@@ -168,25 +153,25 @@ def add_to_gallery(
         >>> gallery.record.label_schema.factors[0].classes[-1]
         'cloth'
     """
-    work = _Work.begin(runs_folder, quiet=quiet)
-    home = find_gallery(gallery, work.runs)
+    runs, compute = Path(runs_folder), one_process(quiet=quiet)
+    home = find_gallery(gallery, runs)
     with home.locked(), nothing_written():
-        record, source = home.record(), gallery_source(home, work.runs)
+        record, source = home.record(), gallery_source(home, runs)
         refuse_other_weights(record, source)
-        embedder = load_predictor(source.parts, work.compute, cache=cache)
+        embedder = load_predictor(source.parts, compute, cache=cache)
         classes, table = classes_named(name, record.base), read_rows(home, record)
         number = 1 + max(part.number for part in record.parts)
-        rows = _of_class(images, classes, embedder, record)
+        rows = rows_of_class(images, classes, record)
         fresh = new_rows(embedded(source.parts[0], embedder, rows, str(images)), table, str(images))
-        fresh = _with_columns(fresh, source.parts[0], number)
-        gate = _gate(_manifest(fresh, embedder), source.parts[0], guard, work, drop_overlap=drop_overlap)
+        fresh = with_origin(fresh, source.parts[0], number)
+        gate = _gate(_manifest(fresh, embedder), source.parts[0], guard, compute, drop_overlap=drop_overlap)
         fresh = _without_dropped(fresh, gate)
         part = _part(number, name, classes, fresh, str(images), gate)
         before, prints = honest_of(home, record), [*home.fingerprints(record), *_fingerprints(home, gate)]
         after = write_gallery(
             home, record, (*record.parts, part), table.joined(fresh), folds_of(source.parts[0]), prints
         )
-    return _told(home, after, len(fresh), old_and_new(before, honest_of(home, after)), "Added", work.console)
+    return _told(home, after, len(fresh), old_and_new(before, honest_of(home, after)), "Added", compute.console)
 
 
 def remove_from_gallery(
@@ -211,10 +196,10 @@ def remove_from_gallery(
         >>> ssl_mask.remove_from_gallery("cloth/male/<30", gallery="faces", quiet=True).record.parts[-1].number
         0
     """
-    work = _Work.begin(runs_folder, quiet=quiet)
-    home = find_gallery(gallery, work.runs)
+    runs, compute = Path(runs_folder), one_process(quiet=quiet)
+    home = find_gallery(gallery, runs)
     with home.locked(), nothing_written():
-        record, source = home.record(), gallery_source(home, work.runs)
+        record, source = home.record(), gallery_source(home, runs)
         table = read_rows(home, record)
         gone = named_rows(what, record, table)
         left = table.at(~gone)
@@ -222,74 +207,7 @@ def remove_from_gallery(
             raise DataError(f"{home.path} would hold no images any more.", hint="Delete its folder instead.")
         before, parts = honest_of(home, record), parts_left(record.parts, left)
         after = write_gallery(home, record, parts, left, folds_of(source.parts[0]), home.fingerprints(record))
-    return _told(home, after, int(gone.sum()), old_and_new(before, honest_of(home, after)), "Removed", work.console)
-
-
-def search_gallery(
-    images: str | Path,
-    *,
-    gallery: str | Path = "latest",
-    runs_folder: str | Path = "runs",
-    k: int = K,
-    cache: str = "auto",
-    quiet: bool = False,
-) -> dict[str, list[Hit]]:
-    """The nearest images of a gallery: of each person (group) the nearest one.
-
-    Args:
-        images: an image, a folder, a glob, or a CSV with an image column.
-        k: neighbours of each.
-
-    Returns:
-        Path of each image -> its neighbours, the nearest first.
-
-    Raises:
-        DataError: no such gallery, no images. ImageError: an unreadable image.
-
-    Examples:
-        >>> from pathlib import Path
-        >>> import ssl_mask
-        >>> near = ssl_mask.search_gallery(next(Path("faces/extra").iterdir()), gallery="faces", k=3, quiet=True)
-        >>> [len(hits) for hits in near.values()]
-        [3]
-    """
-    work = _Work.begin(runs_folder, quiet=quiet)
-    with nothing_written():
-        home = find_gallery(gallery, work.runs)
-        source = gallery_source(home, work.runs)
-        predictor = gallery_predictor(source, load_predictor(source.parts, work.compute, cache=cache), work.compute)
-        rows = read_images(images, predictor.schema, predictor.submission)
-        near = predictor.nearest(predictor.embed(rows).vectors, k)
-        names, table = predictor.schema.class_names(predictor.labels), predictor.table
-        return {
-            str(file): [
-                Hit(float(cosine), "/".join(names[i]), str(table.group[i]), str(table.path[i]))
-                for cosine, i in zip(near.cosine[q].tolist(), near.rows[q].tolist(), strict=True)
-                if i >= 0
-            ]
-            for q, file in enumerate(rows.files)
-        }
-
-
-def write_neighbours(hits: Mapping[str, Sequence[Hit]], out: str | Path) -> Path:
-    """Draw what `search` found as a PNG: each image and its neighbours. Raises StorageError."""
-    return neighbour_sheet(hits, Path(out), title="The nearest images of each person (group), with their cosines")
-
-
-class _Work(NamedTuple):
-    """What every command of a gallery needs."""
-
-    runs: Path
-    compute: Compute
-    console: Console
-
-    @classmethod
-    def begin(cls, runs: str | Path, *, quiet: bool) -> _Work:
-        accelerator = devices.make_accelerator("auto")
-        if accelerator.num_processes > 1:
-            raise InputError("A gallery is worked on by one process.", hint="Start it without a launcher.")
-        console = Console(quiet=quiet)
-        return cls(Path(runs), Compute(accelerator, console), console)
+    return _told(home, after, int(gone.sum()), old_and_new(before, honest_of(home, after)), "Removed", compute.console)
 
 
 def _fingerprints(home: GalleryDir, gate: GateResult) -> list[Path]:
@@ -312,19 +230,6 @@ def _part(
     )  # fmt: skip
 
 
-def _with_columns(table: EmbeddingTable, source: Source, number: int) -> EmbeddingTable:
-    """With the part that the images are of, and which networks were not trained on them or their groups."""
-    unseen = np.zeros(len(table), np.int64)
-    for bit, run in enumerate(source.members[:MOST_NETWORKS]):
-        learned = learned_by(run)
-        new = [
-            not learned.unknown and digest not in learned.digests and not (group and group in learned.groups)
-            for digest, group in zip(table.sha256.tolist(), table.group.tolist(), strict=True)
-        ]
-        unseen |= np.asarray(new, np.int64) << bit
-    return replace(table, more={PART: np.full(len(table), number, np.int64), UNSEEN: unseen}, header={})
-
-
 def _without_dropped(table: EmbeddingTable, gate: GateResult) -> EmbeddingTable:
     """Without the images that are also in the test set. Raises DataError where none is left."""
     dropped = gate.dropped("train")
@@ -335,7 +240,7 @@ def _without_dropped(table: EmbeddingTable, gate: GateResult) -> EmbeddingTable:
 
 
 def _gate(
-    rows: Manifest, source: Source, guard: Guard | None, work: _Work, *, drop_overlap: bool
+    rows: Manifest, source: Source, guard: Guard | None, compute: Compute, *, drop_overlap: bool
 ) -> GateResult:  # fmt: skip
     """Compare what is put in with the test images of the data set. Raises GuardError where it is among them."""
     config: RunConfig = source.members[0].config()
@@ -344,7 +249,7 @@ def _gate(
     config = config.model_copy(update={"guard": asked})
     data = config.data
     dataset = rows.with_rows(()) if mode == "off" else read_dataset(data.root, layout=data.layout, options=data.options)
-    return run_gate(config, dataset, {"train": rows}, work.compute.accelerator, work.console)
+    return run_gate(config, dataset, {"train": rows}, compute.accelerator, compute.console)
 
 
 def _manifest(table: EmbeddingTable, predictor: Predictor) -> Manifest:
@@ -356,14 +261,6 @@ def _manifest(table: EmbeddingTable, predictor: Predictor) -> Manifest:
     return Manifest(Path(), "gallery", predictor.schema, rows, bool((table.group != "").all()), predictor.submission)
 
 
-def _of_class(images: str | Path, classes: tuple[str, ...], embedder: Predictor, record: GalleryRecord) -> Manifest:
-    """The images, each with these classes."""
-    schema = extended(record.base, [*(part.classes for part in record.parts), classes])
-    rows = read_images(images, schema, embedder.submission, flag="the folder")
-    labels = schema.encode(dict(zip(schema.sizes, classes, strict=True)), where="/".join(classes))
-    return rows.with_rows(row._replace(labels=labels) for row in rows.rows)
-
-
 def _told(
     home: GalleryDir, record: GalleryRecord, images: int, scores: OldAndNew | None, verb: str, console: Console
 ) -> Gallery:  # fmt: skip
@@ -372,19 +269,3 @@ def _told(
     for sentence in scores_told(scores):
         console.say(sentence)
     return Gallery(home.path, record, images, scores)
-
-
-def scores_told(scores: OldAndNew | None) -> list[str]:
-    """What a change does to old and new classes, in lines."""
-    if scores is None:
-        return ["Scores no image is in it that the network was not trained on, so nothing can be scored"]
-    lines = []
-    if scores.old_images:
-        (accuracy, f1), (accuracy_after, f1_after) = scores.before, scores.after
-        lines.append(
-            f"Old    classes: accuracy {accuracy:.3f} before, {accuracy_after:.3f} after; macro-F1 {f1:.3f} before, "
-            f"{f1_after:.3f} after ({scores.old_images} images, by neighbours of other groups)"
-        )
-    for name, recall in scores.recall.items():
-        lines.append(f"New    {shown(name)}: recall {recall:.3f} (0 before); each image by its neighbours without it")
-    return lines

@@ -31,6 +31,7 @@ from ssl_mask.runs.sources import find_source
 from ssl_mask.workflows import gallery as galleries
 from ssl_mask.workflows.embed import embed
 from ssl_mask.workflows.evaluate import _predict_again, evaluate, votings_of
+from ssl_mask.workflows.gallery_search import search_gallery
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.report import report
 from ssl_mask.workflows.train import train
@@ -218,7 +219,7 @@ def test_what_was_put_in_travels_like_a_seen_set(checked: GalleryDir, new_class:
 
 def test_the_nearest_of_an_image_in_it_is_itself(runs: Path, drawn: Path) -> None:
     image = next(iter(sorted((drawn / "train/images").rglob("*.jpg"))))
-    (hits,) = galleries.search_gallery(image, gallery="g", runs_folder=runs, k=4, quiet=True).values()
+    (hits,) = search_gallery(image, gallery="g", runs_folder=runs, k=4, quiet=True).values()
     assert len(hits) == 4 and hits[0].path == str(image) and hits[0].cosine == pytest.approx(1, abs=1e-5)
     assert len({hit.group for hit in hits}) == 4
     assert [h.cosine for h in hits] == sorted((h.cosine for h in hits), reverse=True)
@@ -352,7 +353,7 @@ def test_bad_input_is_one_clear_error(copied: GalleryDir, new_class: Path, runs:
     refused(ImageError, "bad.jpg", galleries.add_to_gallery, NEW, new_class, gallery="changed")
     rows = copied.rows(copied.record())
     rows.write_bytes(rows.read_bytes() + b" ")
-    refused(MismatchError, "rows-.* has changed", galleries.search_gallery, new_class, gallery="changed")
+    refused(MismatchError, "rows-.* has changed", search_gallery, new_class, gallery="changed")
     rows.unlink()
     refused(DataError, "There is no .*rows-", galleries.add_to_gallery, NEW, new_class, gallery="changed")
     copied.best.write_text(copied.best.read_text().replace('"k": 3', '"k": 4'))
