@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from ssl_mask.config.base import Seed, Settings
 
@@ -40,6 +40,9 @@ class DataConfig(Settings):
     corrections: Path | None = None
     """CSV that replaces labels, without changing the data set: `path` or `group`, then one column per factor; `yes` in
     a column `exclude` leaves images out. `sslmask review` writes one."""
+    extra_labels: tuple[Path, ...] = ()
+    """CSVs of images that were labeled later: `image`, one column per factor, and `group`, if known. They join the
+    training images, and the split stays as it was; a row without labels is left out. `sslmask acquire` writes one."""
     labeled_groups: PositiveInt | None = None
     """Keep the labels of this many training groups only; the images of the others join the unlabeled images of
     `sslmask uda`. Stratified; a smaller number keeps a subset of a larger one. For learning curves. Not set: all."""
@@ -60,6 +63,11 @@ class DataConfig(Settings):
     """How an image becomes square: cut to the centre (`crop`), stretched (`squash`) or filled up (`pad`)."""
     cache: str = "auto"
     """Where decoded images are kept for the next time: `auto` (a folder per user), `off`, or a folder."""
+
+    @field_validator("extra_labels", mode="before")
+    @classmethod
+    def _one_table(cls, given: Any) -> Any:
+        return given if isinstance(given, list | tuple) else (given,)
 
     @model_validator(mode="after")
     def _fold_in_range(self) -> DataConfig:

@@ -11,6 +11,7 @@ from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
 from ssl_mask.data.checks import check_names, refuse_escapes
 from ssl_mask.data.corrections import apply_corrections
+from ssl_mask.data.extra_labels import join_extra_labels, read_extra_labels, refuse_changed_images
 from ssl_mask.data.image_set import ImageSet, open_images, unreadable
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
@@ -99,8 +100,15 @@ def _corrected(manifest: Manifest, table: Path, console: Console) -> Manifest:
     return made
 
 
+def read_all_labels(config: DataConfig) -> Manifest:
+    """The rows of `read_rows` and, at the end, those of `data.extra_labels`: what must not change under a study."""
+    manifest = read_rows(config, Console(quiet=True))
+    extra, _ = read_extra_labels(config.extra_labels, manifest.schema, manifest.root)
+    return manifest.with_rows([*manifest.rows, *extra])
+
+
 def read_manifest(config: DataConfig, console: Console) -> Manifest:
-    """As `read_rows`, with every labeled row in a split, and only the factor that is asked for.
+    """As `read_rows`, with every labeled row in a split, extra labels, and only the factor that is asked for.
 
     Raises:
         DataError: also a group in two splits, or a class that cannot be split.
@@ -119,6 +127,8 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
     if config.labeled_groups is not None:
         manifest = keep_labels_of(manifest, config.labeled_groups, seed=config.split_seed)
         console.say(f"Labels of {config.labeled_groups} training groups only (data.labeled_groups)")
+    if config.extra_labels:  # after the split, which they must not move
+        manifest = _with_extra_labels(manifest, config, console)
     if config.factor is not None:  # last: every factor shares the split and the checks of all factors together
         manifest = manifest.of_factor(config.factor)
     if config.validation == "none":
@@ -128,6 +138,21 @@ def read_manifest(config: DataConfig, console: Console) -> Manifest:
     how = "given by the data set" if given else f"fold {config.fold} of {config.folds}, by group"
     _report_split(manifest, how, console)
     return manifest
+
+
+def _with_extra_labels(manifest: Manifest, config: DataConfig, console: Console) -> Manifest:
+    extra, unfilled = read_extra_labels(config.extra_labels, manifest.schema, manifest.root)
+    if config.outside_root == "refuse":
+        refuse_escapes(manifest.with_rows(extra), allowed_folders(config, manifest))
+    made = join_extra_labels(manifest, extra)
+    validating = len(made.excluded) - len(manifest.excluded)
+    groups = len({row.group for row in extra if row.path not in made.excluded})
+    waiting = f" ({unfilled} rows have no label yet)" if unfilled else ""
+    tables = ", ".join(map(str, config.extra_labels))
+    console.say(f"Labels of {len(extra) - validating} more images of {groups} groups{waiting}, by {tables}")
+    if validating:
+        console.warn(f"{validating} images of data.extra_labels are of validation groups and are left out.")
+    return made
 
 
 def _report_split(manifest: Manifest, how: str, console: Console) -> None:
@@ -162,6 +187,7 @@ def load_training_data(
     check_names(manifest, console)
     warn_of_depth(manifest.where("train", "val").files, config, console)
     train, val = (_open(manifest.where(name), config, size, name, accelerator, console) for name in ("train", "val"))
+    refuse_changed_images(manifest.where("train"), train.manifest)
     data = TrainingData(manifest, train, val)
     refuse_unreadable(data, config.on_bad, console)
     if config.pseudo_labels is not None:

@@ -69,7 +69,7 @@ def disagreement(members: Sequence[Probs], shares: NDArray[Any] | None = None) -
         each = np.stack([member[factor].astype(np.float64) for member in members])
         mean = np.average(each, axis=0, weights=shares)
         found.append(entropy(mean) - np.average([entropy(own) for own in each], axis=0, weights=shares))
-    return np.maximum(np.mean(found, axis=0), 0)  # rounding may leave -1e-17
+    return np.asarray(np.maximum(np.mean(found, axis=0), 0))  # rounding may leave -1e-17
 
 
 def rarity(probs: Probs, counts: Mapping[str, NDArray[Any]]) -> Floats:

@@ -6,7 +6,7 @@ import hashlib
 
 from ssl_mask.config import RunConfig, factor_config
 from ssl_mask.console import Console
-from ssl_mask.data.load import read_rows
+from ssl_mask.data.load import read_all_labels
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import ConfigError, DataError, did_you_mean
@@ -23,7 +23,7 @@ def checked_factors(config: RunConfig, folds: FoldsSettings | None, console: Con
         ConfigError: a factor that the data set does not have, a single one, or settings that do not fit.
         DataError: a data set that cannot be split.
     """
-    rows = read_rows(config.data, Console(quiet=True))
+    rows = read_all_labels(config.data)
     refuse_wrong_factors(config, rows.schema)
     for name in rows.schema.sizes:
         try:
@@ -58,7 +58,7 @@ def labels_digest(rows: Manifest) -> str:
 
 def unchanged_rows(factors: FactorStudy, config: RunConfig) -> Manifest:
     """The rows of the data set. Raises DataError when the labels are not those that the study began with."""
-    rows = read_rows(config.data, Console(quiet=True))
+    rows = read_all_labels(config.data)
     if labels_digest(rows) != factors.settings().labels_sha256:
         raise DataError(
             f"The labels in {config.data.root.absolute()} are not those that {factors.path} began with: its factors "

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from ssl_mask.config import DataConfig, RunConfig, validate
 from ssl_mask.console import Console
 from ssl_mask.data.digests import digest_files
+from ssl_mask.data.extra_labels import is_extra
 from ssl_mask.data.image_set import cache_folder
-from ssl_mask.data.load import read_manifest, read_rows
+from ssl_mask.data.load import read_all_labels, read_manifest, read_rows
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.splits import fold_numbers, split, without_given_split
 from ssl_mask.data.tables import read_csv
@@ -119,7 +120,7 @@ def refuse_changed_data(folds: FoldStudy, config: RunConfig) -> None:
     if run is None:
         return
     then, left_out = content_of(run), left_out_of(run)
-    rows = read_rows(config.data, Console(quiet=True)).where("train", "val")
+    rows = read_all_labels(config.data).where("train", "val")
     if config.data.factor is not None:
         rows = rows.of_factor(config.data.factor)
     there = rows.with_rows(r for r in rows.rows if r.path.strip() in then)
@@ -140,7 +141,8 @@ def refuse_changed_data(folds: FoldStudy, config: RunConfig) -> None:
 
 
 def refuse_different_data(folds: FoldStudy) -> None:
-    """All runs must share one set of labeled images, each validated once per repeat, or left out.
+    """All runs must share one set of labeled images, each validated once per repeat, or left out. Extra labels only
+    train.
 
     Raises:
         DataError: an image differs between two runs, or no fold or two predict it.
@@ -153,11 +155,21 @@ def refuse_different_data(folds: FoldStudy) -> None:
     for repeat in range(asked.repeats):
         own = runs[repeat * asked.folds : (repeat + 1) * asked.folds]
         validated = [path for run in own for path in validated_by(run)]
-        missing = known.keys() - set(validated) - {path for run in own for path in left_out_of(run)}
+        missing = (
+            known.keys() - set(validated) - {path for run in own for path in (*left_out_of(run), *only_trains(run))}
+        )
         twice = len(validated) - len(set(validated))
         if missing or twice:
             what = f"{min(missing)} is validated by no fold" if missing else f"{twice} images are validated twice"
             raise DataError(f"The folds of {folds.path} do not fit together: {what}.", hint=ANEW)
+
+
+def only_trains(run: RunDir) -> list[str]:
+    """Paths of the images of `data.extra_labels`."""
+    if not (tables := run.config().data.extra_labels):
+        return []
+    rows = (cells for _, cells in read_csv(run.manifest, columns=("path", "source")))
+    return [cells["path"] for cells in rows if is_extra(cells["source"], tables)]
 
 
 def validated_by(run: RunDir) -> list[str]:

@@ -30,7 +30,7 @@ LUCK = "a seed is luck, not a setting: its best value means nothing on other ima
 PLACE = "it names a place, not a setting that could be better or worse."
 FIXED = dict.fromkeys(
     ("data.root", "data.layout", "data.folds", "data.fold", "data.factor", "data.validation", "data.given_split",
-     "data.min_groups", "data.corrections", "data.on_bad", "data.outside_root", "data.max_pixels"),
+     "data.min_groups", "data.corrections", "data.extra_labels", "data.on_bad", "data.outside_root", "data.max_pixels"),
     COMPARED,
 ) | {
     "seed": LUCK, "data.split_seed": LUCK, "runs": PLACE, "name": PLACE, "data.cache": PLACE,
