@@ -20,7 +20,7 @@ from ssl_mask.data.predictions import PredictionTable, predicted_class, read_pre
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, MismatchError
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.guard.provenance import Provenance, provenance_of, unchecked, witnesses
+from ssl_mask.guard.provenance import Provenance, checked_sources, provenance_of, unchecked
 from ssl_mask.guard.status import Mark, worst_mark
 from ssl_mask.runs.predicted import PredictedRecord, PredictedSource, read_predicted
 from ssl_mask.runs.seal import file_digest
@@ -87,9 +87,9 @@ def provenance_of_predictions(
         reason = f"{missing} of {len(pool)} images are not in {pool.root} any more"
         return _no_better(then, reason), _names(then, ids)
     there = [source for source in sources if source is not None]
-    seers = [seer for source in there for seer in witnesses(source)]
+    known = [one for source in there for one in checked_sources(source)]
     unknown, limit = pool.with_digests([""] * len(pool)), claim.pool.max_pixels
-    now = provenance_of(seers, unknown, Console(quiet=True), max_pixels=limit)
+    now = provenance_of(known, unknown, Console(quiet=True), max_pixels=limit)
     if now.digest and now.digest != content_digest(images.sha256.tolist()):
         raise MismatchError(
             f"The images in {pool.root} are not those that were predicted.", hint="Restore them, or predict again."

@@ -80,7 +80,7 @@ def runs_of(source: Source) -> tuple[SourceRun, ...]:
     return tuple(SourceRun(run, read_metadata(run.best)) for run in source.members)
 
 
-def witnesses(source: Source) -> tuple[SourceRun | SourceGallery, ...]:
+def checked_sources(source: Source) -> tuple[SourceRun | SourceGallery, ...]:
     """All that has seen images: the members, and the gallery that they embed.
 
     Raises:

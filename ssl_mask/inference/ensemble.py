@@ -14,7 +14,7 @@ from ssl_mask.errors import DataError, InputError
 from ssl_mask.evaluation.ensemble import choose_weights, join_tables
 from ssl_mask.evaluation.neighbours import Choice, Voting
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.guard.provenance import SourceGallery, SourceRun, witnesses
+from ssl_mask.guard.provenance import SourceGallery, SourceRun, checked_sources
 from ssl_mask.inference.neighbour_predictor import choice_record, kept
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.predicted import ChosenWeights, NeighboursRecord
@@ -51,9 +51,9 @@ class Ensemble:
         return tuple({factor: choice_record(c) for factor, c in own.items()} for own in self.neighbours)
 
     @cached_property
-    def witnesses(self) -> tuple[SourceRun | SourceGallery, ...]:
+    def checked_sources(self) -> tuple[SourceRun | SourceGallery, ...]:
         """All that has seen images, also of a source that counts nothing: what it has seen has helped to choose."""
-        return tuple(seer for source in self.sources for seer in witnesses(source))
+        return tuple(one for source in self.sources for one in checked_sources(source))
 
 
 def oof_weights(sources: Sequence[Source], console: Console) -> ChosenWeights:

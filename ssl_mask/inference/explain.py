@@ -28,8 +28,8 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Voice:
-    """A run, and the rows of the table that it has not been trained on and speaks for."""
+class RunRows:
+    """A run, and the rows of the table that it explains: images that it was not trained on."""
 
     run: RunDir
     rows: tuple[int, ...]
@@ -54,27 +54,26 @@ def explain(
     """
     found = Explained()
     compute = Compute(make_accelerator("fp32"), console or Console(quiet=True), workers=0)
-    parts = [*voices(source, table, rows)]
-    for voice in parts:
-        inside = voice.run.path.is_relative_to(source.path) and voice.run.path != source.path
-        name = voice.run.path.relative_to(source.path).as_posix() if inside else voice.run.name
+    for part in rows_by_run(source, table, rows):
+        inside = part.run.path.is_relative_to(source.path) and part.run.path != source.path
+        name = part.run.path.relative_to(source.path).as_posix() if inside else part.run.name
         with compute.console.counting(f"Explaining with {name}") as tell:
-            predictor = load_run_predictor(voice.run, compute, cache="off")
-            for done in range(0, len(voice.rows), BATCH):
-                _explain_some(predictor, name, source.schema, table, voice.rows[done : done + BATCH], root, found)
-                tell(min(done + BATCH, len(voice.rows)), len(voice.rows))
+            predictor = load_run_predictor(part.run, compute, cache="off")
+            for done in range(0, len(part.rows), BATCH):
+                _explain_some(predictor, name, source.schema, table, part.rows[done : done + BATCH], root, found)
+                tell(min(done + BATCH, len(part.rows)), len(part.rows))
     return found
 
 
-def voices(source: Source, table: PredictionTable, rows: Sequence[int]) -> Iterator[Voice]:
-    """Who speaks for which rows: the first run that has an image in its validation part; of factor models one for each
+def rows_by_run(source: Source, table: PredictionTable, rows: Sequence[int]) -> Iterator[RunRows]:
+    """Which run explains which rows: the first that has an image in its validation part; of factor models one for each
     factor."""
     for part in source.parts if source.kind == "factors" else (source,):
         left = dict(zip(table.path[[*rows]].tolist(), rows, strict=True))
         for member in part.members:
             own = set(read_validation(member.validation).path.tolist()) & left.keys() if left else set()
             if own:
-                yield Voice(member, tuple(row for path, row in left.items() if path in own))
+                yield RunRows(member, tuple(row for path, row in left.items() if path in own))
             left = {path: row for path, row in left.items() if path not in own}
 
 

@@ -18,7 +18,7 @@ from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, MismatchError
 from ssl_mask.evaluation.neighbours import Voting, votes_of
-from ssl_mask.guard.provenance import SourceGallery, SourceRun, witnesses
+from ssl_mask.guard.provenance import SourceGallery, SourceRun, checked_sources
 from ssl_mask.inference.nearest import Nearest, Search, group_numbers, nearest_groups, open_table
 from ssl_mask.inference.predictor import Compute, EmbeddedImages, OnBad, Predictor
 from ssl_mask.runs.gallery import GalleryDir, GalleryRecord
@@ -102,7 +102,7 @@ def gallery_predictor(source: Source, embedder: Predictor, compute: Compute) -> 
     refuse_other_weights(record, source)
     return GalleryPredictor(
         source.name, embedder, read_rows(source.gallery, record), record.label_schema, record.submission,
-        Voting(record.k, record.temperature), witnesses(source), compute.accelerator.device,
+        Voting(record.k, record.temperature), checked_sources(source), compute.accelerator.device,
     )  # fmt: skip
 
 

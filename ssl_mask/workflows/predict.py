@@ -128,7 +128,9 @@ def predict(
         predicted = _predict(predictor, rows, tta, on_bad)
         leakage = None
         if accelerator.is_main_process:
-            leakage = provenance_of(ensemble.witnesses, predicted.manifest, console, mode=guard, max_pixels=max_pixels)
+            leakage = provenance_of(
+                ensemble.checked_sources, predicted.manifest, console, mode=guard, max_pixels=max_pixels
+            )
 
     if leakage is not None:
         if write:

@@ -37,7 +37,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.images import unfit
 from ssl_mask.devices import make_accelerator
 from ssl_mask.evaluation.heat import Heat
-from ssl_mask.inference.explain import seen, voices
+from ssl_mask.inference.explain import rows_by_run, seen
 from ssl_mask.inference.grad_cam import heat_maps
 from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import load_run_predictor
@@ -101,10 +101,10 @@ def explained(
     plain, moved = dict[tuple[str, str], list[Maps]](), dict[tuple[str, str], list[Maps]]()
     most = dict[tuple[str, str], list[NDArray[np.int64]]]()
     compute = Compute(make_accelerator("fp32"), Console(quiet=True), workers=0)
-    for voice in voices(subject.source, table, rows):
-        predictor = load_run_predictor(voice.run, compute, cache="off")
+    for part in rows_by_run(subject.source, table, rows):
+        predictor = load_run_predictor(part.run, compute, cache="off")
         random = untrained(predictor.model, predictor.source.metadata.model.model_dump(exclude={"sync_norm"}))
-        own = np.stack([seen(predictor, subject.root / str(table.path[r]), str(table.sha256[r])) for r in voice.rows])
+        own = np.stack([seen(predictor, subject.root / str(table.path[r]), str(table.sha256[r])) for r in part.rows])
         there = [(int(a), int(b)) for a, b in rng.integers(0, 2, (len(own), 2))]
         away = np.stack([move(p, own[i - 1], q) for i, (p, q) in enumerate(zip(own, there, strict=True))])
         pixels += [*own]

@@ -19,7 +19,7 @@ from ssl_mask.config import ModelConfig
 from ssl_mask.data.predictions import PredictionTable, read_validation, write_predictions
 from ssl_mask.errors import ConfigError, InputError
 from ssl_mask.evaluation.heat import Explained
-from ssl_mask.inference.explain import explain, voices
+from ssl_mask.inference.explain import explain, rows_by_run
 from ssl_mask.models.classifier import build_classifier
 from ssl_mask.reports.html.album import Album
 from ssl_mask.reports.html.report.page import report_html
@@ -94,9 +94,12 @@ def test_the_first_model_that_was_not_trained_on_an_image_speaks_for_it(
     members = [only(make_run(tmp_path / f"fold-{i}", root, names=NAMES), part) for i, part in enumerate(parts)]
     folds = Source(tmp_path, "folds", tuple(map(run_source, members)))
     asked = [3, 21, 9, 8, 15]
-    assert [(v.run.name, v.rows) for v in voices(folds, table, asked)] == [("fold-0", (3, 9, 8)), ("fold-1", (15,))]
+    assert [(v.run.name, v.rows) for v in rows_by_run(folds, table, asked)] == [
+        ("fold-0", (3, 9, 8)),
+        ("fold-1", (15,)),
+    ]
     both = Source(tmp_path, "factors", (folds, run_source(members[1])))
-    assert [(v.run.name, v.rows) for v in voices(both, table, asked)] == [
+    assert [(v.run.name, v.rows) for v in rows_by_run(both, table, asked)] == [
         ("fold-0", (3, 9, 8)), ("fold-1", (15,)), ("fold-1", (9, 8, 15))
     ]  # fmt: skip
 
