@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from ssl_mask.guard.policy import Verdict as Verdict
     from ssl_mask.guard.provenance import Provenance as Provenance
     from ssl_mask.guard.status import Mark as Mark
+    from ssl_mask.inference.class_sets import ClassSets as ClassSets
     from ssl_mask.inference.gallery_scores import OldAndNew as OldAndNew
+    from ssl_mask.inference.unknown_marks import Unknown as Unknown
     from ssl_mask.runs.comparison import ComparisonRecord as ComparisonRecord
     from ssl_mask.runs.comparison import DifferenceRecord as DifferenceRecord
     from ssl_mask.runs.comparison import IntervalRecord as IntervalRecord
@@ -77,6 +79,8 @@ if TYPE_CHECKING:
     from ssl_mask.runs.gallery import GalleryRecord as GalleryRecord
     from ssl_mask.runs.predicted import ChosenWeights as ChosenWeights
     from ssl_mask.runs.predicted import NeighboursRecord as NeighboursRecord
+    from ssl_mask.runs.predicted import SetsRecord as SetsRecord
+    from ssl_mask.runs.predicted import UnknownRecord as UnknownRecord
     from ssl_mask.runs.records import AuditRecord as AuditRecord
     from ssl_mask.runs.records import AuditShares as AuditShares
     from ssl_mask.runs.records import BestScore as BestScore
@@ -239,6 +243,10 @@ _HOME = {
     "Row": "ssl_mask.data.manifest",
     "Submission": "ssl_mask.data.manifest",
     "NeighboursRecord": "ssl_mask.runs.predicted",
+    "SetsRecord": "ssl_mask.runs.predicted",
+    "UnknownRecord": "ssl_mask.runs.predicted",
+    "ClassSets": "ssl_mask.inference.class_sets",
+    "Unknown": "ssl_mask.inference.unknown_marks",
     "embed": "ssl_mask.workflows.embed",
     "build_gallery": "ssl_mask.workflows.gallery",
     "add_to_gallery": "ssl_mask.workflows.gallery",
@@ -268,22 +276,22 @@ _HOME = {
 """Name -> the module that it comes from."""
 __all__ = [
     "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ChosenWeights",
-    "ClassScore", "ClassSelection", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig",
-    "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord", "Embedder",
-    "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File", "Findings",
-    "FoldStudy", "FoldsRecord", "FoldsSettings", "Gallery", "GalleryPart", "GalleryRecord", "GuardConfig", "GuardError",
-    "HeadSelectionRecord", "HeadSummary", "Hit", "ImageError", "IncompleteError", "InputError", "Interrupted",
-    "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError",
-    "ModelConfig", "ModelError", "NeighboursRecord", "NewImages", "OldAndNew", "OptimConfig", "OverlapError", "OwnBest",
-    "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord", "Provenance", "PseudoConfig", "PseudoRecord",
-    "ReferenceRecord", "ReferenceScore", "Refusal", "ReliabilityRecord", "RoundStudy", "RoundSummary", "RoundsRecord",
-    "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search", "SeedRecord",
-    "SeenRecord", "SelectionRecord", "SplitRecord", "SslMaskError", "StorageError", "Study", "StudyRecord",
-    "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord", "TrialStudy",
-    "TuneSettings", "Unchecked", "UndeclaredError", "UnlabeledRecord", "Verdict", "VerdictRecord", "add_to_gallery",
-    "audit", "build_gallery", "compare", "demo", "embed", "evaluate", "explore", "load_config", "load_run", "predict",
-    "pseudo", "pseudo_folds", "remove_from_gallery", "report", "review", "search_gallery", "train", "train_factors",
-    "train_folds", "tune", "uda",
+    "ClassScore", "ClassSelection", "ClassSets", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint",
+    "DataConfig", "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord",
+    "Embedder", "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File",
+    "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings", "Gallery", "GalleryPart", "GalleryRecord", "GuardConfig",
+    "GuardError", "HeadSelectionRecord", "HeadSummary", "Hit", "ImageError", "IncompleteError", "InputError",
+    "Interrupted", "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark",
+    "MismatchError", "ModelConfig", "ModelError", "NeighboursRecord", "NewImages", "OldAndNew", "OptimConfig",
+    "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord", "Provenance",
+    "PseudoConfig", "PseudoRecord", "ReferenceRecord", "ReferenceScore", "Refusal", "ReliabilityRecord", "RoundStudy",
+    "RoundSummary", "RoundsRecord", "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord",
+    "Search", "SeedRecord", "SeenRecord", "SelectionRecord", "SetsRecord", "SplitRecord", "SslMaskError",
+    "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
+    "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "Unknown", "UnknownRecord",
+    "UnlabeledRecord", "Verdict", "VerdictRecord", "add_to_gallery", "audit", "build_gallery", "compare", "demo",
+    "embed", "evaluate", "explore", "load_config", "load_run", "predict", "pseudo", "pseudo_folds",
+    "remove_from_gallery", "report", "review", "search_gallery", "train", "train_factors", "train_folds", "tune", "uda",
 ]  # fmt: skip
 
 

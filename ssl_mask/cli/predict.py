@@ -73,6 +73,24 @@ def predict(
             "network alone beyond the 95 % interval.",
         ),
     ] = Neighbours.off,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            metavar="<rate>",
+            rich_help_panel="Prediction",
+            help="Mark images that are of no known class, in unknown.csv: those that are stranger than all but this "
+            "share (such as 0.05) of images of known classes. By the score that tells left-out classes best.",
+        ),
+    ] = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            metavar="<coverage>",
+            rich_help_panel="Prediction",
+            help="Write the classes of each factor that hold the true one in this share of images (such as 0.9), to "
+            "sets.csv. Calibrated by person (group) on out-of-fold or validation images.",
+        ),
+    ] = None,
     images: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +164,7 @@ def predict(
         }  # fmt: skip
         if shard is not None:
             part = check_shard(shard, sources, on_bad, names=names, guard="guard.mode" in given.flags)
-            refuse_neighbours(neighbours)
+            refuse_beyond_networks(neighbours, unknown, sets)
         check_weights(weights, sources)
         check_early(sources, settings.runs, images, out)
         with loading("torch, timm", quiet=quiet, as_json=as_json):
@@ -159,6 +177,8 @@ def predict(
                 sources,
                 weights=weights.value,
                 neighbours=neighbours.value,
+                unknown=unknown,
+                sets=sets,
                 on_bad=on_bad.value,
                 names=names,
                 cache=cache,
@@ -200,10 +220,11 @@ def check_weights(weights: Weights, runs: list[str]) -> None:
         )
 
 
-def refuse_neighbours(neighbours: Neighbours) -> None:
-    """Raises InputError where neighbours would be ignored."""
-    if neighbours == Neighbours.auto:
-        raise InputError("--shard knows no --neighbours.", hint="A shard holds what the networks say alone.")
+def refuse_beyond_networks(neighbours: Neighbours, unknown: float | None, sets: float | None) -> None:
+    """Raises InputError where an option would be ignored."""
+    asked = {"neighbours": neighbours == Neighbours.auto, "unknown": unknown is not None, "sets": sets is not None}
+    for name in (name for name, given in asked.items() if given):
+        raise InputError(f"--shard knows no --{name}.", hint="A shard holds what the networks say alone.")
 
 
 def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard: bool) -> tuple[int, int]:
@@ -238,6 +259,8 @@ def prediction_answer(done: Predictions) -> dict[str, Any]:
         "rows": len(done.manifest),
         "weights": done.weights and done.weights.to_json(),
         "neighbours": done.neighbours and [{f: r.to_json() for f, r in own.items()} for own in done.neighbours],
+        "unknown": done.unknown and done.unknown.to_json(),
+        "sets": done.sets and done.sets.to_json(),
         "unreadable": {done.manifest.rows[i].path: why for i, why in sorted(done.unreadable.items())},
         "leakage": done.leakage and done.leakage.status,
         "why": list(done.leakage.why) if done.leakage else [],

@@ -29,25 +29,21 @@ class Judged:
     score: NDArray[np.floating[Any]]
     """(n,) the higher, the stranger."""
     group: NDArray[np.str_]
-    fold: NDArray[np.int64]
     model: NDArray[np.int64]
-    """(n,) number of the model, from 0."""
+    """(n,) number of the model, from 0: of folds, the fold."""
 
     @classmethod
-    def joined(
-        cls, scores: Sequence[NDArray[np.floating[Any]]], groups: Sequence[NDArray[np.str_]],
-        folds: Sequence[NDArray[np.int64]],
-    ) -> Judged:  # fmt: skip
+    def joined(cls, scores: Sequence[NDArray[np.floating[Any]]], groups: Sequence[NDArray[np.str_]]) -> Judged:
         """What several models say, each of its own images."""
         model = np.repeat(np.arange(len(scores)), [len(score) for score in scores])
-        return cls(np.concatenate(scores), np.concatenate(groups), np.concatenate(folds), model)
+        return cls(np.concatenate(scores), np.concatenate(groups), model)
 
     @property
     def groups(self) -> int:
         return len(np.unique(self.group))
 
     def at(self, rows: NDArray[np.bool_]) -> Judged:
-        return Judged(self.score[rows], self.group[rows], self.fold[rows], self.model[rows])
+        return Judged(self.score[rows], self.group[rows], self.model[rows])
 
 
 def p_values(judged: Judged, new: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -72,18 +68,20 @@ def p_values(judged: Judged, new: NDArray[np.floating[Any]]) -> NDArray[np.float
 
 
 def held_out_p_values(judged: Judged) -> NDArray[np.float64]:
-    """(n,) p of each row among the other folds, or where there is one fold among the other parts of whole groups.
+    """(n,) p of each row among those of the other folds.
+
+    Where there is one model, or several judge the same groups, among the other of up to five parts of whole groups.
 
     Raises:
         DataError: all images are of one group, so nothing can be held out.
     """
-    once = len(set(zip(judged.group.tolist(), judged.fold.tolist(), strict=True))) == judged.groups
-    parts = nested_parts(judged.fold if once else np.zeros_like(judged.fold), judged.group, hint=MORE_GROUPS)
+    once = len(set(zip(judged.group.tolist(), judged.model.tolist(), strict=True))) == judged.groups
+    parts = nested_parts(judged.model if once else np.zeros_like(judged.model), judged.group, hint=MORE_GROUPS)
     p = np.empty(len(judged.score))
     for part in np.unique(parts):
         own = parts == part
         others = judged.at(~own)  # by whichever model: the images of a fold are judged by its own alone
-        alike = Judged(others.score, others.group, others.fold, np.zeros_like(others.model))
+        alike = Judged(others.score, others.group, np.zeros_like(others.model))
         p[own] = p_values(alike, judged.score[own][None])
     return p
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.conformal import Judged, held_out_p_values, share
 from ssl_mask.evaluation.metrics import Interval
@@ -31,6 +32,15 @@ COUNTS = (1, 5, 20)
 """Training groups: the k-th nearest counts."""
 MOST_CLASSES = 50
 """So many classes are treated as unknown; of more, the most frequent."""
+
+
+WHOLE = ""
+"""All factors together, in the place of the name of one."""
+
+
+def targets(schema: LabelSchema) -> tuple[str, ...]:
+    """What may be unknown: the classes of all factors together and, of several factors, those of each."""
+    return (WHOLE, *schema.sizes) if len(schema.sizes) > 1 else (WHOLE,)
 
 
 def neighbour(k: int) -> str:
@@ -48,7 +58,6 @@ class Strangeness:
     """Class -> scores as if it were unknown, of all images."""
     true: NDArray[np.int64]
     group: NDArray[np.str_]
-    fold: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,29 @@ class ScoreChoice:
     """Share of images of known classes that are marked, with thresholds from other folds."""
     judged: Judged
     """By the score that was chosen."""
+
+
+def cells_of(
+    logits: Mapping[str, NDArray[np.floating[Any]]], schema: LabelSchema, target: str
+) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+    """The logits that say something of a target, and the class that each belongs to, as `logit_scores` takes them.
+
+    A head of its own speaks for a factor alone. All factors together have the sums of the logits of their heads; then
+    the energy of all is the sum of the energies.
+
+    Args:
+        logits: (n, classes) of a head for each factor, or of one head for the joint classes.
+    """
+    if target in logits and logits.keys() == schema.sizes.keys():
+        return logits[target], np.arange(schema.sizes[target])
+    if logits.keys() == schema.sizes.keys():
+        joint, *rest = (logits[name] for name in schema.sizes)
+        for head in rest:
+            joint = (joint[:, :, None] + head[:, None, :]).reshape(len(joint), -1)
+    else:
+        (joint,) = logits.values()
+    cells = np.arange(joint.shape[1])
+    return joint, schema.part(cells)[:, list(schema.sizes).index(target)] if target else cells
 
 
 def logit_scores(
@@ -128,6 +160,6 @@ def choose_score(seen: Sequence[Strangeness], rate: float) -> ScoreChoice:
     names = [name for name in seen[0].whole if all(name in model.whole for model in seen)]
     found = {name: mean_auroc(seen, name) for name in names}
     best = max(names, key=lambda name: round(found[name], 9))
-    judged = Judged.joined([m.whole[best] for m in seen], [m.group for m in seen], [m.fold for m in seen])
+    judged = Judged.joined([m.whole[best] for m in seen], [m.group for m in seen])
     marked = held_out_p_values(judged) <= rate
     return ScoreChoice(best, found, share(marked, judged.group), judged)

@@ -52,6 +52,16 @@ def images_of_run(run: RunDir, *splits: str) -> Manifest:
     return Manifest(Path(data.root), data.layout, schema, tuple(rows), data.grouped, about.submission, message)
 
 
+def images_of_model(model: Source, *splits: str) -> Manifest:
+    """The labeled images of a run, or of the factor models of one fold, with the labels of all factors.
+
+    Raises:
+        DataError: as `labeled_images`.
+    """
+    each = [images_of_run(run, *splits) for run in model.members]
+    return each[0] if model.kind == "run" else _of_factors(each, model.schema, model.submission)
+
+
 def refuse_changed(then: Manifest, now: Manifest) -> None:
     """Raises MismatchError where an image has other bytes than when its label was trained on."""
     for before, after in zip(then.rows, now.rows, strict=True):

@@ -62,6 +62,17 @@ class RunPredictor:
         (predicted,) = predict_together([self], rows, tta=tta, on_bad=on_bad)
         return predicted
 
+    def logits(self, rows: Manifest) -> HeadLogits:
+        """(n, classes) calibrated logits of each head, of the plain view of images, at least one.
+
+        Raises:
+            ImageError: an unreadable image.
+        """
+        opened, _ = self.open(rows, "fail")
+        ((view,),) = _logits([self], opened)
+        temperatures = self.source.metadata.temperatures
+        return {head: z / np.float32(temperatures.get(head, 1.0)) for head, z in view.items()}
+
     def reads_as(self, other: RunPredictor) -> bool:
         """Whether both open an image in the same way, so that it need be opened once for both."""
         return self.size == other.size and self.reading == other.reading and self.compute == other.compute
@@ -105,25 +116,30 @@ def predict_together(
     Raises:
         ImageError: an unreadable image, with `on_bad` fail.
     """
-    first = predictors[0]
-    opened, readable = first.open(rows, on_bad)
+    opened, readable = predictors[0].open(rows, on_bad)
     manifest, why = asked_for(rows, opened, readable)
-    views: list[HeadLogits] = []
-    if readable:
-        name = first.name if len(predictors) == 1 else f"{len(predictors)} models"
-        with first.compute.console.counting(f"Predicting with {name}") as tell:
-            views = predict_logits(
-                SideBySide(p.model for p in predictors), opened.images, accelerator=first.compute.accelerator,
-                batch_size=first.compute.batch_size, workers=first.workers(opened), flip=tta, on_progress=tell,
-            )  # fmt: skip
+    each = _logits(predictors, opened, tta=tta) if readable else []
     found: list[PredictedImages] = []
     for i, predictor in enumerate(predictors):
         probs = np.full((len(rows), len(predictor.schema.joint_classes)), np.nan, dtype=np.float32)
         if readable:
-            own = [{head: z for (model, head), z in keyed(view) if model == i} for view in views]
-            probs[readable] = mean_probs(own, predictor.source.metadata.temperatures)
+            probs[readable] = mean_probs(each[i], predictor.source.metadata.temperatures)
         found.append(PredictedImages(manifest, probs, why))
     return found
+
+
+def _logits(predictors: Sequence[RunPredictor], opened: ImageSet, *, tta: bool = False) -> list[list[HeadLogits]]:
+    """Of each run, the logits of each view of images, at least one."""
+    first = predictors[0]
+    name = first.name if len(predictors) == 1 else f"{len(predictors)} models"
+    with first.compute.console.counting(f"Predicting with {name}") as tell:
+        views = predict_logits(
+            SideBySide(p.model for p in predictors), opened.images, accelerator=first.compute.accelerator,
+            batch_size=first.compute.batch_size, workers=first.workers(opened), flip=tta, on_progress=tell,
+        )  # fmt: skip
+    return [
+        [{head: z for (model, head), z in keyed(view) if model == i} for view in views] for i in range(len(predictors))
+    ]
 
 
 def asked_for(rows: Manifest, opened: ImageSet, readable: Sequence[int]) -> tuple[Manifest, dict[int, str]]:

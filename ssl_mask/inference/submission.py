@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages, predicted_class, write_predictions
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.provenance import Provenance, SourceRun, runs_of
+from ssl_mask.inference.class_sets import ClassSets
 from ssl_mask.inference.ensemble import Ensemble
+from ssl_mask.inference.unknown_marks import Unknown
 from ssl_mask.runs import environment
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.text import csv_text
@@ -26,9 +29,12 @@ PROVENANCE = "predictions.provenance.json"
 
 def write_submission(
     path: Path, ensemble: Ensemble, predicted: PredictedImages, leakage: Provenance, *, tta: bool, on_bad: str,
-    pool: str, names: bool, max_pixels: int | None,
+    pool: str, names: bool, max_pixels: int | None, unknown: Unknown | None = None, sets: ClassSets | None = None,
 ) -> None:  # fmt: skip
     """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256.
+
+    The submission does not change where unknown images are marked or sets are asked for: they are files of their own
+    and columns of the probabilities.
 
     Args:
         ensemble: what predicted.
@@ -38,10 +44,15 @@ def write_submission(
     """
     manifest, bad = predicted.manifest, predicted.unreadable
     text = submission_csv(manifest, predicted.probs, names=names)
-    reasons = [bad.get(i, "") for i in range(len(manifest))]
-    write_predictions(
-        path.with_name("probabilities.parquet"), manifest, predicted.probs, more={"unreadable": reasons}
-    )  # fmt: skip
+    more: dict[str, Any] = {"unreadable": [bad.get(i, "") for i in range(len(manifest))]}
+    for name, columns in (("unknown.csv", unknown_columns(unknown)), ("sets.csv", set_columns(sets, manifest.schema))):
+        beside = path.with_name(name)
+        if columns:
+            write_text(beside, columns_csv(predicted, columns))
+        else:
+            beside.unlink(missing_ok=True)  # of other predictions, which these replace
+        more |= columns
+    write_predictions(path.with_name("probabilities.parquet"), manifest, predicted.probs, more=more)
     write_json(
         path.with_name(PROVENANCE),
         {
@@ -53,7 +64,9 @@ def write_submission(
                 "grouped": manifest.grouped,
                 "max_pixels": max_pixels,
             },
-            **ensemble_record(ensemble),
+            **ensemble_record(ensemble, unknown, sets),
+            "unknown": unknown and unknown.to_json(),
+            "sets": sets and sets.to_json(),
             "tta": ["plain", "mirrored"] if tta else ["plain"],
             "code": environment.code_version(),
             "made": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -66,14 +79,15 @@ def write_submission(
 
 def refuse_foreign(path: Path) -> None:
     """Raises DataError when a CSV is there that no prediction has written: it may be somebody's only copy."""
-    if path.exists() and not path.with_name(PROVENANCE).is_file():
-        raise DataError(
-            f"{path} is there and was not made by sslmask predict.", hint="Choose another folder: --out DIR"
-        )
+    for own in (path, path.with_name("unknown.csv"), path.with_name("sets.csv")):
+        if own.exists() and not path.with_name(PROVENANCE).is_file():
+            raise DataError(
+                f"{own} is there and was not made by sslmask predict.", hint="Choose another folder: --out DIR"
+            )
 
 
-def ensemble_record(ensemble: Ensemble) -> dict[str, Any]:
-    """The sources with what they count and their runs, and how that was chosen."""
+def ensemble_record(ensemble: Ensemble, unknown: Unknown | None, sets: ClassSets | None) -> dict[str, Any]:
+    """The sources with what they count and their runs, and how all that was chosen."""
     sources: list[dict[str, Any]] = [
         {"source": str(s.path), "kind": s.kind, "weight": share, "runs": [member_record(r) for r in runs_of(s)]}
         for s, share in zip(ensemble.sources, ensemble.shares, strict=True)
@@ -83,6 +97,10 @@ def ensemble_record(ensemble: Ensemble) -> dict[str, Any]:
             record["gallery_sha256"] = file_digest(source.gallery.best)
     for record, chosen in zip(sources, ensemble.neighbour_records or (), strict=False):
         record["neighbours"] = {factor: one.to_json() for factor, one in chosen.items()}
+    for i, record in enumerate(sources):
+        for key, asked in (("unknown", unknown), ("sets", sets)):
+            if asked is not None:
+                record[key] = {name: one.to_json() for name, one in asked.records[i].items()}
     return {"sources": sources, "weights": ensemble.chosen and ensemble.chosen.to_json()}
 
 
@@ -120,6 +138,33 @@ def submission_csv(manifest: Manifest, probs: NDArray[np.float32], *, names: boo
             classes = list(schema.class_names(schema.part(np.asarray([joint])))[0])
             cells = [str(joint), *(classes if extra else [])] if numbers else classes
         lines.append([row.id or row.path, *cells])
+    return csv_text(lines)
+
+
+def unknown_columns(unknown: Unknown | None) -> dict[str, NDArray[Any]]:
+    """Whether each image is marked, and as `known…` the share of images of known classes that are as strange."""
+    if unknown is None:
+        return {}
+    shares = {f"known{column.removeprefix('unknown')}": p for column, p in unknown.p.items()}
+    return {**{column: marked.astype(np.int64) for column, marked in unknown.marked.items()}, **shares}
+
+
+def set_columns(sets: ClassSets | None, schema: LabelSchema) -> dict[str, list[str]]:
+    """The names of the classes in the set of each factor; "" where an image is unreadable."""
+    return {} if sets is None else {
+        f"set/{factor.name}": [
+            " | ".join(name for name, held in zip(factor.classes, row, strict=True) if held)
+            for row in sets.held[factor.name].tolist()
+        ]
+        for factor in schema.factors
+    }  # fmt: skip
+
+
+def columns_csv(predicted: PredictedImages, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> str:
+    """Columns beside the submission, with its images in its order; of an unreadable image the cells are empty."""
+    lines: list[list[Any]] = [[predicted.manifest.submission.id_column, *columns]]
+    for i, (row, *cells) in enumerate(zip(predicted.manifest.rows, *columns.values(), strict=True)):
+        lines.append([row.id or row.path, *([""] * len(cells) if i in predicted.unreadable else cells)])
     return csv_text(lines)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ssl_mask.runs.base import Count, Positive, Record, Share, read_record
+from ssl_mask.runs.base import Count, NotNegative, Positive, Record, Share, read_record
 from ssl_mask.runs.comparison import IntervalRecord
 from ssl_mask.runs.records import DeclarationRecord, LeakageStatus
 from ssl_mask.runs.sources import SourceKind
@@ -68,6 +68,45 @@ class NeighboursRecord(Record):
     """Macro-F1 of the factor with settings that were chosen on the other folds, less that of the network alone."""
 
 
+class UnknownRecord(Record):
+    """The score that marks unknown images, and what it is worth."""
+
+    score: str
+    auroc: dict[str, Share]
+    """Of each score: images of a class against the others, averaged over classes whose logits and training images were
+    left out in turn. The network was trained with them."""
+    false_alarms: IntervalRecord
+    """Share of images of known classes that are marked, with thresholds from other groups."""
+    images: Count
+    groups: Count
+
+
+class SetsRecord(Record):
+    """What sets of classes are worth on images that the runs were not trained on."""
+
+    covered: IntervalRecord
+    """Share of images whose set holds the true class, with sets that were chosen on other groups."""
+    images: Count
+    groups: Count
+
+
+class UnknownAsked(Record):
+    """That strange images were marked."""
+
+    rate: Share
+    """Of images of known classes that may be marked."""
+    marked: dict[str, Count]
+    """Column of unknown.csv -> images."""
+
+
+class SetsAsked(Record):
+    """That sets of classes were written."""
+
+    coverage: Share
+    mean_size: dict[str, NotNegative | None]
+    """Of the sets of each factor; None: no image was readable."""
+
+
 class PredictedSource(Record):
     """What was named with `--run`."""
 
@@ -81,6 +120,10 @@ class PredictedSource(Record):
     gallery_sha256: str | None = None
     """Of the gallery.json of a gallery."""
     neighbours: dict[str, NeighboursRecord] | None = None
+    """By factor; None: not asked for."""
+    unknown: dict[str, UnknownRecord] | None = None
+    """By column of unknown.csv; None: not asked for."""
+    sets: dict[str, SetsRecord] | None = None
     """By factor; None: not asked for."""
 
 
@@ -126,6 +169,10 @@ class PredictedRecord(Record):
     sources: tuple[PredictedSource, ...] = Field(min_length=1)
     weights: ChosenWeights | None
     """None: every source counts equally, as asked."""
+    unknown: UnknownAsked | None = None
+    """None: not asked for."""
+    sets: SetsAsked | None = None
+    """None: not asked for."""
     tta: tuple[Literal["plain", "mirrored"], ...]
     code: str
     made: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,14 @@ from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.errors import ImageError, InputError, nothing_written
 from ssl_mask.guard.provenance import Provenance, provenance_of
+from ssl_mask.inference.class_sets import ClassSets, class_sets
 from ssl_mask.inference.ensemble import Ensemble, oof_weights
 from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.neighbour_predictor import choose_neighbours
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.inference.submission import refuse_foreign, unreadable_files, write_submission
+from ssl_mask.inference.unknown_marks import Unknown, mark_unknown
 from ssl_mask.runs.predicted import ChosenWeights, NeighboursRecord
 from ssl_mask.runs.sources import Source, find_source
 
@@ -44,8 +46,13 @@ class Predictions:
     """Where they were chosen: what each source counts, what that is worth, and whether it was kept."""
     neighbours: tuple[Mapping[str, NeighboursRecord], ...] | None
     """Where they were asked for: of each source, what was chosen for each factor, and whether it was kept."""
+    unknown: Unknown | None
+    """Where it was asked for: how strange each image is, and which are marked."""
+    sets: ClassSets | None
+    """Where they were asked for: of each factor, the classes that may be the true one."""
     path: Path | None
-    """The submission CSV, beside `probabilities.parquet` and `predictions.provenance.json`; None: not written."""
+    """The submission CSV, beside `probabilities.parquet`, `predictions.provenance.json`, and where they were asked for
+    `unknown.csv` and `sets.csv`; None: not written."""
 
 
 def predict(
@@ -56,6 +63,8 @@ def predict(
     data: str | Path | None = None,
     weights: Literal["equal", "oof"] = "equal",
     neighbours: Literal["off", "auto"] = "off",
+    unknown: float | None = None,
+    sets: float | None = None,
     tta: bool = False,
     on_bad: OnBad = "fail",
     write: bool = True,
@@ -78,6 +87,9 @@ def predict(
         neighbours: `auto`: the training images of each run that are nearest to an image vote beside its network, each
             person (group) once; how is chosen for each factor on validation or out-of-fold images, and kept where it is
             better than the network alone beyond the interval.
+        unknown: a rate, such as 0.05: images that are stranger than 95 of 100 images of known classes are marked. The
+            score is the one that tells classes best which are left out in turn.
+        sets: a coverage, such as 0.9: of each factor, the classes that hold the truth in 90 of 100 images.
         images: a folder, an image, a glob, or a CSV with an image column. None: the data set's own test images.
         data: the data set's folder. None: the one the first run was trained on.
         tta: average over the plain and the mirrored view.
@@ -97,12 +109,19 @@ def predict(
         >>> predictions = ssl_mask.predict(["first"], images=Path("faces/extra"), write=False, quiet=True)
         >>> predictions.probs.shape == (len(predictions.manifest), 18)
         True
+        >>> predictions = ssl_mask.predict(["first"], unknown=0.05, sets=0.9, write=False, quiet=True)
+        >>> predictions.sets.held["mask"].shape == (len(predictions.manifest), 3)
+        True
+        >>> bool((predictions.unknown.marked["unknown"] == (predictions.unknown.p["unknown"] <= 0.05)).all())
+        True
         >>> predictions = ssl_mask.predict(["first"], quiet=True)  # the data set's own test images, as a submission
         >>> predictions.path.name
         'predictions.csv'
     """
     if out is not None and not write:
         raise InputError("`out` names a folder, but write=False writes nothing.", hint="Leave one of them out.")
+    refuse_no_share(unknown, "--unknown", "0.05 marks 5 of 100 images of known classes.")
+    refuse_no_share(sets, "--sets", "0.9 holds the true class in 90 of 100 images.")
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
 
@@ -117,6 +136,7 @@ def predict(
         )
         rows, pool = rows_to_predict(predictor, images, data, console)
         asked = {"tta": tta, "weights": weights == "oof", "neighbours": neighbours == "auto"}
+        asked |= {"unknown": unknown is not None, "sets": sets is not None}
         views = "-".join([pool, *(name for name, given in asked.items() if given)])
         path = (Path(out) if out is not None else default_folder(found, Path(runs_folder), views)) / "predictions.csv"
         if write:
@@ -126,6 +146,11 @@ def predict(
             f"Predict {len(rows)} images with {told_sources(found)}" + (", mirrored views averaged" if tta else "")
         )
         predicted = _predict(predictor, rows, tta, on_bad)
+        judging: dict[str, Any] = {"shares": ensemble.shares, "cache": cache, "max_pixels": max_pixels}
+        marks = None if unknown is None else mark_unknown(found, predicted, compute, console, rate=unknown, **judging)
+        held = None if sets is None else class_sets(
+            found, predicted, compute, console, coverage=sets, votings=ensemble.votings, tta=tta, **judging
+        )  # fmt: skip
         leakage = None
         if accelerator.is_main_process:
             leakage = provenance_of(
@@ -136,7 +161,7 @@ def predict(
         if write:
             write_submission(
                 path, ensemble, predicted, leakage, tta=tta, on_bad=on_bad, pool=pool, names=names,
-                max_pixels=max_pixels,
+                max_pixels=max_pixels, unknown=marks, sets=held,
             )  # fmt: skip
         _tell_unreadable(predicted, on_bad, console)
         if leakage.overlap:
@@ -151,8 +176,16 @@ def predict(
         leakage,
         ensemble.chosen,
         ensemble.neighbour_records,
+        marks,
+        held,
         path if write else None,
     )
+
+
+def refuse_no_share(given: float | None, flag: str, example: str) -> None:
+    """Raises InputError where a number is not between 0 and 1."""
+    if given is not None and not 0 < given < 1:
+        raise InputError(f"{flag} {given:g} is not between 0 and 1.", hint=f"Give a share: {flag} {example}")
 
 
 def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> PredictedImages:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.unknown import (
     ENERGY,
@@ -15,10 +16,12 @@ from ssl_mask.evaluation.unknown import (
     PROBABILITY,
     Strangeness,
     auroc,
+    cells_of,
     choose_score,
     held_out_classes,
     logit_scores,
     mean_auroc,
+    targets,
 )  # fmt: skip
 
 
@@ -38,6 +41,26 @@ def test_probability_and_energy_are_those_of_a_slow_loop(without: int | None) ->
     assert (huge[PROBABILITY][0], huge[ENERGY][0]) == (0, -1000)
 
 
+SCHEMA = LabelSchema((Factor("shape", ("round", "square")), Factor("colour", ("red", "green", "blue"))))
+
+
+def test_the_logits_of_a_factor_and_of_all() -> None:
+    """One head a factor and one joint head that says the same have equal probabilities; energies of heads add up."""
+    rng = np.random.default_rng(2)
+    heads = {"shape": rng.normal(size=(4, 2)), "colour": rng.normal(size=(4, 3))}
+    joint = {"joint": np.asarray([[s + c for s in heads["shape"][i] for c in heads["colour"][i]] for i in range(4)])}
+    assert targets(SCHEMA) == ("", "shape", "colour") and targets(LabelSchema(SCHEMA.factors[:1])) == ("",)
+    found = {(name, t): cells_of(z, SCHEMA, t) for name, z in (("h", heads), ("j", joint)) for t in targets(SCHEMA)}
+    for target in targets(SCHEMA):
+        for without in (None, 1):
+            one, other = (logit_scores(*found[name, target], without)[PROBABILITY] for name in "hj")
+            np.testing.assert_allclose(one, other)
+    energy = {key: logit_scores(*cells)[ENERGY] for key, cells in found.items()}
+    np.testing.assert_allclose(energy["h", ""], energy["h", "shape"] + energy["h", "colour"])
+    np.testing.assert_allclose(energy["h", ""], energy["j", "colour"])
+    assert found["j", "colour"][1].tolist() == [0, 1, 2, 0, 1, 2]
+
+
 def test_auroc_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(1)
     unknown, known = rng.integers(2, 9, 30) / 2, rng.integers(0, 7, 50) / 2
@@ -54,7 +77,7 @@ def judged(seed: int, good: str, bad: str, images: int = 60) -> Strangeness:
     }  # fmt: skip
     whole = {bad: rng.normal(size=images), good: rng.normal(size=images)}
     names = np.char.add(f"{seed}-", group)
-    return Strangeness(whole, without, true, names, np.full(images, seed))
+    return Strangeness(whole, without, true, names)
 
 
 def test_the_score_that_tells_classes_apart_is_chosen() -> None:
@@ -76,7 +99,7 @@ def test_false_alarms_are_counted_on_other_folds() -> None:
     """A fold whose images are all stranger than those of the other is marked as a whole."""
     seen = [judged(0, ENERGY, PROBABILITY), judged(1, ENERGY, PROBABILITY)]
     stranger = {name: score + 100 for name, score in seen[1].whole.items()}
-    shifted = Strangeness(stranger, seen[1].without, seen[1].true, seen[1].group, seen[1].fold)
+    shifted = Strangeness(stranger, seen[1].without, seen[1].true, seen[1].group)
     assert choose_score([seen[0], shifted], 0.1).false_alarms.value == 0.5
 
 
@@ -87,4 +110,4 @@ def test_one_class_tells_nothing_and_many_are_bounded() -> None:
     assert held_out_classes(many) == list(range(10, MOST_CLASSES + 10))
     seen = judged(0, ENERGY, PROBABILITY)
     with pytest.raises(DataError, match="are of one class"):
-        choose_score([Strangeness(seen.whole, {}, np.zeros_like(seen.true), seen.group, seen.fold)], 0.1)
+        choose_score([Strangeness(seen.whole, {}, np.zeros_like(seen.true), seen.group)], 0.1)
