@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from ssl_mask.inference.class_sets import ClassSets as ClassSets
     from ssl_mask.inference.gallery_scores import OldAndNew as OldAndNew
     from ssl_mask.inference.unknown_marks import Unknown as Unknown
+    from ssl_mask.runs.acquired import AcquireRecord as AcquireRecord
+    from ssl_mask.runs.acquired import ChoosingRun as ChoosingRun
     from ssl_mask.runs.comparison import ComparisonRecord as ComparisonRecord
     from ssl_mask.runs.comparison import DifferenceRecord as DifferenceRecord
     from ssl_mask.runs.comparison import IntervalRecord as IntervalRecord
@@ -112,6 +114,8 @@ if TYPE_CHECKING:
     from ssl_mask.runs.trials import TuneSettings as TuneSettings
     from ssl_mask.runs.trials import VerdictRecord as VerdictRecord
     from ssl_mask.runs.view import Run as Run
+    from ssl_mask.workflows.acquire import Acquisition as Acquisition
+    from ssl_mask.workflows.acquire import acquire as acquire
     from ssl_mask.workflows.audit import Audit as Audit
     from ssl_mask.workflows.audit import audit as audit
     from ssl_mask.workflows.compare import Comparison as Comparison
@@ -248,6 +252,10 @@ _HOME = {
     "ClassSets": "ssl_mask.inference.class_sets",
     "Unknown": "ssl_mask.inference.unknown_marks",
     "embed": "ssl_mask.workflows.embed",
+    "acquire": "ssl_mask.workflows.acquire",
+    "Acquisition": "ssl_mask.workflows.acquire",
+    "AcquireRecord": "ssl_mask.runs.acquired",
+    "ChoosingRun": "ssl_mask.runs.acquired",
     "build_gallery": "ssl_mask.workflows.gallery",
     "add_to_gallery": "ssl_mask.workflows.gallery",
     "remove_from_gallery": "ssl_mask.workflows.gallery",
@@ -275,23 +283,24 @@ _HOME = {
 }
 """Name -> the module that it comes from."""
 __all__ = [
-    "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig", "BestScore", "ChosenWeights",
-    "ClassScore", "ClassSelection", "ClassSets", "Comparison", "ComparisonRecord", "ConfigError", "CurvePoint",
-    "DataConfig", "DataError", "DataRecord", "Declaration", "DeclarationRecord", "DemoSummary", "DifferenceRecord",
-    "Embedder", "EnvironmentRecord", "Evaluation", "Factor", "FactorStudy", "FactorsRecord", "FactorsSettings", "File",
-    "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings", "Gallery", "GalleryPart", "GalleryRecord", "GuardConfig",
-    "GuardError", "HeadSelectionRecord", "HeadSummary", "Hit", "ImageError", "IncompleteError", "InputError",
-    "Interrupted", "Interval", "IntervalRecord", "KeptFiles", "LabelSchema", "LossConfig", "Manifest", "Mark",
-    "MismatchError", "ModelConfig", "ModelError", "NeighboursRecord", "NewImages", "OldAndNew", "OptimConfig",
-    "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord", "Predictions", "PriorRecord", "Provenance",
-    "PseudoConfig", "PseudoRecord", "ReferenceRecord", "ReferenceScore", "Refusal", "ReliabilityRecord", "RoundStudy",
-    "RoundSummary", "RoundsRecord", "RoundsSettings", "Row", "Run", "RunConfig", "RunDir", "RunStatus", "ScoreRecord",
-    "Search", "SeedRecord", "SeenRecord", "SelectionRecord", "SetsRecord", "SplitRecord", "SslMaskError",
-    "StorageError", "Study", "StudyRecord", "StudyScore", "Submission", "TeacherRecord", "TrainConfig", "TrainingError",
-    "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked", "UndeclaredError", "Unknown", "UnknownRecord",
-    "UnlabeledRecord", "Verdict", "VerdictRecord", "add_to_gallery", "audit", "build_gallery", "compare", "demo",
-    "embed", "evaluate", "explore", "load_config", "load_run", "predict", "pseudo", "pseudo_folds",
-    "remove_from_gallery", "report", "review", "search_gallery", "train", "train_factors", "train_folds", "tune", "uda",
+    "AcquireRecord", "Acquisition", "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig",
+    "BestScore", "ChoosingRun", "ChosenWeights", "ClassScore", "ClassSelection", "ClassSets", "Comparison",
+    "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig", "DataError", "DataRecord", "Declaration",
+    "DeclarationRecord", "DemoSummary", "DifferenceRecord", "Embedder", "EnvironmentRecord", "Evaluation", "Factor",
+    "FactorStudy", "FactorsRecord", "FactorsSettings", "File", "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings",
+    "Gallery", "GalleryPart", "GalleryRecord", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "Hit",
+    "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "KeptFiles",
+    "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NeighboursRecord",
+    "NewImages", "OldAndNew", "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord",
+    "Predictions", "PriorRecord", "Provenance", "PseudoConfig", "PseudoRecord", "ReferenceRecord", "ReferenceScore",
+    "Refusal", "ReliabilityRecord", "RoundStudy", "RoundSummary", "RoundsRecord", "RoundsSettings", "Row", "Run",
+    "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search", "SeedRecord", "SeenRecord", "SelectionRecord",
+    "SetsRecord", "SplitRecord", "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission",
+    "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked",
+    "UndeclaredError", "Unknown", "UnknownRecord", "UnlabeledRecord", "Verdict", "VerdictRecord", "acquire",
+    "add_to_gallery", "audit", "build_gallery", "compare", "demo", "embed", "evaluate", "explore", "load_config",
+    "load_run", "predict", "pseudo", "pseudo_folds", "remove_from_gallery", "report", "review", "search_gallery",
+    "train", "train_factors", "train_folds", "tune", "uda",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from ssl_mask.config import load
 ORDER = (
     "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "evaluate", "report",
     "review", "uda", "compare", "pseudo", "pseudo_folds", "tune", "audit", "explore",
-    "embed", "build_gallery", "add_to_gallery", "search_gallery", "remove_from_gallery",
+    "embed", "acquire", "build_gallery", "add_to_gallery", "search_gallery", "remove_from_gallery",
 )  # fmt: skip
 """Later examples use what earlier ones made, as a reader does."""
 

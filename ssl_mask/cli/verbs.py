@@ -24,6 +24,7 @@ VERBS = {
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",
     "embed": "Write what a run or a study sees in images: a table of vectors of length 1.",
     "gallery": "Predict by the nearest labeled images, add a class without training, search images.",
+    "acquire": "Choose the persons (groups) of a pool that are worth labeling next, and write a CSV to fill in.",
     "evaluate": "Score predictions against the true labels, with confidence intervals.",
     "explore": "Show a data set before training: classes, groups, copies, unusual images and a map, as one HTML page.",
     "audit": "Find copies and shared persons between training, validation, test and unlabeled images.",

@@ -1,15 +1,16 @@
 """Labels that came later: tables of images that join the training images. The split of the data set does not change.
 
-    image,group,…,<factor>…
+    image,group,rank,score,reason,<factor>…,sha256
 
 `sslmask acquire` writes such a table with empty labels. A row in which nothing is filled in yet is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ssl_mask.data.layouts.paths import inside
 from ssl_mask.data.manifest import Manifest, Row
@@ -17,9 +18,36 @@ from ssl_mask.data.names import plain
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.tables import header_of, read_csv
 from ssl_mask.errors import DataError, did_you_mean
-from ssl_mask.text import from_inert
+from ssl_mask.text import csv_text, from_inert, inert
 
 IMAGE, GROUP, DIGEST = "image", "group", "sha256"
+NOTES = ("rank", "score", "reason")
+"""Columns that say why an image is to be labeled; nobody reads them. A factor of such a name has the column."""
+
+
+class Wanted(NamedTuple):
+    """An image that is worth labeling."""
+
+    path: str
+    group: str
+    """Empty where it is not known."""
+    rank: int
+    """Of its group, from 1."""
+    score: float
+    reason: str
+    digest: str
+
+
+def to_label_csv(schema: LabelSchema, wanted: Iterable[Wanted]) -> str:
+    """The table to fill in, a row an image, with empty labels; no spreadsheet runs its cells."""
+    notes = [name for name in NOTES if name not in schema.sizes]
+    rows = []
+    for row in wanted:
+        said = {"rank": str(row.rank), "score": f"{row.score:.6f}", "reason": row.reason}
+        labels = [""] * len(schema.sizes)
+        rows.append([row.path, row.group, *(said[name] for name in notes), *labels, row.digest])
+    header = [IMAGE, GROUP, *notes, *schema.sizes, DIGEST]
+    return csv_text([[inert(cell) for cell in cells] for cells in [header, *rows]])
 
 
 def read_extra_labels(tables: Sequence[Path], schema: LabelSchema, root: Path) -> tuple[tuple[Row, ...], int]:

@@ -17,11 +17,12 @@ from ssl_mask.errors import DataError
 from ssl_mask.text import csv_text
 
 
-def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
+def read_unlabeled(sources: Sequence[str], manifest: Manifest, *, flag: str = "--unlabeled") -> Manifest:
     """The data set's own unlabeled rows and the images of all `sources`; an image that is named twice counts once.
 
     Args:
         sources: folders, globs or CSVs with an image column; looked for in the working folder and in the data set's.
+        flag: that named the sources, for messages.
 
     Raises:
         DataError: a source that does not exist, is in both folders, or has no image column or no images; or no source.
@@ -29,17 +30,17 @@ def read_unlabeled(sources: Sequence[str], manifest: Manifest) -> Manifest:
     own = {str(manifest.root / r.path): r for r in manifest.where("unlabeled").rows}
     found: dict[str, str] = {path: r.source for path, r in own.items()}
     for source in sources:
-        images = list(_images_of(source, manifest))
+        images = list(_images_of(source, manifest, flag))
         if not any(path.exists() for path, _ in images):
             raise DataError(
                 f"{source} names {len(images)} images, but none of them exists, for example {images[0][0]}.",
-                hint="Give --unlabeled the folder of the images, or move the CSV next to them.",
+                hint=f"Give {flag} the folder of the images, or move the CSV next to them.",
             )
         for path, where in images:
             found.setdefault(os.path.normpath(path), where)
     if not found:
         raise DataError(
-            "There are no unlabeled images.", hint="Say where they are: --unlabeled DIR (or set data.unlabeled)."
+            "There are no unlabeled images.", hint=f"Say where they are: {flag} DIR (or set data.unlabeled)."
         )
     # One root for all images keeps the paths in the run's table short.
     root = Path(os.path.commonpath([str(Path(p).parent) for p in found]))
@@ -72,9 +73,9 @@ def allowed_folders(config: DataConfig, manifest: Manifest) -> list[Path]:
     return [manifest.root, *(path if path.is_dir() else path.parent for path in named)]
 
 
-def _images_of(source: str, manifest: Manifest) -> Iterator[tuple[Path, str]]:
+def _images_of(source: str, manifest: Manifest, flag: str) -> Iterator[tuple[Path, str]]:
     """(absolute path, where it was named) for each image of a source."""
-    found = read_images(source, manifest.schema, manifest.submission, bases=_bases(manifest), flag="--unlabeled")
+    found = read_images(source, manifest.schema, manifest.submission, bases=_bases(manifest), flag=flag)
     yield from ((found.root / row.path, f"{source}: {row.source}") for row in found.rows)
 
 

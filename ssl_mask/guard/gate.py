@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
+from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.devices import broadcast, cores
@@ -94,6 +95,28 @@ def run_gate(
     result = replace(broadcast(accelerator, decide), prints=prints)
     console.say(f"Guard  {result.sentence}")
     return result
+
+
+def gate_new_labels(
+    config: RunConfig, rows: Manifest, accelerator: Accelerator, console: Console, *, mode: Literal["on", "off"] | None,
+    drop_overlap: bool,
+) -> GateResult:  # fmt: skip
+    """Compare images that get labels with the test images of the data set of a run, as its training images were.
+
+    Args:
+        config: of the run.
+        mode: None: as the run was configured.
+        drop_overlap: name what overlaps in `dropped("train")`, instead of refusing all.
+
+    Raises:
+        GuardError: some are test images.
+    """
+    settled = mode or config.guard.mode
+    asked = config.guard.model_copy(update={"mode": settled, "drop_overlap": drop_overlap})
+    data, config = config.data, config.model_copy(update={"guard": asked})
+    off = settled == "off"
+    dataset = rows.with_rows(()) if off else read_dataset(data.root, layout=data.layout, options=data.options)
+    return run_gate(config, dataset, {"train": rows}, accelerator, console)
 
 
 def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest], console: Console) -> GateResult:

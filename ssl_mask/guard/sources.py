@@ -7,18 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ssl_mask.data.image_files import is_image_name
-from ssl_mask.data.layouts.images import read_images
-from ssl_mask.data.layouts.table import GROUP_NAMES, LABEL_NAMES
+from ssl_mask.data.layouts.images import group_and_label
 from ssl_mask.data.manifest import Manifest, Submission
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.data.tables import read_csv
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import DataError
 from ssl_mask.guard.findings import ROLES, Pool, Role
 from ssl_mask.guard.pools import pool_of
-
-Columns = dict[Path, tuple[str, str]]
-"""Image -> its group and its label, as a CSV names them."""
 
 
 def gather_pools(
@@ -68,20 +63,10 @@ def _pool(role: Role, sources: Sequence[str], dataset: Manifest, base: Path) -> 
     for source in sources:
         table = next((p for p in (Path(source), base / source) if p.is_file() and not is_image_name(p.name)), None)
         if table is not None:
-            found = _columns(table)
+            found = group_and_label(table)
             columns |= found
             named += [source] if any(group for group, _ in found.values()) else []
     groups, labels = zip(*(columns.get(f, ("", "")) for f in rows.files), strict=True)
     # Nobody reads a label of an unlabeled image, not even to check it.
     labels = ("",) * len(groups) if role == "unlabeled" else labels
     return replace(pool, groups=groups, labels=labels, group_source=", ".join(named))
-
-
-def _columns(table: Path) -> Columns:
-    """Groups and labels of a CSV, for the columns that have one of the usual names."""
-    images = read_images(table, LabelSchema(()), Submission("", (), "names"))
-    found: Columns = {}
-    for path, (_, cells) in zip(images.files, read_csv(table), strict=True):
-        group, label = (next((cells[n] for n in names if n in cells), "") for names in (GROUP_NAMES, LABEL_NAMES))
-        found[path] = group, label
-    return found

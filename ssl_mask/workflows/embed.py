@@ -82,10 +82,10 @@ def named_source(run: str | Path, runs: Path) -> Source:
 
 
 def one_process(*, quiet: bool) -> Compute:
-    """What a command of a gallery computes with. Raises InputError under a launcher of several processes."""
+    """What a command of one process computes with. Raises InputError under a launcher of several processes."""
     accelerator = devices.make_accelerator("auto")
     if accelerator.num_processes > 1:
-        raise InputError("A gallery is worked on by one process.", hint="Start it without a launcher.")
+        raise InputError("This command works with one process.", hint="Start it without a launcher.")
     return Compute(accelerator, Console(quiet=quiet))
 
 

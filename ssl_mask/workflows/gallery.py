@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.embeddings import EmbeddingTable, read_embeddings
-from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.errors import DataError, nothing_written
 from ssl_mask.guard.copies.fingerprints import Fingerprints
-from ssl_mask.guard.gate import GateResult, run_gate
+from ssl_mask.guard.gate import GateResult, gate_new_labels
 from ssl_mask.guard.seen import save_seen
 from ssl_mask.inference.embeddings import embedders, refuse_other_embeddings
 from ssl_mask.inference.gallery_contents import (
@@ -243,13 +241,8 @@ def _gate(
     rows: Manifest, source: Source, guard: Guard | None, compute: Compute, *, drop_overlap: bool
 ) -> GateResult:  # fmt: skip
     """Compare what is put in with the test images of the data set. Raises GuardError where it is among them."""
-    config: RunConfig = source.members[0].config()
-    mode = guard or config.guard.mode
-    asked = config.guard.model_copy(update={"mode": mode, "drop_overlap": drop_overlap})
-    config = config.model_copy(update={"guard": asked})
-    data = config.data
-    dataset = rows.with_rows(()) if mode == "off" else read_dataset(data.root, layout=data.layout, options=data.options)
-    return run_gate(config, dataset, {"train": rows}, compute.accelerator, compute.console)
+    config, (accelerator, console) = source.members[0].config(), (compute.accelerator, compute.console)
+    return gate_new_labels(config, rows, accelerator, console, mode=guard, drop_overlap=drop_overlap)
 
 
 def _manifest(table: EmbeddingTable, predictor: Predictor) -> Manifest:

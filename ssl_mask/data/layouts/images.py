@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ssl_mask.data.image_files import find_images, is_image_name
 from ssl_mask.data.layouts.paths import Finder, inside
-from ssl_mask.data.layouts.table import IMAGE_NAMES
+from ssl_mask.data.layouts.table import GROUP_NAMES, IMAGE_NAMES, LABEL_NAMES
 from ssl_mask.data.manifest import Manifest, Row, Submission
 from ssl_mask.data.names import alike
 from ssl_mask.data.schema import LabelSchema
@@ -113,6 +113,16 @@ def image_column(header: Sequence[str], table: Path, first: str = "") -> str:
             hint=f"Rename all but one{f', or name that one {first!r}' if first else ''}.",
         )
     return found[0]
+
+
+def group_and_label(table: Path) -> dict[Path, tuple[str, str]]:
+    """Image -> its group and its label in a CSV, where columns have one of the usual names; "" where they have not."""
+    images = read_images(table, LabelSchema(()), Submission("", (), "names"))
+    found: dict[Path, tuple[str, str]] = {}
+    for path, (_, cells) in zip(images.files, read_csv(table), strict=True):
+        group, label = (next((cells[n] for n in names if n in cells), "") for names in (GROUP_NAMES, LABEL_NAMES))
+        found[path] = group, label
+    return found
 
 
 def _rows(files: Sequence[Path], root: Path) -> list[Row]:
