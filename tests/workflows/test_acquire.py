@@ -18,12 +18,15 @@ from tiny_runs import TINY
 from ssl_mask.cli.app import main
 from ssl_mask.config import merge, resolve
 from ssl_mask.data.embeddings import read_embeddings
+from ssl_mask.data.predictions import read_validation
 from ssl_mask.errors import DataError, InputError, OverlapError
 from ssl_mask.runs.acquired import AcquireDir
 from ssl_mask.runs.run import RunDir
+from ssl_mask.studies.fold_checks import refuse_changed_data
 from ssl_mask.text import csv_text
 from ssl_mask.workflows.acquire import Acquisition, acquire
 from ssl_mask.workflows.embed import embed
+from ssl_mask.workflows.folds import train_folds
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train
 
@@ -185,6 +188,37 @@ def test_an_image_of_the_test_set_is_no_candidate(work: Path, drawn: Path, tmp_p
         ask(work, **pool)
     found = ask(work, **pool, drop_overlap=True)
     assert found.record.checked and (found.record.images, found.record.left_out) == (14, 2)
+
+
+@pytest.mark.slow
+def test_a_study_of_folds_trains_on_extra_labels_in_every_fold(work: Path, drawn: Path, tmp_path: Path) -> None:
+    """Those of a person whom a fold validates are left out of it; a table that changes stops the study."""
+    table, rows = tmp_path / "extra.csv", rows_of(work / "filled.csv")
+    person = rows_of(RunDir(work / "runs/one").manifest)[0]["group"]
+    rows[0] |= {"group": person}
+    table.write_text(csv_text([list(rows[0]), *(list(row.values()) for row in rows)]))
+    own = {"runs": str(tmp_path / "runs"), "name": "study", "train": {"steps": 2, "eval_every": 1}}
+    data = {"root": str(drawn), "min_groups": 1}
+    configs = [
+        resolve([merge(TINY, {**own, "name": name, "data": {**data, **more}})], has_gpu=lambda: False)
+        for name, more in (("plain", {}), ("study", {"extra_labels": [str(table)], "outside_root": "allow"}))
+    ]
+    plain, study = (train_folds(config, folds=2, quiet=True) for config in configs)
+    assert plain is not None and study is not None
+    tables = [read_validation(each.oof) for each in (plain, study)]
+    assert tables[0].sha256.tolist() == tables[1].sha256.tolist()
+    assert tables[0].fold.tolist() == tables[1].fold.tolist()
+    for run in study.members():
+        trained = rows_of(run.manifest)
+        new = [row for row in trained if row["source"].startswith(f"{table}:")]
+        validating = {row["group"] for row in trained if row["split"] == "val"}
+        assert {row["split"] for row in new} == {"train"} and len(new) == 6 - (person in validating)
+        if person in validating:
+            assert f"group {person} is in validation" in run.left_out.read_text()
+    refuse_changed_data(study, configs[1])
+    table.write_text(table.read_text().replace("female", "male"))
+    with pytest.raises(DataError, match=r"is new or another"):
+        refuse_changed_data(study, configs[1])
 
 
 def test_the_command(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
