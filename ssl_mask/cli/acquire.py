@@ -11,7 +11,7 @@ from ssl_mask.cli.early import check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
 from ssl_mask.cli.options import Json, Quiet, command
 from ssl_mask.cli.output import answering, loading
-from ssl_mask.selection.acquisition import DEFAULT
+from ssl_mask.selection.acquisition import BUDGET, DEFAULT
 
 app = typer.Typer(add_completion=False)
 
@@ -66,7 +66,7 @@ def acquire(
         int,
         typer.Option(min=1, max=10**6, metavar="<number>", rich_help_panel="Prediction",
                      help="Groups (persons) to choose, with all of their images."),
-    ] = 50,
+    ] = BUDGET,
     by: Annotated[
         By,
         typer.Option(

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 Rule = Literal["mixed", "uncertainty", "disagreement", "coverage", "rare", "random"]
 DEFAULT: Rule = "mixed"
 """What `sslmask acquire` takes where nobody says `--by`."""
+BUDGET = 50
+"""Groups, where nobody says `--budget`."""
 CANDIDATES = 3
 """`mixed` chooses among so many times the budget of uncertain groups."""
 _BLOCK = 1024  # pool rows whose distances to all centres are in memory at once

@@ -33,11 +33,8 @@ from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.environment import code_version
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.runs.sources import Source
-from ssl_mask.selection.acquisition import DEFAULT, Chosen, Rule
+from ssl_mask.selection.acquisition import BUDGET, DEFAULT, Chosen, Rule
 from ssl_mask.workflows.embed import named_source, one_process
-
-BUDGET = 50
-"""Groups."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +101,9 @@ def acquire(
         sources = [named_source(run, Path(runs_folder)) for run in runs]
         models = _models(sources, by, compute, cache, max_pixels)
         config = sources[0].members[0].config()
-        more: dict[str, Any] = {"on_bad": on_bad, "max_pixels": max_pixels, "cache": None if cache == "auto" else cache}
-        reading = config.data.model_copy(update={key: value for key, value in more.items() if value is not None})
+        reading = _reading(config.data, on_bad, cache, max_pixels)
         named = tuple(pool) or reading.unlabeled
-        dataset = read_manifest(reading.model_copy(update={"factor": None}), Console(quiet=True))  # all are labeled
+        dataset = read_manifest(reading, Console(quiet=True))
         labeled = _labeled(sources, dataset)
         expression = group_regex or reading.options.get("group_regex")
         found = open_pool(named, dataset, labeled, expression, reading, image_size(sources[0]), console)
@@ -132,8 +128,19 @@ def acquire(
     console.say(
         f"Saved  {home.table}  ({record.images} images of {record.groups} groups; {home.sheet.name} shows them)"
     )
-    console.say(f"Next   fill in the labels, then: sslmask train --set data.extra_labels={home.table}")
+    inside = all(file.is_relative_to(dataset.root) for file in found.manifest.files)
+    console.say(f"Next   fill in the labels, then: sslmask train --set data.extra_labels={home.table}"
+                + ("" if inside else " --set data.outside_root=allow"))  # fmt: skip
     return Acquisition(home.path, home.table, home.sheet, record)
+
+
+def _reading(
+    data: DataConfig, on_bad: Literal["fail", "skip"], cache: str, max_pixels: int | None
+) -> DataConfig:  # fmt: skip
+    """How the images of a run are read. All factors are to be labeled; what was labeled later, the run knows itself."""
+    asked: dict[str, Any] = {"on_bad": on_bad, "factor": None, "extra_labels": ()}
+    asked |= {} if cache == "auto" else {"cache": cache}
+    return data.model_copy(update=asked if max_pixels is None else {**asked, "max_pixels": max_pixels})
 
 
 def _models(
