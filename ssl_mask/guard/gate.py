@@ -16,7 +16,7 @@ from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
 from ssl_mask.guard.findings import COPIES, ROLES, Findings, Pool, Role
-from ssl_mask.guard.policy import Declaration, Verdict, enforce, judge
+from ssl_mask.guard.policy import TO_LABEL, Declaration, Verdict, enforce, judge
 from ssl_mask.guard.pools import cache_of, pool_of
 from ssl_mask.guard.status import Mark
 
@@ -99,14 +99,15 @@ def run_gate(
 
 def gate_new_labels(
     config: RunConfig, rows: Manifest, accelerator: Accelerator, console: Console, *, mode: Literal["on", "off"] | None,
-    drop_overlap: bool,
+    drop_overlap: bool, name: str = "train",
 ) -> GateResult:  # fmt: skip
     """Compare images that get labels with the test images of the data set of a run, as its training images were.
 
     Args:
         config: of the run.
         mode: None: as the run was configured.
-        drop_overlap: name what overlaps in `dropped("train")`, instead of refusing all.
+        drop_overlap: name what overlaps in `dropped(name)`, instead of refusing all.
+        name: what messages call the images: `train`, or `TO_LABEL` where they have no labels yet.
 
     Raises:
         GuardError: some are test images.
@@ -116,7 +117,7 @@ def gate_new_labels(
     data, config = config.data, config.model_copy(update={"guard": asked})
     off = settled == "off"
     dataset = rows.with_rows(()) if off else read_dataset(data.root, layout=data.layout, options=data.options)
-    return run_gate(config, dataset, {"train": rows}, accelerator, console)
+    return run_gate(config, dataset, {name: rows}, accelerator, console)
 
 
 def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest], console: Console) -> GateResult:
@@ -164,8 +165,9 @@ def without_unused(
 
 
 def role_of(name: str) -> Role:
-    """Pools of which no label is read are unlabeled, whatever they are called."""
-    return next((role for role in ROLES if role == name), "unlabeled")
+    """Pools of which no label is read are unlabeled, whatever they are called; what is to be labeled will be trained on
+    with its labels."""
+    return "train" if name == TO_LABEL else next((role for role in ROLES if role == name), "unlabeled")
 
 
 def protected_pools(config: RunConfig, manifest: Manifest) -> list[Pool]:

@@ -24,6 +24,8 @@ from ssl_mask.runs.records import LeakageStatus
 from ssl_mask.text import shown
 
 PROTECTED: tuple[Role, ...] = ("test", "val")
+TO_LABEL = "pool"
+"""Name of images that are chosen to be labeled."""
 TRANSDUCTIVE: dict[Role, LeakageStatus] = {"test": "transductive-test", "val": "transductive-val"}
 
 
@@ -240,7 +242,7 @@ def _unknown_persons(pool: PoolRecord, findings: Findings) -> str:
 
 def called(pool: PoolRecord) -> str:
     """A pool in a sentence."""
-    known = {"test": "the test set", "val": "the validation set", "train": "the training set"}
+    known = {"test": "the test set", "val": "the validation set", "train": "the training set", TO_LABEL: "the pool"}
     return known.get(pool.name, f"the pool {shown(pool.name)}")
 
 

@@ -21,6 +21,7 @@ from ssl_mask.data.unlabeled import usable
 from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.gate import GateResult, gate_new_labels
+from ssl_mask.guard.policy import TO_LABEL
 from ssl_mask.inference.acquisition import Measured, choose_groups
 from ssl_mask.inference.labeled import labeled_images
 from ssl_mask.inference.load import load_predictor
@@ -110,9 +111,9 @@ def acquire(
         refuse_budget(budget, found.manifest)
         gate = gate_new_labels(
             config, _below(found.manifest, dataset.root), compute.accelerator, console, mode=guard,
-            drop_overlap=drop_overlap,
+            drop_overlap=drop_overlap, name=TO_LABEL,
         )  # fmt: skip
-        found = found.without(gate.dropped("train"), "also in the test set")
+        found = found.without(gate.dropped(TO_LABEL), "also in the test set")
         refuse_budget(budget, found.manifest)
         console.say(f"Choose {budget} of {numbered_groups(found.manifest)[1]} groups by {by}")
         chosen, measured = choose_groups(by, budget, models, found.manifest, labeled, seed=seed)

@@ -184,7 +184,7 @@ def test_an_image_of_the_test_set_is_no_candidate(work: Path, drawn: Path, tmp_p
     shutil.copytree(work / "pool", tmp_path / "pool")
     shutil.copy(sorted((drawn / "eval/images").iterdir())[0], tmp_path / "pool/p1/test.jpg")
     pool = {"pool": str(tmp_path / "pool"), "budget": PERSONS, "by": "random", "guard": "on"}
-    with pytest.raises(OverlapError, match="overlaps test"):
+    with pytest.raises(OverlapError, match="pool overlaps test"):
         ask(work, **pool)
     found = ask(work, **pool, drop_overlap=True)
     assert found.record.checked and (found.record.images, found.record.left_out) == (14, 2)
