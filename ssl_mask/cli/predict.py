@@ -76,6 +76,8 @@ def predict(
     unknown: Annotated[
         float | None,
         typer.Option(
+            min=0,
+            max=1,
             metavar="<rate>",
             rich_help_panel="Prediction",
             help="Mark images that are of no known class, in unknown.csv: those that are stranger than all but this "
@@ -85,6 +87,8 @@ def predict(
     sets: Annotated[
         float | None,
         typer.Option(
+            min=0,
+            max=1,
             metavar="<coverage>",
             rich_help_panel="Prediction",
             help="Write the classes of each factor that hold the true one in this share of images (such as 0.9), to "

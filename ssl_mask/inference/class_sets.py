@@ -31,10 +31,25 @@ class ClassSets:
 
     coverage: float
     """The share of images whose set is to hold the truth, of each factor by itself."""
-    held: Mapping[str, NDArray[np.bool_]]
-    """Factor -> (n, classes) whether a class is in the set; none is for an unreadable image."""
+    p: Mapping[str, NDArray[np.float64]]
+    """Factor -> (n, classes) the share of true classes that are as improbable; NaN of an unreadable image."""
+    answers: NDArray[np.int64]
+    """(n, factors) the predicted classes, which are always in the sets; -1 of an unreadable image."""
     records: tuple[Mapping[str, SetsRecord], ...]
     """Of each source, by factor."""
+
+    @property
+    def held(self) -> dict[str, NDArray[np.bool_]]:
+        """Factor -> (n, classes) whether a class is in the set; none is for an unreadable image."""
+        return self.at(self.coverage)
+
+    def at(self, coverage: float) -> dict[str, NDArray[np.bool_]]:
+        """The sets of another coverage, in (0, 1)."""
+        held = {factor: np.zeros(p.shape, np.bool_) for factor, p in self.p.items()}
+        readable = self.answers[:, 0] >= 0
+        for i, (factor, p) in enumerate(self.p.items()):
+            held[factor][readable] = sets(p[readable], self.answers[readable, i], coverage)
+        return held
 
     @property
     def mean_size(self) -> dict[str, float | None]:
@@ -66,38 +81,31 @@ def class_sets(
         DataError: there are no labeled images that the runs were not trained on, or all are of one group.
         ImageError: one of them cannot be read. MismatchError: it has changed.
     """
-    schema = predicted.manifest.schema
-    readable = [i for i in range(len(predicted.manifest)) if i not in predicted.unreadable]
-    rows = predicted.manifest.with_rows(predicted.manifest.rows[i] for i in readable)
-    p = {factor: np.zeros((len(rows), size)) for factor, size in schema.sizes.items()}
+    manifest, schema = predicted.manifest, predicted.manifest.schema
+    readable = [i for i in range(len(manifest)) if i not in predicted.unreadable]
+    rows = manifest.with_rows(manifest.rows[i] for i in readable)
+    p = {factor: np.full((len(manifest), size), np.nan) for factor, size in schema.sizes.items()}
+    for own in p.values():
+        own[readable] = 0
     records: list[Mapping[str, SetsRecord]] = []
-    for i, source in enumerate(sources):
-        if shares[i] == 0:
+    for source, weight, voting in zip(sources, shares, votings or [{}] * len(sources), strict=True):
+        if weight == 0:
             records.append({})
             continue
-        models = source.models
         predictors = [
-            load_predictor(
-                [model],
-                compute,
-                cache=cache,
-                max_pixels=max_pixels,
-                neighbours=None if votings is None else [votings[i]],
-            )
-            for model in models
+            load_predictor([model], compute, cache=cache, max_pixels=max_pixels, neighbours=[voting])
+            for model in source.models
         ]
-        judged = _judged(models, predictors, schema, tta=tta)
+        judged = _judged(source.models, predictors, schema, tta=tta)
         records.append(_measured(judged, coverage, source, console))
         # A gallery votes on its own images in the plain view alone.
         new = each_probs(predictors, rows, tta=tta and source.kind != "gallery") if readable else []
         each = [schema.marginals(own.probs) for own in new]
-        for factor in p if readable else ():
-            p[factor] += shares[i] * p_values(judged[factor], np.stack([1 - own[factor] for own in each]))
-    answers = schema.part(predicted_class(predicted.probs[readable]))
-    held = {f: np.zeros((len(predicted.manifest), size), np.bool_) for f, size in schema.sizes.items()}
-    for column, factor in enumerate(schema.sizes):
-        held[factor][readable] = sets(p[factor], answers[:, column], coverage)
-    found = ClassSets(coverage, held, tuple(records))
+        for factor in schema.sizes if readable else ():
+            p[factor][readable] += weight * p_values(judged[factor], np.stack([1 - own[factor] for own in each]))
+    answers = np.full((len(manifest), len(schema.sizes)), -1)
+    answers[readable] = schema.part(predicted_class(predicted.probs[readable]))
+    found = ClassSets(coverage, p, answers, tuple(records))
     sizes = ", ".join(f"{factor} {size:.2f}" for factor, size in found.mean_size.items() if size is not None)
     console.say(f"Classes in a set, on average: {sizes or 'no image was readable'}")
     return found

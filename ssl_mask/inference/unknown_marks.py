@@ -137,14 +137,14 @@ def mark_unknown(
         if weight == 0:
             records.append({})
             continue
-        models = [_model(model, compute, cache, max_pixels) for model in source.models]
-        choices = _choose(models, rate)
+        models = [open_model(model, compute, cache=cache, max_pixels=max_pixels) for model in source.models]
+        choices = {target: choose_score(own, rate) for target, own in judge(models).items()}
         for target, choice in choices.items():
             said = target or ", ".join(source.schema.sizes)
             console.say(f"Unknown of {source.name}, {said}: {choice_words(choice, rate)}")
         if readable:
-            for target, found in _new(models, choices, rows).items():
-                p[target][readable] += weight * found
+            for target, new in new_scores(models, {t: c.score for t, c in choices.items()}, rows).items():
+                p[target][readable] += weight * p_values(choices[target].judged, new)
         records.append({column(target): choice_record(choice) for target, choice in choices.items()})
     judged = {column(target): own for target, own in p.items()}
     unknown = Unknown(rate, {c: own for c, own in judged.items() if all(c in r for r in records if r)}, tuple(records))
@@ -158,7 +158,8 @@ def column(target: str) -> str:
     return f"unknown/{target}" if target else "unknown"
 
 
-def _model(source: Source, compute: Compute, cache: str, max_pixels: int | None) -> Model:
+def open_model(source: Source, compute: Compute, *, cache: str = "auto", max_pixels: int | None = None) -> Model:
+    """What predicts alone, as `Source.models` names it. Raises InputError for a gallery."""
     if source.kind == "gallery":
         raise InputError(
             f"{source.path} is a gallery: it has no logits, and its images are compared with themselves.",
@@ -168,8 +169,11 @@ def _model(source: Source, compute: Compute, cache: str, max_pixels: int | None)
     return Model(source, tuple(networks), source.schema)
 
 
-def _choose(models: Sequence[Model], rate: float) -> dict[str, ScoreChoice]:
-    """The score of each target; none of a factor of which only one class was seen, for nothing tells it."""
+def judge(models: Sequence[Model]) -> dict[str, list[Strangeness]]:
+    """Of each target, what each model says of the images that it was not trained on.
+
+    A factor of which only one class was seen is no target: nothing tells that class.
+    """
     seen: dict[str, list[Strangeness]] = {}
     for model in models:
         images = unseen_images(model.source)
@@ -185,8 +189,7 @@ def _choose(models: Sequence[Model], rate: float) -> dict[str, ScoreChoice]:
             }
             one = Strangeness(logit_scores(cells, class_of) | whole, without, true, units(images))
             seen.setdefault(target, []).append(one)
-    told = [target for target, own in seen.items() if target == WHOLE or any(model.without for model in own)]
-    return {target: choose_score(seen[target], rate) for target in told}
+    return {t: own for t, own in seen.items() if t == WHOLE or any(model.without for model in own)}
 
 
 def _classes(rows: Manifest, target: str) -> NDArray[np.int64]:
@@ -194,20 +197,19 @@ def _classes(rows: Manifest, target: str) -> NDArray[np.int64]:
     return rows.labels[:, list(rows.schema.sizes).index(target)] if target else rows.joint
 
 
-def _new(models: Sequence[Model], choices: Mapping[str, ScoreChoice], rows: Manifest) -> dict[str, NDArray[np.float64]]:
-    """(n,) p of new images, of each target. A model looks only at what the chosen scores need."""
-    names = {choice.score for choice in choices.values()}
-    counts = [k for k in COUNTS if neighbour(k) in names]
-    scores: dict[str, list[NDArray[np.floating[Any]]]] = {target: [] for target in choices}
+def new_scores(
+    models: Sequence[Model], wanted: Mapping[str, str], rows: Manifest
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """(models, n) one score of images, at least one, for each target. A model looks only at what the scores need."""
+    counts = [k for k in COUNTS if neighbour(k) in wanted.values()]
+    found: dict[str, list[NDArray[np.floating[Any]]]] = {target: [] for target in wanted}
     for model in models:
         near = model.distances(model.vectors(rows), counts) if counts else {}
-        logits = model.logits(rows) if names - near.keys() else {}
-        for target, choice in choices.items():
-            if choice.score in near:
-                scores[target].append(near[choice.score])
-            else:
-                scores[target].append(logit_scores(*cells_of(logits, model.schema, target))[choice.score])
-    return {target: p_values(choice.judged, np.stack(scores[target])) for target, choice in choices.items()}
+        logits = model.logits(rows) if set(wanted.values()) - near.keys() else {}
+        for target, name in wanted.items():
+            own = near[name] if name in near else logit_scores(*cells_of(logits, model.schema, target))[name]
+            found[target].append(own)
+    return {target: np.stack(own) for target, own in found.items()}
 
 
 def choice_record(choice: ScoreChoice) -> UnknownRecord:

@@ -5,10 +5,10 @@
     python tests/benchmarks/neighbours.py speed     # 10⁶ × 512 vectors: FAISS and torch, exact; an approximate index
 
 `heads` trains a study of folds a seed and predicts eval three times: the network alone, a gallery of it alone, and both
-(`--neighbours auto`). `classes` takes the class folders of `--folders` (CIFAR-10: a folder a class), trains without one
-class on `--labels` images of each other, puts 5, 20 and 50 images of it into the gallery, and scores held-out images
-of all classes; `retrained` is a run that has the 50 too. `speed` draws vectors in clusters. Each job is one process and
-is kept in `--out`, so that a run that was stopped goes on.
+(`--neighbours auto`). `classes` takes the class folders of CIFAR-10, trains without one class on `--labels` images of
+each other, puts 5, 20 and 50 images of it into the gallery, and scores the test images of all classes; `retrained` is a
+run that has the 50 too. `speed` draws vectors in clusters. Each job is one process and is kept in `--out`, so that a
+run that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -24,20 +24,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from resumable import Entry, begun, cifar_folder, data_folder, run_all
+from resumable import Entry, begun, cifar_folder, data_folder, read_classes, run_all
 from rich.console import Console as Screen
 from rich.table import Table
 
 IMAGES = (5, 20, 50)
-HELD_OUT = 100
-"""Images of each class that are scored."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("heads", "classes", "speed"))
     parser.add_argument("--data", type=Path, default=data_folder())
-    parser.add_argument("--folders", type=Path, default=cifar_folder(data_folder()) / "train")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--labels", type=int, default=50, help="images a class")
@@ -62,7 +59,7 @@ def main() -> None:
         "classes": [
             {"class": name, "seed": seed, "labels": options.labels, "steps": options.steps}
             for seed in options.seeds
-            for name in sorted(p.name for p in options.folders.iterdir() if p.is_dir())
+            for name in sorted(p.name for p in (cifar_folder(options.data) / "train").iterdir() if p.is_dir())
         ] if options.part == "classes" else [],
         "speed": [
             {"rows": rows, "width": options.width, "index": index} for rows in options.rows
@@ -70,7 +67,7 @@ def main() -> None:
         ],
     }  # fmt: skip
     words = [options.part]
-    for name in ("data", "folders", "size", "steps", "labels", "folds", "out"):
+    for name in ("data", "size", "steps", "labels", "folds", "out"):
         words += [f"--{name}", str(getattr(options, name))]
     store = options.out / f"neighbours-{options.part}.jsonl"
     show(run_all(__file__, store, jobs[options.part], words, options.jobs))
@@ -124,11 +121,11 @@ def new_class(job: Entry, options: argparse.Namespace) -> Entry:
     import ssl_mask
 
     rng, out = np.random.default_rng(job["seed"]), options.out / f"neighbours-classes-{job['class']}-{job['seed']}"
-    folders = sorted(p for p in options.folders.iterdir() if p.is_dir())
+    cifar = cifar_folder(options.data)
+    folders = sorted(p for p in (cifar / "train").iterdir() if p.is_dir())
     drawn = {p.name: [str(f) for f in rng.permutation(sorted(p.iterdir()))] for p in folders}
-    held_out = [(f, name) for name, files in drawn.items() for f in files[:HELD_OUT]]
-    labels = {name: files[HELD_OUT : HELD_OUT + job["labels"]] for name, files in drawn.items()}
-    new = drawn[job["class"]][HELD_OUT:]
+    labels = {name: files[: job["labels"]] for name, files in drawn.items()}
+    new = drawn[job["class"]]
     for name, without in (("old", {**labels, job["class"]: []}), ("retrained", {**labels, job["class"]: new[:50]})):
         link(out / name, without)
         config = ssl_mask.load_config({
@@ -139,16 +136,16 @@ def new_class(job: Entry, options: argparse.Namespace) -> Entry:
         resume = begun(config)
         if resume is None or ssl_mask.load_run(resume).status.status != "finished":
             ssl_mask.train(config, resume=resume, quiet=True)
-    link(out / "asked", {"all": [f for f, _ in held_out]})
     shutil.rmtree(out / "runs" / "g", ignore_errors=True)
     ssl_mask.build_gallery("old", runs_folder=out / "runs", name="g", quiet=True)
-    found = {f"{k} {n}": v for n in ("old", "retrained") for k, v in scored(out, n, held_out, job["class"]).items()}
-    found |= {f"{k} gallery": v for k, v in scored(out, "g", held_out, job["class"]).items()}
+    found = {}
+    for run, name in (("old", "old"), ("retrained", "retrained"), ("g", "gallery")):
+        found |= {f"{k} {name}": v for k, v in scored(out, run, cifar, job["class"]).items()}
     for before, count in zip((0, *IMAGES[:-1]), IMAGES, strict=True):
         more = out / f"new-{count}"
         link(out, {more.name: new[before:count]})
         ssl_mask.add_to_gallery(job["class"], more, gallery="g", runs_folder=out / "runs", quiet=True)
-        found |= {f"{k} {count}": v for k, v in scored(out, "g", held_out, job["class"]).items()}
+        found |= {f"{k} {count}": v for k, v in scored(out, "g", cifar, job["class"]).items()}
     return found
 
 
@@ -163,15 +160,18 @@ def link(root: Path, classes: dict[str, list[str]]) -> None:
                 place.symlink_to(Path(file).absolute())
 
 
-def scored(out: Path, run: str, held_out: list[tuple[str, str]], new: str) -> dict[str, float]:
+def scored(out: Path, run: str, cifar: Path, new: str) -> dict[str, float]:
     import ssl_mask
 
-    done = ssl_mask.predict([run], runs_folder=out / "runs", images=out / "asked", guard="off", write=False, quiet=True)
+    done = ssl_mask.predict(
+        [run], runs_folder=out / "runs", images=cifar / "test", guard="off", write=False, quiet=True
+    )
     classes = done.manifest.schema.joint_classes
     told = {
         Path(row.path).name: classes[i] for row, i in zip(done.manifest.rows, done.probs.argmax(axis=1), strict=True)
     }
-    right = {name: [told[Path(f).name] == c for f, c in held_out if (c == new) == is_new]
+    truth = read_classes(cifar / "test_answers.csv")
+    right = {name: [told[f] == c for f, c in truth.items() if (c == new) == is_new]
              for name, is_new in (("new recall", True), ("old accuracy", False))}  # fmt: skip
     return {name: float(np.mean(values)) for name, values in right.items()}
 
