@@ -138,7 +138,7 @@ def new_class(job: Entry, options: argparse.Namespace) -> Entry:
             ssl_mask.train(config, resume=resume, quiet=True)
     shutil.rmtree(out / "runs" / "g", ignore_errors=True)
     ssl_mask.build_gallery("old", runs_folder=out / "runs", name="g", quiet=True)
-    found = {}
+    found: Entry = {}
     for run, name in (("old", "old"), ("retrained", "retrained"), ("g", "gallery")):
         found |= {f"{k} {name}": v for k, v in scored(out, run, cifar, job["class"]).items()}
     for before, count in zip((0, *IMAGES[:-1]), IMAGES, strict=True):

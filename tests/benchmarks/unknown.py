@@ -139,6 +139,7 @@ def covered(job: Entry, options: argparse.Namespace) -> Entry:
         link(data, drawn(options, job["seed"], job["labels"]))
     run = trained(out / "runs", data, job, job["folds"])
     done = ssl_mask.predict([run], images=images, sets=COVERAGES[0], guard="off", write=False, quiet=True)
+    assert done.sets is not None
     true, group = truth(job["source"], done, options)
     found: Entry = {}
     for coverage in COVERAGES:
