@@ -83,7 +83,7 @@ def test_rows_are_held_out_by_fold_or_by_whole_groups() -> None:
         others = fold != fold[i]
         alone = Judged(score[others], group[others], np.zeros(others.sum(), int))
         assert found[i] == pytest.approx(slow_p(alone, [score[i]]))
-    # In two repeats a group is in two folds, so whole groups are held out: the strangest has nothing as strange beside it.
+    # In two repeats a group is in two folds, so whole groups are held out: nothing is as strange as the strangest.
     score[group == "3"] = 9 + np.arange((group == "3").sum()) / 100
     twice = Judged(np.tile(score, 2), np.tile(group, 2), np.concatenate([fold, 3 + (fold + 1) % 3]))
     own = held_out_p_values(twice)[twice.group == "3"]
