@@ -142,6 +142,19 @@ def test_a_study_predicts_the_product_of_its_factors(study: FactorStudy) -> None
     assert [m.name for m in source.members] == ["fold-0", "fold-1"] * 2
 
 
+@pytest.mark.slow
+def test_the_sets_of_a_factor_are_those_of_its_models(whole: FactorStudy) -> None:
+    both, alone = (
+        predict([path], runs_folder=whole.path.parent, unknown=0.2, sets=0.8, write=False, quiet=True)
+        for path in (whole.path, whole.path / "hue")
+    )
+    assert both.sets is not None and alone.sets is not None and both.unknown is not None and alone.unknown is not None
+    np.testing.assert_allclose(both.sets.p["hue"], alone.sets.p["hue"])
+    assert list(both.unknown.p) == ["unknown", "unknown/hue", "unknown/size"] and list(alone.unknown.p) == ["unknown"]
+    (judged,) = both.unknown.records
+    assert {(one.images, one.groups) for one in judged.values()} == {(32, 16)}
+
+
 def test_what_is_stored_of_the_prior_is_applied(study: FactorStudy) -> None:
     ratio = [1.5, 0.5, 0.25, 1.25]
     content = json.loads(study.record_file.read_text())
