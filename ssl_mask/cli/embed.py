@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import Json, Quiet, command, image_option, run_option
 from ssl_mask.cli.output import answering, loading
 
 app = typer.Typer(add_completion=False)
@@ -19,25 +19,8 @@ app = typer.Typer(add_completion=False)
 @takes("data.cache", "data.max_pixels", "runs", files=False, shown={"data.max_pixels": "that of the run"})
 def embed(
     given: Given,
-    run: Annotated[
-        str,
-        typer.Option(
-            "--run",
-            "-r",
-            metavar="<run>",
-            rich_help_panel="Data",
-            help="A run, or a study (the vectors of its networks side by side): its name, its path, or `latest`.",
-        ),
-    ] = "latest",
-    images: Annotated[
-        str | None,
-        typer.Option(
-            metavar="<path>",
-            rich_help_panel="Data",
-            show_default="the images that the run was trained and validated on",
-            help="A folder, one image, a quoted glob, or a CSV with an image column.",
-        ),
-    ] = None,
+    run: Annotated[str, run_option("A run, or a study (the vectors of its networks side by side)")] = "latest",
+    images: Annotated[str | None, image_option("the images that the run was trained and validated on")] = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, command
+from ssl_mask.cli.options import Json, command, run_option
 from ssl_mask.cli.output import answering, loading
 
 app = typer.Typer(add_completion=False)
@@ -40,16 +40,7 @@ def evaluate(
             help="A predictions.csv.",
         ),
     ] = None,
-    run: Annotated[
-        str,
-        typer.Option(
-            "--run",
-            "-r",
-            metavar="<run>",
-            rich_help_panel="Data",
-            help="The run, study or gallery that made the predictions: its name, its path, or `latest`.",
-        ),
-    ] = "latest",
+    run: Annotated[str, run_option("The run, study or gallery that made the predictions")] = "latest",
     groups: Annotated[
         Path | None,
         typer.Option(

@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write, check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import Json, Quiet, command, run_option
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.text import shown
 
@@ -42,16 +42,7 @@ Name = Annotated[
 )
 def build(
     given: Given,
-    run: Annotated[
-        str,
-        typer.Option(
-            "--run",
-            "-r",
-            metavar="<run>",
-            rich_help_panel="Data",
-            help="The run or the study whose network embeds: its name, its path, or `latest`.",
-        ),
-    ] = "latest",
+    run: Annotated[str, run_option("The run or the study whose network embeds")] = "latest",
     embeddings: Annotated[
         Path | None,
         typer.Option(

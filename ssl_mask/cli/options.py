@@ -73,6 +73,21 @@ Text = Annotated[
 ]  # fmt: skip
 
 
+def run_option(what: str) -> Any:
+    """`--run` of a verb that uses one; `what` says which."""
+    return typer.Option(
+        "--run", "-r", metavar="<run>", rich_help_panel="Data", help=f"{what}: its name, its path, or `latest`."
+    )  # fmt: skip
+
+
+def image_option(default: str) -> Any:
+    """`--images` of a verb that looks at some; `default` says at which otherwise."""
+    return typer.Option(
+        metavar="<path>", rich_help_panel="Data", show_default=default,
+        help="A folder, one image, a quoted glob, or a CSV with an image column.",
+    )  # fmt: skip
+
+
 def page_file(default: str) -> Any:
     """`--out` of a verb that writes a page; `default` says where it is written otherwise."""
     return typer.Option(

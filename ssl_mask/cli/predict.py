@@ -11,7 +11,7 @@ import typer
 
 from ssl_mask.cli.early import check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import Json, Quiet, command, image_option
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.errors import InputError
 
@@ -95,15 +95,7 @@ def predict(
             "sets.csv. Calibrated by person (group) on out-of-fold or validation images.",
         ),
     ] = None,
-    images: Annotated[
-        str | None,
-        typer.Option(
-            metavar="<path>",
-            rich_help_panel="Data",
-            show_default="the data set's test images",
-            help="A folder, one image, a quoted glob, or a CSV with an image column.",
-        ),
-    ] = None,
+    images: Annotated[str | None, image_option("the data set's test images")] = None,
     on_bad: Annotated[
         OnBad,
         typer.Option(

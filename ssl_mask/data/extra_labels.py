@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -113,8 +114,10 @@ def join_extra_labels(manifest: Manifest, rows: Sequence[Row]) -> Manifest:
     An image that was unlabeled is replaced. One of a validation group is left out (`Manifest.excluded`).
 
     Raises:
-        DataError: an image that has a label or is a test image; names the row.
+        DataError: an image that has a label or is a test image, or a group whose leading zeros were lost; names the
+            row.
     """
+    _refuse_lost_zeros(rows, {row.group for row in manifest.rows} - {""})
     known = {row.path: row for row in manifest.rows if row.split != "unlabeled"}
     validating = {row.group for row in manifest.where("val").rows} - {""}
     excluded: dict[str, str] = {}
@@ -133,6 +136,18 @@ def join_extra_labels(manifest: Manifest, rows: Sequence[Row]) -> Manifest:
     new = {row.path for row in rows}
     own_rows = (row for row in manifest.rows if row.path not in new)
     return replace(manifest.with_rows([*own_rows, *kept]), excluded={**manifest.excluded, **excluded})
+
+
+def _refuse_lost_zeros(rows: Sequence[Row], known: AbstractSet[str]) -> None:
+    """A spreadsheet writes 000094 as 94, and then a validated person would be trained on unseen."""
+    whole = {group.lstrip("0"): group for group in known}
+    for row in rows:
+        alone = row.group == row.path
+        if not alone and row.group not in known and (meant := whole.get(row.group.lstrip("0"))) is not None:
+            raise DataError(
+                f"{row.source}: there is no group {row.group!r}, but {meant!r}: a spreadsheet drops leading zeros.",
+                hint=f"Write it as the data set does, or give another group another name (column {GROUP}).",
+            )
 
 
 def is_extra(source: str, tables: Sequence[Path]) -> bool:

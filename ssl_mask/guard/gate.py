@@ -12,6 +12,7 @@ from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.devices import broadcast, cores
+from ssl_mask.errors import OverlapError
 from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
@@ -117,7 +118,10 @@ def gate_new_labels(
     data, config = config.data, config.model_copy(update={"guard": asked})
     off = settled == "off"
     dataset = rows.with_rows(()) if off else read_dataset(data.root, layout=data.layout, options=data.options)
-    return run_gate(config, dataset, {name: rows}, accelerator, console)
+    try:
+        return run_gate(config, dataset, {name: rows}, accelerator, console)
+    except OverlapError as error:  # only a training keeps a pair on purpose (guard.allow)
+        raise OverlapError(error.problem, hint="Leave them out: --drop-overlap. Or name other images.") from None
 
 
 def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest], console: Console) -> GateResult:

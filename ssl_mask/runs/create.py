@@ -70,8 +70,7 @@ def create_folder(config: RunConfig, prefix: str, build: Callable[[Path, str], N
             if is_prepared(path):
                 build(path, path.name)
                 return path
-            if os.path.lexists(path) and not _is_empty_folder(path):
-                raise _taken(path)
+            refuse_taken(path)
             hidden = hidden_beside(path)
             try:
                 hidden.mkdir()
@@ -88,15 +87,18 @@ def is_prepared(path: Path) -> bool:
     return run.pseudo_labels.is_file() and not run.status_file.exists()
 
 
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-
-
-def _taken(path: Path) -> InputError:
+def refuse_taken(path: Path) -> None:
+    """Raises InputError where a folder that is to be made is there. A verb that works long before it makes one asks."""
+    if not os.path.lexists(path) or _is_empty_folder(path):
+        return
     if any((path / made).is_file() for made in ("run.json", "study.json")):
         hint = f"Choose another --name, or continue it: --resume {path.name}"
-        return InputError(f"The run {path} exists.", hint=hint)
-    return InputError(f"{path} exists, and is no run.", hint="Choose another --name, or move it away.")
+        raise InputError(f"The run {path} exists.", hint=hint)
+    raise InputError(f"{path} exists, and is no run.", hint="Choose another --name, or move it away.")
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def _next_free(runs: Path, prefix: str) -> str:

@@ -30,7 +30,7 @@ from ssl_mask.inference.predictor import Compute
 from ssl_mask.pseudo_labeling.round import image_size
 from ssl_mask.reports.acquire_sheet import WantedGroup, acquire_sheet
 from ssl_mask.runs.acquired import AcquireDir, AcquireRecord, ChoosingRun
-from ssl_mask.runs.create import create_folder
+from ssl_mask.runs.create import create_folder, refuse_taken
 from ssl_mask.runs.environment import code_version
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.runs.sources import Source
@@ -99,6 +99,8 @@ def acquire(
     compute = one_process(quiet=quiet)
     console = compute.console
     with nothing_written():
+        if name:
+            refuse_taken(Path(runs_folder) / name)
         sources = [named_source(run, Path(runs_folder)) for run in runs]
         models = _models(sources, by, compute, cache, max_pixels)
         config = sources[0].members[0].config()

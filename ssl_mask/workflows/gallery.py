@@ -32,7 +32,7 @@ from ssl_mask.inference.labeled import labeled_images
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.reports.gallery_card import scores_told
-from ssl_mask.runs.create import create_folder
+from ssl_mask.runs.create import create_folder, refuse_taken
 from ssl_mask.runs.environment import code_version
 from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryPart, GalleryRecord, find_gallery
 from ssl_mask.runs.sources import Source, gallery_source
@@ -92,6 +92,8 @@ def build_gallery(
     """
     runs, compute = Path(runs_folder), one_process(quiet=quiet)
     with nothing_written():
+        if name:
+            refuse_taken(runs / name)
         source = named_source(run, runs)
         predictor = load_predictor([source], compute, cache=cache)
         if embeddings is not None:

@@ -86,6 +86,16 @@ def test_old_rows_stay_and_images_of_validation_groups_are_left_out() -> None:
     assert made.excluded == {"n.jpg": "group q is in validation (extra.csv:2)"}
 
 
+def test_a_group_whose_leading_zeros_a_spreadsheet_dropped_is_refused() -> None:
+    """Else an image of the validated person 0094 would be trained on as one of 94."""
+    before = dataset()
+    before = before.with_rows(row._replace(group="0094") if row.split == "val" else row for row in before.rows)
+    with pytest.raises(DataError, match=r"extra\.csv:2: there is no group '94', but '0094'"):
+        join_extra_labels(before, [extra("n.jpg", "94")])
+    assert join_extra_labels(before, [extra("n.jpg", "0094")]).excluded
+    assert len(join_extra_labels(before, [extra("n.jpg", "940")]).rows) == 5
+
+
 @pytest.mark.parametrize(("path", "what"), [("t.jpg", "has a label already"), ("e.jpg", "is a test image")])
 def test_an_image_of_the_data_set_is_refused(path: str, what: str) -> None:
     with pytest.raises(DataError, match=rf"extra\.csv:2: {path} {what} \(labels\.csv"):

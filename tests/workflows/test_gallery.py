@@ -200,8 +200,9 @@ def test_a_test_image_in_a_gallery_is_a_leak(
     first = sorted((drawn / "eval/images").iterdir())[0]
     with Image.open(first) as picture:
         ImageOps.mirror(picture).save(folder / "copy.png")
-    with pytest.raises(OverlapError, match="overlaps test"):
+    with pytest.raises(OverlapError, match="overlaps test") as refused:
         galleries.add_to_gallery("worn/male/<30", folder, gallery="c", runs_folder=runs, quiet=True, guard="on")
+    assert refused.value.hint is not None and "--allow" not in refused.value.hint  # no flag of these verbs
     added = galleries.add_to_gallery("worn/male/<30", folder, gallery=copied.path, runs_folder=runs, quiet=True)
     assert added.record.seen is None and added.record.leakage == "not-checked"
     assert checked.record().images == 7
@@ -339,6 +340,9 @@ def test_bad_input_is_one_clear_error(copied: GalleryDir, new_class: Path, runs:
     unlabeled = embed("one", runs_folder=runs, images=new_class, out=bad, quiet=True)
     refused(DataError, "4 images have no mask", galleries.build_gallery, "one", embeddings=unlabeled)
     refused(InputError, "is a gallery", galleries.build_gallery, "g")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(galleries, "load_predictor", None)  # nothing is embedded before a taken name is refused
+        refused(InputError, "changed exists", galleries.build_gallery, "one", name="changed")
     refused(
         DataError,
         "does not name a class of each factor",
