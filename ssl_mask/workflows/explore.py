@@ -54,7 +54,7 @@ def gather(config: RunConfig, console: Console, *, on_map: int = ON_MAP) -> Expl
         values = scan([images.file(int(r)) for r in rows], tell, threads=cores(), max_pixels=config.data.max_pixels,
                       depth=config.data.depth)  # fmt: skip
     return Exploration(
-        config.data.root, manifest.message, manifest.notes, refusal, tuple(config.data.unlabeled), images,
+        config.data, manifest.message, manifest.notes, refusal, images,
         copies_of(findings), Pixels(rows, values), _embedding(config, images, on_map, manifest, console),
     )  # fmt: skip
 

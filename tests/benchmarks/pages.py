@@ -5,7 +5,7 @@
 The images are soft random spots, drawn once into `--out`, four a group; three quarters are labeled, the others are for
 testing. The run was never trained: its predictions are random and right in about half of the cases, with every third
 group predicted as another class. What `explore` costs at 100,000 images is nearly all the search for near copies,
-about an hour (`guard_scale.py`): leave it out there, or wait.
+an hour and a half (`guard_scale.py`): leave it out there, or wait.
 """
 
 from __future__ import annotations

@@ -97,6 +97,7 @@ def test_what_matters_is_said_first(found: Exploration) -> None:
     commands = [step.command for step in next_steps(found)]
     assert "data.corrections=corrections.csv" in commands[0] and "--drop-list drop.csv" in commands[1]
     assert len(commands) <= 5 and any(" --folds 5" in c for c in commands)
+    assert all(c.split()[2:4] == ["--data", str(found.reading.root)] for c in commands)
 
 
 def test_the_page_says_and_shows_it(page: str, found: Exploration) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.reports.html.advice import Step
+from ssl_mask.config import DataConfig
+from ssl_mask.reports.html.advice import Step, data_flags
 from ssl_mask.reports.html.explore.copies import Copies
 from ssl_mask.reports.html.explore.counts import RARE_GROUPS, class_counts, mixed_groups
 from ssl_mask.reports.html.explore.embedding import Difference, Embedding
@@ -33,14 +33,13 @@ class Pixels:
 class Exploration:
     """What is known of a data set."""
 
-    root: Path
+    reading: DataConfig
+    """Where it is, and how it is read."""
     message: str
     """What was found, in a sentence."""
     notes: tuple[str, ...]
     refusal: str
     """Why training would refuse the data; "" it would not."""
-    unlabeled: tuple[str, ...]
-    """Sources that were named beside the data set's own."""
     images: Images
     copies: Copies
     pixels: Pixels
@@ -140,13 +139,13 @@ def _pixels(found: Exploration) -> list[tuple[str, str]]:
     if not ends:
         return []
     words = ", ".join(f"{len(u.rows)} {u.words}" for u in ends)
-    return [(f"Of {len(found.pixels.rows)} images some are unlike the others: {words}.", "pixels")]
+    return [(f"Of {len(found.pixels.rows):,} images some are unlike the others: {words}.", "pixels")]
 
 
 def next_steps(found: Exploration) -> list[Step]:
     """At most five steps, the most important first."""
-    steps, data = [], f"--data {shlex.quote(str(found.root))}"
-    named = "".join(f" --unlabeled {shlex.quote(source)}" for source in found.unlabeled)
+    steps, data = [], data_flags(found.reading)
+    named = "".join(f" --unlabeled {shlex.quote(source)}" for source in found.reading.unlabeled)
     if found.copies.conflicts or any(m.rare for m in mixed_groups(found.images)):
         steps.append(Step("Look at the labels that contradict each other, and write the right ones into a CSV with the "
                           "columns path (or group) and a column for each factor.",

@@ -39,7 +39,7 @@ def explore_html(found: Exploration, album: Album) -> str:
     images, room = found.images, album.budget
     album.budget = int((1 - MAP_SHARE) * room)
     values: dict[str, Any] = {
-        "name": found.root.absolute().name, "path": str(found.root), "version": code_version(),
+        "name": found.reading.root.absolute().name, "path": str(found.reading.root), "version": code_version(),
         "message": found.message, "notes": found.notes, "short": in_short(found), "steps": next_steps(found),
         "pools": pool_table(images), "classes": class_tables(images), "grouped": found.grouped,
         "mixed": mixed_groups(images), "mixed_shown": _mixed(found, album), **_copies(found, album),

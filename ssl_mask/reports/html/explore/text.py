@@ -15,7 +15,7 @@ LINES = 8
 
 def explore_text(found: Exploration) -> str:
     """What the page says, without its images, its charts and its map."""
-    parts = [f"# {md(found.root.absolute().name)}", f"{md(found.message)}", "## In short"]
+    parts = [f"# {md(found.reading.root.absolute().name)}", f"{md(found.message)}", "## In short"]
     parts.append("\n".join(f"- {md(text)}" for text, _ in in_short(found)))
     parts += ["## What to do next", "\n".join(f"- {md(s.why)} {code(s.command)}" for s in next_steps(found))]
     parts += ["## Classes and pools", _table(pool_table(found.images))]
