@@ -58,7 +58,7 @@ class SourceRun(NamedTuple):
     @property
     def reading(self) -> DataConfig:
         """How its images are read."""
-        return self.run.config().data
+        return self.run.trained_config().data
 
 
 class SourceGallery(NamedTuple):
@@ -72,7 +72,7 @@ class SourceGallery(NamedTuple):
     @property
     def reading(self) -> DataConfig:
         """How its images are read."""
-        return self.embedder.config().data
+        return self.embedder.trained_config().data
 
 
 def runs_of(source: Source) -> tuple[SourceRun, ...]:

@@ -238,6 +238,16 @@ class RunDir:
     def config(self) -> RunConfig:
         return validate(read_config_file(self.config_file), self.config_file)
 
+    def trained_config(self) -> RunConfig:
+        """The configuration with the folder of the data set as it was found then.
+
+        A relative one names another folder for who works in another folder; it is kept where the old one is gone.
+        """
+        config, status = self.config(), self.status()
+        if status.data is None or not Path(status.data.root).is_dir():
+            return config
+        return config.model_copy(update={"data": config.data.model_copy(update={"root": Path(status.data.root)})})
+
     def log(self, **record: Any) -> None:
         """Append a line to metrics.jsonl."""
         with storage(self.metrics), self.metrics.open("a", encoding="utf-8") as lines:

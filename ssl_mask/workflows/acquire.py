@@ -103,7 +103,7 @@ def acquire(
             refuse_taken(Path(runs_folder) / name)
         sources = [named_source(run, Path(runs_folder)) for run in runs]
         models = _models(sources, by, compute, cache, max_pixels)
-        config = sources[0].members[0].config()
+        config = sources[0].members[0].trained_config()
         reading = _reading(config.data, on_bad, cache, max_pixels)
         named = tuple(pool) or reading.unlabeled
         dataset = read_manifest(reading, Console(quiet=True))

@@ -243,7 +243,7 @@ def _gate(
     rows: Manifest, source: Source, guard: Guard | None, compute: Compute, *, drop_overlap: bool
 ) -> GateResult:  # fmt: skip
     """Compare what is put in with the test images of the data set. Raises GuardError where it is among them."""
-    config, (accelerator, console) = source.members[0].config(), (compute.accelerator, compute.console)
+    config, (accelerator, console) = source.members[0].trained_config(), (compute.accelerator, compute.console)
     return gate_new_labels(config, rows, accelerator, console, mode=guard, drop_overlap=drop_overlap)
 
 

@@ -24,6 +24,7 @@ from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.models.joint import joint_log_probs
 from ssl_mask.runs.checkpoint import load_checkpoint
+from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.view import Run
 from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.predict import predict
@@ -142,6 +143,24 @@ def test_nothing_is_written_where_nothing_is_asked_for(
     assert done.leakage == written.leakage
     with pytest.raises(InputError, match="write=False"):
         predict([run.path], images=photos, write=False, out=tmp_path / "out", quiet=True)
+
+
+def test_the_data_set_is_found_from_another_folder(
+    run: Run, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was trained with `--data faces`; whoever predicts from another folder means the same data set."""
+    moved = RunDir(Path(shutil.copytree(run.path, tmp_path / "moved")))
+    config = moved.config_file.read_text()
+    moved.config_file.write_text(config.replace(f"root: {drawn}", "root: faces"))
+    assert moved.config().data.root == Path("faces")
+    (tmp_path / "elsewhere/faces").mkdir(parents=True)  # another data set of that name
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert moved.trained_config().data.root == drawn
+    there = predict([moved.path], write=False, quiet=True)
+    np.testing.assert_array_equal(there.probs, predict([run.path], write=False, quiet=True).probs)
+    data = moved.data().model_copy(update={"root": str(tmp_path / "gone")})
+    moved.update(data=data.to_json())
+    assert moved.trained_config().data.root == Path("faces")  # the project was moved as a whole
 
 
 def test_names_are_for_people_and_the_file_is_scored_all_the_same(run: Run, drawn: Path, tmp_path: Path) -> None:
