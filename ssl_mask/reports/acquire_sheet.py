@@ -10,7 +10,7 @@ from ssl_mask.data.images import decode, fit
 from ssl_mask.reports.contact_sheet import Cell, Layout, grid, save
 from ssl_mask.text import shown
 
-SIDE = 110
+SIDE, LINES = 130, 3
 MOST_GROUPS, MOST_IMAGES = 100, 7
 """Of a sheet, and of a row."""
 SINGLES = 7
@@ -21,7 +21,7 @@ class WantedGroup(NamedTuple):
     """A group that is worth labeling."""
 
     caption: tuple[str, str]
-    """Rank and name; why."""
+    """Rank and name; why, of which each clause has a line."""
     files: Sequence[Path]
 
 
@@ -36,9 +36,9 @@ def acquire_sheet(groups: Sequence[WantedGroup], out: Path, *, title: str, max_p
     cells = [
         Cell(
             [fit(decode(file, max_pixels=max_pixels), SIDE, "pad") for file in group.files[:MOST_IMAGES]],
-            [shown(line) for line in group.caption],
+            [shown(group.caption[0]), *shown(group.caption[1]).split(", ", LINES - 2)],
         )
         for group in drawn
     ]
     columns = 1 if widest > 1 else min(SINGLES, len(cells))
-    return save([grid(shown(title), cells, Layout(SIDE, pictures=widest, lines=2, columns=columns))], out)
+    return save([grid(shown(title), cells, Layout(SIDE, pictures=widest, lines=LINES, columns=columns))], out)
