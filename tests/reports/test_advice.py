@@ -19,7 +19,7 @@ from ssl_mask.reports.html.advice import READING, data_flags
         {"layout": "table", "options": {"labels": ["kind", "cover"], "group_regex": r"p\d+ 'x'", "image": "yes"}},
         {"corrections": Path("to do/null"), "extra_labels": (Path("a,b.csv"), Path("c.csv")), "on_bad": "skip"},
         {
-            "corrections": Path("1e3"),
+            "corrections": Path("null"),
             "folds": 3,
             "split_seed": 7,
             "depth": 12,

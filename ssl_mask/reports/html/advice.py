@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any, NamedTuple
 
-from ssl_mask.config import DataConfig, parse_assignments
+from ssl_mask.config import DataConfig, nest, parse_assignments
 from ssl_mask.errors import ConfigError
 from ssl_mask.evaluation.metrics import Interval
 from ssl_mask.guard.status import Mark
@@ -40,9 +40,7 @@ def _assignment(key: str, value: Any) -> str:
     """For `--set`; in quotes only where YAML would take the words for something else."""
     plain = f"{key}={value}"
     try:
-        understood = isinstance(value, str) and parse_assignments([plain]) == parse_assignments(
-            [f"{key}={json.dumps(value)}"]
-        )
+        understood = isinstance(value, str) and parse_assignments([plain]) == nest(key, value)
     except ConfigError:
         understood = False
     return plain if understood else f"{key}={json.dumps(value, ensure_ascii=False)}"
