@@ -282,26 +282,7 @@ _HOME = {
     "Interrupted": "ssl_mask.errors",
 }
 """Name -> the module that it comes from."""
-__all__ = [
-    "AcquireRecord", "Acquisition", "AlgorithmConfig", "Audit", "AuditRecord", "AuditShares", "AugmentConfig",
-    "BestScore", "ChoosingRun", "ChosenWeights", "ClassScore", "ClassSelection", "ClassSets", "Comparison",
-    "ComparisonRecord", "ConfigError", "CurvePoint", "DataConfig", "DataError", "DataRecord", "Declaration",
-    "DeclarationRecord", "DemoSummary", "DifferenceRecord", "Embedder", "EnvironmentRecord", "Evaluation", "Factor",
-    "FactorStudy", "FactorsRecord", "FactorsSettings", "File", "Findings", "FoldStudy", "FoldsRecord", "FoldsSettings",
-    "Gallery", "GalleryPart", "GalleryRecord", "GuardConfig", "GuardError", "HeadSelectionRecord", "HeadSummary", "Hit",
-    "ImageError", "IncompleteError", "InputError", "Interrupted", "Interval", "IntervalRecord", "KeptFiles",
-    "LabelSchema", "LossConfig", "Manifest", "Mark", "MismatchError", "ModelConfig", "ModelError", "NeighboursRecord",
-    "NewImages", "OldAndNew", "OptimConfig", "OverlapError", "OwnBest", "Pair", "PartRecord", "PoolRecord",
-    "Predictions", "PriorRecord", "Provenance", "PseudoConfig", "PseudoRecord", "ReferenceRecord", "ReferenceScore",
-    "Refusal", "ReliabilityRecord", "RoundStudy", "RoundSummary", "RoundsRecord", "RoundsSettings", "Row", "Run",
-    "RunConfig", "RunDir", "RunStatus", "ScoreRecord", "Search", "SeedRecord", "SeenRecord", "SelectionRecord",
-    "SetsRecord", "SplitRecord", "SslMaskError", "StorageError", "Study", "StudyRecord", "StudyScore", "Submission",
-    "TeacherRecord", "TrainConfig", "TrainingError", "TrialRecord", "TrialStudy", "TuneSettings", "Unchecked",
-    "UndeclaredError", "Unknown", "UnknownRecord", "UnlabeledRecord", "Verdict", "VerdictRecord", "acquire",
-    "add_to_gallery", "audit", "build_gallery", "compare", "demo", "embed", "evaluate", "explore", "load_config",
-    "load_run", "predict", "pseudo", "pseudo_folds", "remove_from_gallery", "report", "review", "search_gallery",
-    "train", "train_factors", "train_folds", "tune", "uda",
-]  # fmt: skip
+__all__ = sorted(_HOME)  # noqa: PLE0605  # a list, which ruff cannot see
 
 
 def __getattr__(name: str) -> Any:

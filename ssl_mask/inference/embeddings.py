@@ -1,23 +1,28 @@
-"""Vectors of images with what made them: the header that travels with an embeddings table."""
+"""Vectors of images with what made them: for all verbs that embed, and the header that travels with a table of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from ssl_mask.data.embeddings import EmbeddingTable
+from ssl_mask import devices
+from ssl_mask.console import Console
+from ssl_mask.data.embeddings import EmbeddingTable, table_of
+from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import DataError, MismatchError
+from ssl_mask.errors import DataError, InputError, MismatchError
+from ssl_mask.inference.labeled import refuse_changed
 from ssl_mask.inference.load import networks_of
-from ssl_mask.inference.predictor import Predictor
+from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.runs.base import Record, parse_record
 from ssl_mask.runs.environment import code_version
 from ssl_mask.runs.gallery import Embedder
 from ssl_mask.runs.records import as_schema
 from ssl_mask.runs.seal import file_digest, is_whole, sealed, unsealed
-from ssl_mask.runs.sources import Source
+from ssl_mask.runs.sources import Source, find_source
 
 
 class EmbeddedBy(Record):
@@ -67,3 +72,32 @@ def refuse_other_embeddings(table: EmbeddingTable, where: str, source: Source, p
     now = [(m.checkpoint_sha256, m.width) for m in embedders(source, predictor)]
     if [(m.checkpoint_sha256, m.width) for m in made.members] != now:
         raise MismatchError(f"{where} was not embedded by {source.path}, but by {made.source}.", hint=again)
+
+
+def named_source(run: str | Path, runs: Path) -> Source:
+    """A run or a study. Raises InputError for a gallery, which is made of embeddings."""
+    source = find_source(run, runs)
+    if source.kind == "gallery":
+        raise InputError(
+            f"{source.path} is a gallery.", hint=f"Name the run that embeds its images: --run {source.parts[0].path}"
+        )
+    return source
+
+
+def one_process(*, quiet: bool) -> Compute:
+    """What a command of one process computes with. Raises InputError under a launcher of several processes."""
+    accelerator = devices.make_accelerator("auto")
+    if accelerator.num_processes > 1:
+        raise InputError("This command works with one process.", hint="Start it without a launcher.")
+    return Compute(accelerator, Console(quiet=quiet))
+
+
+def embedded(source: Source, predictor: Predictor, rows: Manifest, data: str) -> EmbeddingTable:
+    """The images with their vectors.
+
+    Raises:
+        ImageError: an unreadable image. MismatchError: one that has changed since it was trained on.
+    """
+    seen = predictor.embed(rows)
+    refuse_changed(rows, seen.manifest)
+    return table_of(seen.manifest, seen.vectors, header_of(source, predictor, data))

@@ -23,6 +23,7 @@ from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.gate import GateResult, gate_new_labels
 from ssl_mask.guard.policy import TO_LABEL
 from ssl_mask.inference.acquisition import Measured, choose_groups
+from ssl_mask.inference.embeddings import named_source, one_process
 from ssl_mask.inference.labeled import labeled_images
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.mean_predictor import MeanPredictor
@@ -35,7 +36,6 @@ from ssl_mask.runs.environment import code_version
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.runs.sources import Source
 from ssl_mask.selection.acquisition import BUDGET, DEFAULT, Chosen, Rule
-from ssl_mask.workflows.embed import named_source, one_process
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,14 @@ from pathlib import Path
 
 from ssl_mask import devices
 from ssl_mask.console import Console
-from ssl_mask.data.embeddings import EmbeddingTable, table_of, write_embeddings
+from ssl_mask.data.embeddings import write_embeddings
 from ssl_mask.data.layouts.images import read_images
-from ssl_mask.data.manifest import Manifest
-from ssl_mask.errors import InputError, nothing_written
-from ssl_mask.inference.embeddings import header_of
+from ssl_mask.errors import nothing_written
+from ssl_mask.inference.embeddings import embedded, named_source
 from ssl_mask.inference.inputs import pool_name
-from ssl_mask.inference.labeled import labeled_images, refuse_changed
+from ssl_mask.inference.labeled import labeled_images
 from ssl_mask.inference.load import load_predictor
-from ssl_mask.inference.predictor import Compute, Predictor
-from ssl_mask.runs.sources import Source, find_source
+from ssl_mask.inference.predictor import Compute
 
 LABELED = "labeled"
 """Name of the images that a run was trained and validated on."""
@@ -69,32 +67,3 @@ def embed(
         console.say(f"Saved  {path}  ({len(table)} rows, {table.vectors.shape[1]} numbers each)")
     accelerator.wait_for_everyone()
     return path
-
-
-def named_source(run: str | Path, runs: Path) -> Source:
-    """A run or a study. Raises InputError for a gallery, which is made of embeddings."""
-    source = find_source(run, runs)
-    if source.kind == "gallery":
-        raise InputError(
-            f"{source.path} is a gallery.", hint=f"Name the run that embeds its images: --run {source.parts[0].path}"
-        )
-    return source
-
-
-def one_process(*, quiet: bool) -> Compute:
-    """What a command of one process computes with. Raises InputError under a launcher of several processes."""
-    accelerator = devices.make_accelerator("auto")
-    if accelerator.num_processes > 1:
-        raise InputError("This command works with one process.", hint="Start it without a launcher.")
-    return Compute(accelerator, Console(quiet=quiet))
-
-
-def embedded(source: Source, predictor: Predictor, rows: Manifest, data: str) -> EmbeddingTable:
-    """The images with their vectors.
-
-    Raises:
-        ImageError: an unreadable image. MismatchError: one that has changed since it was trained on.
-    """
-    seen = predictor.embed(rows)
-    refuse_changed(rows, seen.manifest)
-    return table_of(seen.manifest, seen.vectors, header_of(source, predictor, data))

@@ -13,7 +13,7 @@ from ssl_mask.errors import DataError, nothing_written
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.gate import GateResult, gate_new_labels
 from ssl_mask.guard.seen import save_seen
-from ssl_mask.inference.embeddings import embedders, refuse_other_embeddings
+from ssl_mask.inference.embeddings import embedded, embedders, named_source, one_process, refuse_other_embeddings
 from ssl_mask.inference.gallery_contents import (
     classes_named,
     folds_of,
@@ -36,7 +36,7 @@ from ssl_mask.runs.create import create_folder, refuse_taken
 from ssl_mask.runs.environment import code_version
 from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryPart, GalleryRecord, find_gallery
 from ssl_mask.runs.sources import Source, gallery_source
-from ssl_mask.workflows.embed import LABELED, embedded, named_source, one_process
+from ssl_mask.workflows.embed import LABELED
 
 K, TEMPERATURE = 10, 0.1
 """Groups that vote, and how much nearer ones count more."""

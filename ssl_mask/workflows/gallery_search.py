@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.errors import nothing_written
+from ssl_mask.inference.embeddings import one_process
 from ssl_mask.inference.gallery_predictor import gallery_predictor
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.reports.neighbour_sheet import neighbour_sheet
 from ssl_mask.runs.gallery import find_gallery
 from ssl_mask.runs.sources import gallery_source
-from ssl_mask.workflows.embed import one_process
 
 
 class Hit(NamedTuple):
