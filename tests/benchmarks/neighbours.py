@@ -89,7 +89,7 @@ def head(job: Entry, options: argparse.Namespace) -> Entry:
     out = options.out / f"neighbours-heads-{job['seed']}"
     config = ssl_mask.load_config({
         "data": {"root": str(options.data)}, "seed": job["seed"], "name": "folds", "runs": str(out),
-        "model": {"image_size": options.size}, "train": {"steps": job["steps"]},
+        "model": {"image_size": options.size}, "train": {"steps": job["steps"], "workers": 0},
     }, preset="laptop")  # fmt: skip
     ssl_mask.train_folds(config, folds=job["folds"], resume=begun(config), quiet=True)
     if not (out / "nearest").is_dir():
@@ -130,8 +130,8 @@ def new_class(job: Entry, options: argparse.Namespace) -> Entry:
         link(out / name, without)
         config = ssl_mask.load_config({
             "data": {"root": str(out / name), "outside_root": "allow"}, "seed": job["seed"], "name": name,
-            "runs": str(out / "runs"), "model": {"image_size": options.size}, "train": {"steps": job["steps"]},
-            "guard": {"mode": "off"},
+            "runs": str(out / "runs"), "model": {"image_size": options.size},
+            "train": {"steps": job["steps"], "workers": 0}, "guard": {"mode": "off"},
         }, preset="laptop")  # fmt: skip
         resume = begun(config)
         if resume is None or ssl_mask.load_run(resume).status.status != "finished":

@@ -87,7 +87,7 @@ def trained(out: Path, data: Path, job: Entry, folds: int = 0) -> Path:
 
     config = ssl_mask.load_config({
         "data": {"root": str(data), "outside_root": "allow"}, "seed": job["seed"], "name": "one", "runs": str(out),
-        "model": {"image_size": job["size"]}, "train": {"steps": job["steps"]}, "guard": {"mode": "off"},
+        "model": {"image_size": job["size"]}, "train": {"steps": job["steps"], "workers": 0}, "guard": {"mode": "off"},
     }, preset="laptop")  # fmt: skip
     resume = begun(config)
     if folds:
