@@ -32,12 +32,14 @@ def make_accelerator(precision: str) -> Accelerator:
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState, PartialState
-    from accelerate.utils import DistributedDataParallelKwargs
+    from accelerate.utils import DistributedDataParallelKwargs, parse_flag_from_env
 
     if AcceleratorState._shared_state:
         # Its precision is global: without this a second run in one Python process would inherit the first one's.
         AcceleratorState._reset_state()
-    device = PartialState(cpu=_launched_without_gpus(), timeout=PATIENCE).device
+    # Accelerate reads that variable only where it makes this state itself.
+    asked = parse_flag_from_env("ACCELERATE_USE_CPU")
+    device = PartialState(cpu=asked or _launched_without_gpus(), timeout=PATIENCE).device
     if precision == "auto":
         precision = _mixed_precision() if device.type == "cuda" else "fp32"
     handlers = [DistributedDataParallelKwargs(gradient_as_bucket_view=True)]

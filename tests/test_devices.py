@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from ssl_mask import devices
 from ssl_mask.data.cache import ChosenImages, DecodedImages
@@ -35,8 +36,12 @@ def test_precision_is_that_of_the_device_which_is_used(monkeypatch: pytest.Monke
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    made = devices.make_accelerator("auto")
-    assert (made.device.type, made.mixed_precision) == ("cpu", "no")
+    AcceleratorState._reset_state(True)  # else the device of an earlier test is kept
+    try:
+        made = devices.make_accelerator("auto")
+        assert (made.device.type, made.mixed_precision) == ("cpu", "no")
+    finally:
+        AcceleratorState._reset_state(True)
 
 
 @pytest.mark.parametrize(

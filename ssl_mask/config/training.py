@@ -151,6 +151,9 @@ class TrainConfig(Settings):
     """Steps between lines in metrics.jsonl."""
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
     """Processes that read and augment images. Results do not depend on it."""
+    compile: bool = False
+    """Compile the backbone for training (`torch.compile`): the same results up to rounding; the first step then takes
+    up to a minute."""
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:

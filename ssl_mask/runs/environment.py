@@ -37,8 +37,14 @@ class EnvironmentRecord(Record):
 
 
 def code_version() -> str:
-    """The installed version, with the commit (and `+changes`) when it runs from a source checkout."""
-    version = metadata.version("sslmask")
+    """The installed version, with the commit (and `+changes`) when it runs from a source checkout.
+
+    A checkout that is only on the Python path has no version: `not installed`.
+    """
+    try:
+        version = metadata.version("sslmask")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return version

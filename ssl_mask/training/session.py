@@ -30,6 +30,7 @@ from ssl_mask.errors import ConfigError
 from ssl_mask.evaluation.calibration import FEW
 from ssl_mask.models.classifier import Classifier, build_classifier
 from ssl_mask.training.algorithm import make_algorithm
+from ssl_mask.training.compiling import compile_backbone
 from ssl_mask.training.ema import make_ema
 from ssl_mask.training.inputs import Inputs, make_inputs
 from ssl_mask.training.loop import Training
@@ -114,6 +115,8 @@ def build(
         if config.model.sync_norm:
             share_norms(model, accelerator.device)
     ema = make_ema(model, config.train.ema_decay)
+    if config.train.compile:
+        compile_backbone(model)
     optimizer = build_optimizer(
         model, kind=optim.optimizer, lr=optim.lr, backbone_lr_scale=optim.backbone_lr_scale,
         weight_decay=optim.weight_decay, momentum=optim.momentum, layer_decay=optim.layer_decay,
