@@ -77,7 +77,7 @@ def main() -> None:
     print(f"{'part':8} {'network':9} {'batch':>5} precision {'what':34} {'ours':>8} {'raw':>8} {'data':>8} {'GB':>6}")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SSLMASK_CACHE"] = str(Path(folder, "cache"))
-        options.root = write_data(options.data, Path(folder), persons=3 if options.quick else 30)
+        options.root = write_data(options.data, Path(folder), persons=12 if options.quick else 30)
         for part in options.only:
             try:
                 globals()[f"part_{part}"](options)
@@ -102,7 +102,7 @@ def arguments() -> argparse.Namespace:
 
 def write_data(data: Path | None, folder: Path, persons: int) -> Path:
     """A table of 210 labeled photos, and a folder of unlabeled ones beside it."""
-    source = data or draw_demo(folder / "drawn", persons=max(persons, 6), seed=0).root
+    source = data or draw_demo(folder / "drawn", persons=persons, seed=0).root
     root = write_table(source, folder / "table", 1)
     (folder / "pool").mkdir()
     for photo in sorted((source / "extra").iterdir())[:POOL]:

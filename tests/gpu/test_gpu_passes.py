@@ -35,10 +35,10 @@ def images(count: int, seed: int) -> Tensor:
     return torch.randint(256, (count, 32, 32, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
-def gradients(device: str, precision: torch.dtype) -> dict[str, Tensor]:
+def gradients(device: str, precision: torch.dtype, backbone: str = "test_vit") -> dict[str, Tensor]:
     """Of one step of UDA with live targets: the weak pass without gradient comes first, in the same autocast."""
     torch.manual_seed(0)
-    model, _ = build_classifier(HEADS, backbone="test_vit", weights="none", image_size=32, neck="none")
+    model, _ = build_classifier(HEADS, backbone=backbone, weights="none", image_size=32, neck="none")
     model = model.to(device)
     algorithm = Consistency(
         supervised=Supervised(scale=20.0, margin=0.1), teacher=model, rule=UdaRule(0.2, 0.4), temperatures={}
@@ -71,13 +71,14 @@ def test_gradients_of_half_precision_point_where_those_of_fp32_do(device: str, p
     assert len(unlike) <= 0.05 * len(exact), unlike
 
 
-def test_gradients_of_fp32_are_those_of_a_cpu(device: str) -> None:
-    own, cpu = gradients(device, torch.float32), gradients("cpu", torch.float32)
+@pytest.mark.parametrize("backbone", ["test_vit", "test_efficientnet"])
+def test_gradients_of_fp32_are_those_of_a_cpu(device: str, backbone: str) -> None:
+    own, cpu = (gradients(kind, torch.float32, backbone) for kind in (device, "cpu"))
     assert own.keys() == cpu.keys()
     whole = torch.cat([g.flatten() for g in cpu.values()]).norm()
     apart = {name: float((own[name] - g).norm() / (g.norm() + 0.01 * whole)) for name, g in cpu.items()}
-    print(f"largest relative difference {max(apart.values()):.2e}")
-    assert max(apart.values()) < 1e-3, apart
+    print(f"{backbone}: largest relative difference {max(apart.values()):.2e}")
+    assert max(apart.values()) < 5e-3, apart
 
 
 def session_of(config: RunConfig) -> Session:

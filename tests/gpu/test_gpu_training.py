@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from gpu_runs import SGD, TRANSFORMER, UDA, Tiny, logged, settings, stop_at, trained
+from gpu_runs import CALM, UDA, Tiny, logged, settings, stop_at, trained
 from torch import Tensor
 
 from ssl_mask.errors import Interrupted
@@ -48,7 +48,7 @@ def furthest(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
 @pytest.mark.parametrize("algorithm", ["supervised", "uda"])
 def test_losses_are_those_of_a_cpu(tiny: Tiny, on: Callable[..., Any], device: str, algorithm: str) -> None:
     """Within rounding, which grows with each step."""
-    asked = settings(algorithm) | {"optim": SGD}
+    asked = settings(algorithm) | CALM
     losses = []
     for kind in ("cpu", device):
         with on(kind):
@@ -57,7 +57,7 @@ def test_losses_are_those_of_a_cpu(tiny: Tiny, on: Callable[..., Any], device: s
     apart = np.abs(losses[1] / losses[0] - 1)
     print(f"{algorithm}: relative differences {apart.round(6).tolist()}")
     assert apart[0] < 1e-4
-    assert apart.max() < 0.03
+    assert apart.max() < 2e-3
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -117,7 +117,7 @@ def test_a_partial_strong_pass_is_the_full_one(tiny: Tiny, on: Callable[..., Any
     runs = []
     for dense in (False, True):
         asked = settings("uda", steps=4, eval_every=4, precision=precision)
-        asked |= {"model": TRANSFORMER, "optim": SGD, "algorithm": {**UDA, "dense": dense}}
+        asked |= {**CALM, "algorithm": {**UDA, "dense": dense}}
         with on(device):
             runs.append(trained(tiny(name=f"dense-{dense}", **asked), device))
     kept = [logged(run, "stats", "kept") for run in runs]
@@ -133,7 +133,7 @@ def test_one_process_of_distributed_training_is_a_plain_run(
     tiny: Tiny, on: Callable[..., Any], device: str, tmp_path: Path
 ) -> None:
     """DistributedDataParallel over nccl (gloo on a CPU), with the variables that `torchrun` and `accelerate` set."""
-    asked = settings("uda", steps=4, eval_every=4) | {"optim": SGD}
+    asked = settings("uda", steps=4, eval_every=4) | CALM
     with on(device):
         plain = trained(tiny(name="plain", **asked), device)
     own = plain.config.model_copy(update={"name": "launched"})
