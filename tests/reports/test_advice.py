@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ssl_mask.config import DataConfig, load_config, parse_assignments
-from ssl_mask.reports.html.advice import READING, data_flags
+from ssl_mask.reports.html.advice import READING, data_flags, train_corrected
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,12 @@ def test_the_flags_give_the_same_settings_back(given: dict[str, Any]) -> None:
     again = load_config(parse_assignments(words[3::2]), {"data": {"root": words[1]}}, preset="laptop").data
     assert {key: getattr(again, key) for key in READING} == {key: getattr(data, key) for key in READING}
     assert len(words[2::2]) == len(given)  # what is as usual is not said
+
+
+def test_a_new_file_of_corrections_takes_the_place_of_an_earlier_one() -> None:
+    data = DataConfig(root=Path("pets"), layout="table", corrections=Path("old.csv"))
+    wanted = "sslmask train --data pets --set data.layout=table --set data.corrections=corrections.csv"
+    assert train_corrected(data) == wanted
 
 
 def test_settings_that_are_as_usual_are_not_said() -> None:

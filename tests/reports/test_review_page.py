@@ -150,6 +150,11 @@ def test_the_key_of_progress_is_the_data_and_not_their_order(asked: Review, run:
     assert digest_of(again) != asked.digest
 
 
+def test_it_says_how_to_train_on_the_same_data_with_what_it_saves(asked: Review) -> None:
+    command = f"sslmask train --data {asked.subject.root} --set data.corrections=corrections.csv"
+    assert f"<code>{command}</code>" in review_html(asked, Album())
+
+
 def test_the_command_prints_or_writes(run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = load("review")
     command.main([str(run.path), "--text"], standalone_mode=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_mask.config import DataConfig, nest, parse_assignments
@@ -36,6 +37,11 @@ def data_flags(data: DataConfig) -> str:
     return " ".join(["--data", shlex.quote(str(data.root)), *(f"--set {shlex.quote(s)}" for s in settings)])
 
 
+def train_corrected(data: DataConfig) -> str:
+    """The command that trains with the file that the review page saves, in the place of an earlier one."""
+    return f"sslmask train {data_flags(data.model_copy(update={'corrections': Path('corrections.csv')}))}"
+
+
 def _assignment(key: str, value: Any) -> str:
     """For `--set`; in quotes only where YAML would take the words for something else."""
     plain = f"{key}={value}"
@@ -59,8 +65,7 @@ def next_steps(
     """
     steps: list[Step] = []
     kind, where = subject.source.kind, shlex.quote(str(subject.source.path))
-    config = subject.runs[0].config()
-    data = data_flags(config.data.model_copy(update={"root": subject.root}))
+    data = data_flags(subject.reading)
     if mark.status == "not-checked":
         steps.append(Step("Nobody has checked for leakage yet: compare all images before you trust a score.",
                           f"sslmask audit {data}"))  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.config import DataConfig
 from ssl_mask.data.predictions import PredictionTable, read_validation
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.folds import head_scores, joint_probs, pool
@@ -41,6 +42,11 @@ class Subject:
     def runs(self) -> tuple[RunDir, ...]:
         """The runs whose weights predict."""
         return self.source.members
+
+    @property
+    def reading(self) -> DataConfig:
+        """How its data set is read, from where its images are now."""
+        return self.runs[0].config().data.model_copy(update={"root": self.root})
 
     @property
     def grouped(self) -> bool:

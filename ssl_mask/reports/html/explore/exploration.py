@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.config import DataConfig
-from ssl_mask.reports.html.advice import Step, data_flags
+from ssl_mask.reports.html.advice import Step, data_flags, train_corrected
 from ssl_mask.reports.html.explore.copies import Copies
 from ssl_mask.reports.html.explore.counts import RARE_GROUPS, class_counts, mixed_groups
 from ssl_mask.reports.html.explore.embedding import Difference, Embedding
@@ -149,7 +149,7 @@ def next_steps(found: Exploration) -> list[Step]:
     if found.copies.conflicts or any(m.rare for m in mixed_groups(found.images)):
         steps.append(Step("Look at the labels that contradict each other, and write the right ones into a CSV with the "
                           "columns path (or group) and a column for each factor.",
-                          f"sslmask train {data} --set data.corrections=corrections.csv"))  # fmt: skip
+                          train_corrected(found.reading)))  # fmt: skip
     if found.copies.between or found.copies.groups:
         steps.append(Step("See which images are in two pools, and which of them to leave out.",
                           f"sslmask audit {data}{named} --drop-list drop.csv"))  # fmt: skip

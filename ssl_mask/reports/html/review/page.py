@@ -6,6 +6,7 @@ from typing import Any
 
 from ssl_mask.data.corrections import note_columns
 from ssl_mask.data.names import plain
+from ssl_mask.reports.html.advice import train_corrected
 from ssl_mask.reports.html.album import Album
 from ssl_mask.reports.html.page import render
 from ssl_mask.reports.html.review.review import Question, Review
@@ -37,7 +38,7 @@ def review_html(review: Review, album: Album) -> str:
     return render(
         "review.html", style="report.css review.css", script="images.js review.js", data=data, name=subject.name,
         path=str(subject.source.path), version=code_version(), words=in_words(review), notices=_notices(review, album),
-        asked=len(asked), total=len(review.questions), factors=[f.name for f in subject.schema.factors],
+        train=train_corrected(subject.reading), asked=len(asked), total=len(review.questions), factors=[f.name for f in subject.schema.factors],
         notes=note_columns(subject.schema),
         source="" if review.source is None else str(review.source),
     )  # fmt: skip
