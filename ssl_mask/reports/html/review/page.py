@@ -38,8 +38,8 @@ def review_html(review: Review, album: Album) -> str:
     return render(
         "review.html", style="report.css review.css", script="images.js review.js", data=data, name=subject.name,
         path=str(subject.source.path), version=code_version(), words=in_words(review), notices=_notices(review, album),
-        train=train_corrected(subject.reading), asked=len(asked), total=len(review.questions), factors=[f.name for f in subject.schema.factors],
-        notes=note_columns(subject.schema),
+        asked=len(asked), total=len(review.questions), factors=[f.name for f in subject.schema.factors],
+        notes=note_columns(subject.schema), train=train_corrected(subject.reading),
         source="" if review.source is None else str(review.source),
     )  # fmt: skip
 
