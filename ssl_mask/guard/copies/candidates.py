@@ -5,7 +5,8 @@ bit of it; there the HOG of one picture's full frame is like that of a window in
 all alike, so they are whitened (Hariharan et al. 2012): what all pictures share counts little, what tells them apart
 counts much.
 
-Everything works in blocks: memory grows with the pairs that are found, not with those that are looked at.
+Everything works in blocks: memory grows with the pairs that are found and with the smaller pool, not with the pairs
+that are looked at.
 """
 
 from __future__ import annotations
@@ -19,22 +20,16 @@ from numpy.typing import NDArray
 
 from ssl_mask.guard.copies.memory import release
 from ssl_mask.guard.copies.pdq import near
+from ssl_mask.guard.copies.search import Pool, alike, steps
+from ssl_mask.guard.copies.whitening import whitening
 
 PDQ_RADIUS = 60
-HOG_COSINE = 0.45
-
-_DIMENSIONS = 256
-_NEAREST = 2
-"""So many of each picture are verified, however unlike they are: in small pools a copy may stay below the threshold."""
-_RIDGE = 0.03, 100
-"""Of n images, 0.03 + (100 / n)² times the largest variance is added to each: else directions that only noise fills,
-which are most of them in a small pool, would count as much as the others."""
+_FITTED = 2**17  # pictures of each pool, evenly spread, of which the whitening is made
 _UPRIGHT = 0b00010001  # bits of the variants 0 and 4: as it is, and mirrored
 _SWAPPED = np.array([(v & 0b11110101) | (v & 0b10) << 2 | (v & 0b1000) >> 2 for v in range(256)], np.uint8)
 _BLOCK = 1024
-_FULL, _MIRRORED, _WINDOWS = 0, 6, 6
+_WINDOWS = 6
 
-Project = Callable[[NDArray[np.float16]], NDArray[np.float32]]
 Progress = Callable[[int, int], None]
 
 
@@ -48,11 +43,20 @@ class Descriptors(NamedTuple):
     rows: NDArray[np.int64]
     """(m,)."""
 
-    def blocks(self) -> Iterator[tuple[int, NDArray[np.float16]]]:
-        """Place in `rows` and HOGs of a thousand images at a time."""
-        for start in range(0, len(self.rows), _BLOCK):
-            yield start, self.hog[self.rows[start : start + _BLOCK]]
+    def pool(self) -> Pool:
+        return Pool(len(self.rows), self._hogs)
+
+    def frames(self) -> Iterator[NDArray[np.generic]]:
+        """HOGs (k, 324) of full frames, some at a time, evenly spread over the pool where it is large."""
+        rows = self.rows[:: -(-len(self.rows) // _FITTED) or 1]
+        for start in range(0, len(rows), _BLOCK):
+            yield self.hog[rows[start : start + _BLOCK]][:, 0]
         release(self.hog)
+
+    def _hogs(self, part: slice) -> NDArray[np.generic]:
+        hogs = self.hog[self.rows[part]][:, :_WINDOWS]
+        release(self.hog)
+        return hogs
 
 
 class Hits(NamedTuple):
@@ -77,87 +81,22 @@ def candidates(first: Descriptors, second: Descriptors, on_progress: Progress | 
     `on_progress` is told (done, total) of the blocks of HOGs, which take nearly all of the time.
     """
     within = first is second
-    pools = [(first, second)] if within else [(first, second), (second, first)]
-    total = sum(-(-len(queries.rows) // _BLOCK) for queries, _ in pools)
-    done = itertools.count(1)
+    turned = len(first.rows) > len(second.rows)
+    smaller = (second if turned else first).pool()
+    larger = smaller if within else (first if turned else second).pool()
+    total = steps(smaller, larger)
     if on_progress:
         on_progress(0, total)
-    hits = list(_near_hashes(first, second))
-    project = whitening([first] if within else [first, second])
-    for queries, images in pools:
-        for found in _alike(queries, images, project):
-            hits.append(found if queries is first else found.swapped())
-            if on_progress:
-                on_progress(next(done), total)
+    hits = [Hits(*found) for found in near(first.pdq[first.rows], second.pdq[second.rows], PDQ_RADIUS)]
     if within:
         hits = [part for found in hits for part in _ascending(found)]
+    white = whitening(itertools.chain.from_iterable(pool.frames() for pool in ([first] if within else [first, second])))
+    for done, (i, j) in enumerate(alike(smaller, larger, white), start=1):
+        found = Hits(i, j, np.full(len(i), _UPRIGHT, np.uint8))
+        hits.append(found.swapped() if turned else found)
+        if on_progress:
+            on_progress(min(done, total), total)
     return _merged(hits, len(second.rows))
-
-
-def _near_hashes(first: Descriptors, second: Descriptors) -> Iterator[Hits]:
-    upright = np.ascontiguousarray(first.pdq[first.rows, 0])
-    for number in range(8):
-        turned = np.ascontiguousarray(second.pdq[second.rows, number])
-        # In the hash of a picture's negative every bit is another one.
-        for hashes in (turned, ~turned):
-            for i, j in near(upright, hashes, PDQ_RADIUS):
-                yield Hits(i, j, np.full(len(i), 1 << number, np.uint8))
-
-
-def _alike(queries: Descriptors, images: Descriptors, project: Project) -> Iterator[Hits]:
-    """Full frames of the one, as they are or mirrored, that are like a window of the other, block by block."""
-    for start, frames in queries.blocks():
-        wanted = _stacked(project(frames[:, [_FULL, _MIRRORED]]))
-        codes = [np.empty(0, np.int64)]
-        nearest: list[tuple[NDArray[np.float32], NDArray[np.int64]]] = []
-        for place, hogs in images.blocks():
-            cosines = wanted @ _stacked(project(hogs[:, :_WINDOWS])).T
-            best = cosines.reshape(2, len(frames), _WINDOWS, len(hogs)).max(axis=(0, 2))
-            row, column = np.divmod(np.flatnonzero(best >= HOG_COSINE), len(hogs))
-            codes.append((start + row) * len(images.rows) + place + column)
-            nearest = [_strongest([*nearest, (best, np.broadcast_to(place + np.arange(len(hogs)), best.shape))])]
-        for _, column in nearest:
-            codes.append(((start + np.arange(len(frames)))[:, None] * len(images.rows) + column).ravel())
-        i, j = np.divmod(np.concatenate(codes), max(1, len(images.rows)))
-        yield Hits(i, j, np.full(len(i), _UPRIGHT, np.uint8))
-
-
-def _stacked(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(images, kinds, 256) to (kinds * images, 256): maxima over kinds are then of whole lines, which is quick."""
-    return np.ascontiguousarray(descriptors.swapaxes(0, 1)).reshape(-1, descriptors.shape[-1])
-
-
-def _strongest(
-    parts: list[tuple[NDArray[np.float32], NDArray[np.int64]]],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The _NEAREST columns of each row: their cosines, and which images they are."""
-    cosines, images = (np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))
-    if cosines.shape[1] <= _NEAREST:
-        return cosines, images
-    place = np.argpartition(cosines, -_NEAREST, axis=1)[:, -_NEAREST:]
-    return np.take_along_axis(cosines, place, axis=1), np.take_along_axis(images, place, axis=1)
-
-
-def whitening(pools: list[Descriptors]) -> Project:
-    """What takes (..., 324) descriptors to (..., 256) of length 1, fitted on the full frames of all pools."""
-    count, total, products = 0, np.zeros(324), np.zeros((324, 324))
-    for pool in pools:
-        for _, hogs in pool.blocks():
-            frames = hogs[:, _FULL].astype(np.float64)
-            count, total, products = count + len(frames), total + frames.sum(axis=0), products + frames.T @ frames
-    mean = total / max(1, count)
-    variances, axes = np.linalg.eigh(products / max(1, count) - np.outer(mean, mean))
-    strongest = slice(-1, -_DIMENSIONS - 1, -1)
-    ridge = (_RIDGE[0] + (_RIDGE[1] / max(1, count)) ** 2) * variances[-1]
-    spread = np.sqrt(np.maximum(variances[strongest], 0) + ridge + 1e-12)
-    matrix, centre = (axes[:, strongest] / spread).astype(np.float32), mean.astype(np.float32)
-
-    def project(hogs: NDArray[np.float16]) -> NDArray[np.float32]:
-        white = (hogs.astype(np.float32) - centre) @ matrix
-        result: NDArray[np.float32] = white / np.maximum(np.linalg.norm(white, axis=-1, keepdims=True), 1e-6)
-        return result
-
-    return project
 
 
 def _ascending(hits: Hits) -> Iterator[Hits]:

@@ -10,16 +10,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.guard.copies.candidates import HOG_COSINE, PDQ_RADIUS, Descriptors, Hits, candidates
+from ssl_mask.guard.copies.candidates import PDQ_RADIUS, Descriptors, Hits, candidates
 from ssl_mask.guard.copies.fingerprints import FOLDER, Fingerprints
 from ssl_mask.guard.copies.pair_store import Scores, hits_name, load_hits, save_hits
 from ssl_mask.guard.copies.pictures import Positions, equal, files_of, pictures
 from ssl_mask.guard.copies.scoring import Side, scores_of
+from ssl_mask.guard.copies.search import HOG_COSINE
 
 __all__ = ["HOG_COSINE", "METHOD_VERSION", "NEAR", "PDQ_RADIUS", "REVIEW", "Match", "match"]
 
 NEAR, REVIEW = 0.95, 0.92
-METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v3"
+METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v4"
 """Changes with whatever changes a candidate or a score."""
 
 _PAIRS_AT_ONCE = 2**20

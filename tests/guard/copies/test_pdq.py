@@ -1,4 +1,4 @@
-"""PDQ against a slow reading of its definition, a hash that the reference implementation computed, and faiss."""
+"""PDQ against a slow reading of its definition, and a hash that the reference implementation computed."""
 
 from __future__ import annotations
 
@@ -80,31 +80,70 @@ def test_half_of_the_bits_are_set_and_large_pictures_are_shrunk_first() -> None:
     assert bits_apart(ours[0, 0], ours[1, 0]) <= 6
 
 
-def planted() -> tuple[NDArray[np.uint8], NDArray[np.uint8], set[tuple[int, int]]]:
-    """Random hashes, some of them copied with 0, 60, 61 or all 256 bits changed, and the pairs 60 bits apart."""
+def planted() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Hashes of all variants of random pictures; some of the second have 0 to 256 other bits than one of the first."""
     rng = np.random.default_rng(0)
-    first, second = (rng.integers(0, 256, (n, 32), dtype=np.uint8) for n in (150, 2100))
-    for row, changed in enumerate([0, 60, 61, 256]):
+    first, second = (hashes(rng.normal(size=(n, 16, 16)).astype(np.float32)) for n in (150, 5000))
+    for row, changed in enumerate([0, 60, 61, 195, 196, 256]):
         flips = np.zeros(256, np.uint8)
         flips[rng.permutation(256)[:changed]] = 1
-        second[row * 600] = first[row * 40] ^ np.packbits(flips)
-    slow = {(i, j) for i, a in enumerate(first) for j, b in enumerate(second) if bits_apart(a, b) <= 60}
-    assert {(0, 0), (40, 600)} == slow
-    return first, second, slow
+        for number in (0, 1):
+            place = row * 800 + number
+            second[place, 1 - number] = rng.integers(0, 256, 32)
+            second[place, number] = first[row * 20 + number, 0] ^ np.packbits(flips)
+    return first, second
 
 
-def found(first: NDArray[np.uint8], second: NDArray[np.uint8], radius: int) -> set[tuple[int, int]]:
-    return {(int(i), int(j)) for rows in near(first, second, radius) for i, j in zip(*rows, strict=True)}
+def slow_near(first: NDArray[np.uint8], second: NDArray[np.uint8], radius: int) -> dict[tuple[int, int], int]:
+    found: dict[tuple[int, int], int] = {}
+    for number in range(8):
+        for i, a in enumerate(first[:, 0]):
+            apart = np.bitwise_count(a ^ second[:, number]).sum(axis=1, dtype=np.int64)
+            for j in np.flatnonzero((apart <= radius) | (apart >= 256 - radius)).tolist():
+                found[i, j] = found.get((i, j), 0) | 1 << number
+    return found
 
 
-def test_near_hashes_are_those_of_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "faiss", None)  # not importable
-    first, second, slow = planted()
-    assert found(first, second, 60) == slow
-    assert found(first, second, 61) == slow | {(80, 1200)}
+def quick_near(first: NDArray[np.uint8], second: NDArray[np.uint8], radius: int) -> dict[tuple[int, int], int]:
+    found = [zip(*(column.tolist() for column in part), strict=True) for part in near(first, second, radius)]
+    return {(i, j): bits for part in found for i, j, bits in part}
 
 
-def test_faiss_finds_the_same() -> None:
-    pytest.importorskip("faiss")
-    first, second, slow = planted()
-    assert found(first, second, 60) == slow
+def test_near_hashes_are_those_of_a_loop() -> None:
+    first, second = planted()
+    expected = slow_near(first, second, 60)
+    assert {(row * 20 + n, row * 800 + n): 1 << n for row in (0, 1, 4, 5) for n in (0, 1)}.items() <= expected.items()
+    assert len(expected) == 8
+    assert quick_near(first, second, 60) == expected
+    assert quick_near(first, second, 61).keys() - expected.keys() == {
+        (row * 20 + n, row * 800 + n) for row in (2, 3) for n in (0, 1)
+    }
+
+
+def test_every_variant_of_a_photo_is_near_it_and_so_is_its_negative() -> None:
+    pictures = [grey(seed) for seed in range(40)]
+    first = hashes(np.stack([coefficients(picture) for picture in pictures]))
+    for number in range(8):
+        turned = [variant(255 - p if number % 2 else p, number) for p in pictures]
+        noisy = [np.clip(p + np.random.default_rng(n).normal(0, 25, p.shape), 0, 255) for n, p in enumerate(turned)]
+        second = hashes(np.stack([coefficients(picture.astype(np.uint8)) for picture in noisy]))
+        found = quick_near(first, second, 60)
+        assert {(n, n) for n in range(40)} <= found.keys()
+        assert found == slow_near(first, second, 60)
+
+
+def test_variants_whose_median_moved_are_near_too() -> None:
+    """Coefficients that are mostly positive: where a mirror turns half of them round, bits around 0 change as well."""
+    rng = np.random.default_rng(0)
+    plain = rng.normal(0.1, 1, (400, 16, 16)).astype(np.float32)
+    flipped = (plain + rng.normal(0, 0.75, plain.shape)) * (-1.0) ** np.arange(1, 17)
+    first, second = hashes(plain), hashes(flipped.astype(np.float32))
+    expected = slow_near(first, second, 60)
+    assert {bits for i, j in expected if i == j for bits in [expected[i, j]]} == {1 << 4}
+    assert 300 < len(expected) < 400  # many are nearly 60 bits apart
+    assert quick_near(first, second, 60) == expected
+
+
+def test_of_no_hashes_none_are_near() -> None:
+    first, _ = planted()
+    assert quick_near(first[:0], first, 60) == quick_near(first, first[:0], 60) == {}
