@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from ssl_mask.text import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ssl_mask.runs.listing import Entry, StudySummary
+    from ssl_mask.runs.listing import Entry, GallerySummary, StudySummary
     from ssl_mask.runs.records import RunStatus
 
 app = typer.Typer(add_completion=False)
@@ -32,7 +33,7 @@ def runs(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the runs and studies with their scores."""
+    """List the runs and studies with their scores, and the galleries."""
     with answering(as_json) as answer:
         from ssl_mask.runs.listing import list_entries
 
@@ -43,23 +44,23 @@ def runs(
             return
         if not entries:
             print(f"No runs in {folder.absolute()}. Make one: sslmask train")
-        rows = [row(entry) for entry in entries if not entry.damage]
-        if rows:
-            print(table(rows, shutil.get_terminal_size().columns))
+        print_tables(entries, folder, shutil.get_terminal_size().columns)
         for entry in entries:
             if entry.damage:
                 print(shown(f"damaged: {entry.damage}"))
 
 
 def listing_answer(entries: Sequence[Entry], folder: Path) -> dict[str, Any]:
-    """What `--json` says: all runs, all studies, and what cannot be read."""
-    found: dict[str, list[dict[str, Any]]] = {"runs": [], "studies": [], "damaged": []}
+    """What `--json` says: all runs, all studies, all galleries, and what cannot be read."""
+    found: dict[str, list[dict[str, Any]]] = {"runs": [], "studies": [], "galleries": [], "damaged": []}
     for entry in entries:
         place = {"name": entry.name, "path": str(folder / entry.name)}
         if entry.run is not None:
             found["runs"].append({**entry.run.to_json(), **place})
         elif entry.study is not None:
             found["studies"].append({**entry.study.to_json(), **place})
+        elif entry.gallery is not None:
+            found["galleries"].append({**entry.gallery.to_json(), **place})
         else:
             found["damaged"].append({**place, "error": entry.damage})
     return found
@@ -69,17 +70,26 @@ COLUMNS = ("run", "val macro-F1", "leakage", "status", "val accuracy", "steps", 
 """Most important first: those at the end are left out where the terminal is narrow."""
 ALWAYS = 4
 """A score is never shown without its leakage status."""
+GALLERY_COLUMNS = ("gallery", "images", "classes", "leakage", "embedded by")
 
 
-def table(rows: Sequence[Sequence[str]], width: int) -> str:
+def print_tables(entries: Sequence[Entry], folder: Path, width: int) -> None:
+    """Runs and studies, then galleries. These have no score here: `sslmask gallery show` computes it."""
+    scored = [row(entry) for entry in entries if entry.run is not None or entry.study is not None]
+    galleries = [gallery_row(entry.name, entry.gallery, folder) for entry in entries if entry.gallery is not None]
+    tables = [table(rows, width, names) for rows, names in ((scored, COLUMNS), (galleries, GALLERY_COLUMNS)) if rows]
+    print("\n\n".join(tables), end="\n" if tables else "")
+
+
+def table(rows: Sequence[Sequence[str]], width: int, columns: Sequence[str] = COLUMNS) -> str:
     """The columns that fit into `width` characters, as text. Where not even the first few do, a name gets a line."""
-    lines = [COLUMNS, *rows]
+    lines = [columns, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
     def fits(count: int) -> bool:
         return sum(widths[:count]) + 2 * (count - 1) <= width
 
-    shown = max((n for n in range(ALWAYS, len(COLUMNS) + 1) if fits(n)), default=ALWAYS)
+    shown = max((n for n in range(ALWAYS, len(columns) + 1) if fits(n)), default=ALWAYS)
     return "\n".join(
         (f"{name.ljust(widths[0])}  " if fits(ALWAYS) else f"{name}\n    ")
         + "  ".join(map(str.ljust, cells[: shown - 1], widths[1:shown])).rstrip()
@@ -92,6 +102,13 @@ def row(entry: Entry) -> tuple[str, ...]:
     name = "  " * entry.depth + (entry.name if not entry.depth else entry.name.rsplit("/", 1)[-1])
     cells = run_cells(entry.run) if entry.run is not None else study_cells(entry.study) if entry.study else ()
     return tuple(map(shown, (name, *cells)))
+
+
+def gallery_row(name: str, gallery: GallerySummary, folder: Path) -> tuple[str, ...]:
+    """The cells of a gallery; what embeds it is named as the other table names it."""
+    source, home = PurePath(gallery.source), folder.absolute()
+    named = source.relative_to(home).as_posix() if source.is_relative_to(home) else str(source)
+    return tuple(map(shown, (name, str(gallery.images), str(gallery.classes), gallery.leakage, named)))
 
 
 def run_cells(run: RunStatus) -> tuple[str, ...]:

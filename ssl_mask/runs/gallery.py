@@ -190,18 +190,23 @@ def is_gallery(path: Path) -> bool:
     return (path / RECORD).is_file()
 
 
+def list_galleries(runs: Path) -> list[GalleryDir]:
+    """All galleries in a folder of runs, by name."""
+    return [GalleryDir(path.parent) for path in sorted(runs.glob(f"[!.]*/{RECORD}"))]  # a hidden one is being made
+
+
 def find_gallery(reference: str | Path, runs: Path) -> GalleryDir:
     """A gallery by path, by name in `runs`, or `latest`: the one that was changed last.
 
     Raises:
         DataError: no such gallery.
     """
-    found = [path.parent for path in sorted(runs.glob(f"[!.]*/{RECORD}"))]
+    found = list_galleries(runs)
     if str(reference) == "latest" and found:
-        return GalleryDir(max(found, key=lambda path: (path / RECORD).stat().st_mtime_ns))
+        return max(found, key=lambda gallery: gallery.best.stat().st_mtime_ns)
     for path in (Path(reference), runs / reference):
         if is_gallery(path):
             return GalleryDir(path)
     if not found:
         raise DataError(f"There is no gallery in {runs.absolute()}.", hint="Build one: sslmask gallery build --run RUN")
-    raise DataError(f"No gallery {str(reference)!r}.", hint=did_you_mean(str(reference), [p.name for p in found]))
+    raise DataError(f"No gallery {str(reference)!r}.", hint=did_you_mean(str(reference), [g.name for g in found]))

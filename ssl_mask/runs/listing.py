@@ -1,4 +1,4 @@
-"""What is in a folder of runs: runs and studies, and the members of studies below them."""
+"""What is in a folder of runs: runs and studies, the members of studies below them, and galleries."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ssl_mask.errors import InputError
+from ssl_mask.errors import InputError, MismatchError
 from ssl_mask.runs.base import Count, Record, Share
 from ssl_mask.runs.factors import FactorsRecord, FactorStudy
 from ssl_mask.runs.find import list_runs
 from ssl_mask.runs.folds import FoldsRecord, FoldStudy
+from ssl_mask.runs.gallery import GalleryDir, list_galleries
 from ssl_mask.runs.records import LeakageStatus, RoundSummary, RunStatus
 from ssl_mask.runs.rounds import RoundStudy
 from ssl_mask.runs.run import RunDir
@@ -44,9 +45,21 @@ class StudySummary(Record):
     started: str
 
 
+class GallerySummary(Record):
+    """A gallery in one line."""
+
+    kind: Literal["gallery"]
+    source: str
+    """Path of the run or the study that embeds its images."""
+    images: Count
+    classes: Count
+    """Joint classes."""
+    leakage: LeakageStatus
+
+
 @dataclass(frozen=True)
 class Entry:
-    """A run or a study in a folder of runs."""
+    """A run, a study or a gallery in a folder of runs."""
 
     name: str
     """Its path below the folder."""
@@ -54,12 +67,13 @@ class Entry:
     """0, or how many studies it is inside of."""
     run: RunStatus | None = None
     study: StudySummary | None = None
+    gallery: GallerySummary | None = None
     damage: str = ""
     """Why it cannot be read."""
 
 
 def list_entries(folder: Path, *, members: bool = True) -> Iterator[Entry]:
-    """Runs and studies in a folder by name, each study before its members.
+    """Runs and studies in a folder by name, each study before its members; then galleries by name.
 
     Args:
         members: also what studies are made of.
@@ -68,6 +82,11 @@ def list_entries(folder: Path, *, members: bool = True) -> Iterator[Entry]:
     for path in sorted(found):
         if not _is_study(path.parent):  # a member comes after its study
             yield from _entries(folder, path, 0, members=members)
+    for gallery in list_galleries(folder):
+        try:
+            yield Entry(gallery.name, 0, gallery=summary_of_gallery(gallery))
+        except (InputError, MismatchError) as error:
+            yield Entry(gallery.name, 0, damage=error.problem)
 
 
 def _entries(folder: Path, path: Path, depth: int, *, members: bool) -> Iterator[Entry]:
@@ -91,6 +110,15 @@ def members_of(study: Study) -> list[Path]:
 
 def _is_study(path: Path) -> bool:
     return Study(path).record_file.is_file()
+
+
+def summary_of_gallery(gallery: GalleryDir) -> GallerySummary:
+    """A gallery in one line. Raises DataError, MismatchError when gallery.json is damaged or was changed."""
+    record = gallery.record()
+    return GallerySummary(
+        kind="gallery", source=record.source, images=record.images, leakage=record.leakage,
+        classes=len(record.label_schema.joint_classes),
+    )  # fmt: skip
 
 
 def summary_of(study: Study) -> StudySummary:

@@ -15,9 +15,13 @@ from typer.testing import CliRunner
 
 from ssl_mask.cli.runs import ALWAYS, COLUMNS, app, table
 from ssl_mask.config import RunConfig
+from ssl_mask.data.manifest import Submission
+from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.files import write_json
 from ssl_mask.runs.folds import FoldsRecord
+from ssl_mask.runs.gallery import GalleryDir, GalleryPart, GalleryRecord
 from ssl_mask.runs.listing import list_entries
+from ssl_mask.runs.seal import sealed
 from ssl_mask.runs.study import Kind, create_study
 
 STARTED = "2026-11-25 18:00"
@@ -206,3 +210,61 @@ def test_json_has_every_run_and_every_study(tmp_path: Path) -> None:
     (study,) = found["studies"]
     assert study["path"] == str(folds) and (study["kind"], study["macro_f1"], study["done"]) == ("folds", 0.4712, 2)
     assert [r["name"] for r in found["runs"]] == ["s/fold-0", "s/fold-1"]
+
+
+# ---- galleries ----
+
+
+def gallery_at(path: Path, source: Path, *added: str) -> GalleryDir:
+    """A gallery of two classes and those that were added, of which only gallery.json is there."""
+    parts = [
+        GalleryPart(number=i, name=name, classes=(name,) if name else (), images=5, data="", code="1", checked=True,
+                    leakage="clean", leakage_reason="", marks={})
+        for i, name in enumerate(("", *added))
+    ]  # fmt: skip
+    record = GalleryRecord.model_validate({
+        "source": str(source), "members": [{"run": str(source), "checkpoint_sha256": "0" * 64, "width": 4}],
+        "base": LabelSchema((Factor("kind", ("a", "b")),)), "base_submission": Submission("id", ("kind",), "names"),
+        "k": 3, "temperature": 0.1, "parts": parts, "images": 5 * len(parts), "rows_sha256": "0" * 64,
+        "seen_file": None, "validation_sha256": None, "leakage": "photos-clean",
+    })  # fmt: skip
+    write_json(path / "gallery.json", sealed(record.to_json()))
+    return GalleryDir(path)
+
+
+def test_galleries_have_a_table_of_their_own(tmp_path: Path) -> None:
+    folds = folds_at(tmp_path / "s")
+    for name in ("fold-0", "fold-1"):
+        run_at(folds / name)
+    gallery_at(tmp_path / "near", folds, "c", "d")
+    gallery_at(tmp_path / "one", folds / "fold-0")
+    gallery_at(tmp_path / "other", Path("/elsewhere/s"))
+    done = CliRunner().invoke(app, ["--runs", str(tmp_path)], env={"COLUMNS": "80"})
+    assert done.exit_code == 0 and max(map(len, done.output.splitlines())) <= 80
+    runs, galleries = done.output.rstrip("\n").split("\n\n")
+    assert runs.splitlines()[1].startswith("s  ")
+    assert [line.split() for line in galleries.splitlines()] == [
+        ["gallery", "images", "classes", "leakage", "embedded", "by"],
+        ["near", "15", "4", "photos-clean", "s"],
+        ["one", "5", "2", "photos-clean", "s/fold-0"],
+        ["other", "5", "2", "photos-clean", "/elsewhere/s"],
+    ]
+    found = json.loads(CliRunner().invoke(app, ["--runs", str(tmp_path), "--json"]).stdout)
+    assert [r["name"] for r in found["runs"]] == ["s/fold-0", "s/fold-1"] and len(found["studies"]) == 1
+    assert found["galleries"][0] == {
+        "name": "near", "path": str(tmp_path / "near"), "kind": "gallery", "source": str(folds), "images": 15,
+        "classes": 4, "leakage": "photos-clean",
+    }  # fmt: skip
+
+
+def test_a_damaged_gallery_is_one_line_and_a_gallery_may_be_alone(tmp_path: Path) -> None:
+    good = gallery_at(tmp_path / "good", tmp_path / "gone")
+    changed = gallery_at(tmp_path / "changed", tmp_path / "gone").best
+    changed.write_text(changed.read_text().replace('"k": 3', '"k": 4'))
+    done = CliRunner().invoke(app, ["--runs", str(tmp_path)], env={"COLUMNS": "80"})
+    header, row, *damaged = done.output.splitlines()
+    assert header.split()[0] == "gallery" and row.split() == ["good", "5", "2", "photos-clean", "gone"]
+    assert damaged == [f"damaged: {changed} has changed since it was written."]
+    found = json.loads(CliRunner().invoke(app, ["--runs", str(tmp_path), "--json"]).stdout)
+    assert [g["path"] for g in found["galleries"]] == [str(good.path)]
+    assert [d["name"] for d in found["damaged"]] == ["changed"]
