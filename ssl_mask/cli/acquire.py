@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import GroupRegex, Json, Quiet, command
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.selection.acquisition import BUDGET, DEFAULT
 
@@ -54,14 +54,7 @@ def acquire(
             "column. May be repeated. Unlabeled images of the data set itself join them.",
         ),
     ] = None,
-    group_regex: Annotated[
-        str | None,
-        typer.Option(
-            "--group-regex", metavar="<text>", rich_help_panel="Data", show_default="that of the data set",
-            help="The group (person) is what this regular expression finds in the path of an image (its first group, "
-            "or the whole match). An image without a group is a group of its own.",
-        ),
-    ] = None,
+    group_regex: GroupRegex = None,
     budget: Annotated[
         int,
         typer.Option(min=1, max=10**6, metavar="<number>", rich_help_panel="Prediction",

@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write, check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command, run_option
+from ssl_mask.cli.options import GroupRegex, Json, Quiet, command, run_option
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.text import shown
 
@@ -96,7 +96,11 @@ def build(
         answer(changed(made))
 
 
-@command(app, "sslmask gallery add respirator photos/respirator", 'sslmask gallery add "worn/male/<30" more -g faces')
+@command(
+    app,
+    "sslmask gallery add respirator photos/respirator",
+    r'sslmask gallery add "worn/male/<30" more -g faces --group-regex "p\d+"',
+)
 @takes("guard.mode", "guard.drop_overlap", "data.cache", "runs", files=False, shown={"guard.mode": "that of the run"})
 def add(
     given: Given,
@@ -112,13 +116,14 @@ def add(
         typer.Argument(metavar="<images>", help="A folder, an image, a quoted glob, or a CSV of images."),
     ],
     gallery: Name = "latest",
+    group_regex: GroupRegex = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Put images of one class into a gallery. Nothing is trained.
 
-    Prints how well the old classes are told before and after, and the new one. A new class changes a submission to
-    class names, since the numbers of the old classes would change.
+    Prints how well the old classes are told before and after, and the new one. All images of a person (group) have one
+    vote. A new class changes a submission to class names, since the numbers of the old classes would change.
     """
     with answering(as_json) as answer:
         settings = given.alone()
@@ -127,9 +132,9 @@ def add(
             from ssl_mask.workflows import gallery as workflow
 
         made = workflow.add_to_gallery(
-            name, images, gallery=gallery, runs_folder=settings.runs, guard=given.flags.get("guard.mode"),
-            drop_overlap=settings.guard.drop_overlap,
-            cache=settings.data.cache, quiet=quiet,
+            name, images, gallery=gallery, runs_folder=settings.runs, group_regex=group_regex,
+            guard=given.flags.get("guard.mode"), drop_overlap=settings.guard.drop_overlap, cache=settings.data.cache,
+            quiet=quiet,
         )  # fmt: skip
         answer(changed(made))
 
@@ -238,8 +243,9 @@ def changed(made: Gallery) -> dict[str, Any]:
     """What `--json` says of a gallery that was built or changed."""
     record = made.record
     return {
-        "gallery": str(made.path), "images": record.images, "changed": made.images, "leakage": record.leakage,
-        "classes": record.label_schema.to_json(), "scores": made.scores and made.scores._asdict(),
+        "gallery": str(made.path), "images": record.images, "changed": made.images, "groups": made.groups,
+        "leakage": record.leakage, "classes": record.label_schema.to_json(),
+        "scores": made.scores and made.scores._asdict(),
     }  # fmt: skip
 
 

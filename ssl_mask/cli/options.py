@@ -62,6 +62,15 @@ Json = Annotated[
 
 RunName = Annotated[str, typer.Argument(metavar="<run>", help="A run or a study: its name, its path, or `latest`.")]
 """Of verbs that show one: `sslmask report study-001`."""
+GroupRegex = Annotated[
+    str | None,
+    typer.Option(
+        "--group-regex", metavar="<text>", rich_help_panel="Data", show_default="that of the data set",
+        help="The group (person) is what this regular expression finds in the path of an image (its first group, "
+        "or the whole match). An image without a group is a group of its own.",
+    ),
+]  # fmt: skip
+"""Of verbs that take images which no layout reads."""
 Full = Annotated[
     bool, typer.Option("--full", metavar="", rich_help_panel="Output", help="Let each small image link to its file.")
 ]

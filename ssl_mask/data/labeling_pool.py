@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.data.image_files import is_image_name
-from ssl_mask.data.layouts.images import group_and_label
+from ssl_mask.data.image_groups import with_groups
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.names import plain
 from ssl_mask.data.unlabeled import read_unlabeled
-from ssl_mask.errors import InputError
 
 FLAG = "--pool"
 
@@ -35,32 +29,8 @@ def read_labeling_pool(sources: Sequence[str], manifest: Manifest, group_regex: 
         DataError: no such images. InputError: no regular expression.
     """
     pool = read_unlabeled(sources, manifest, flag=FLAG)
-    tables = [p for s in sources for p in (Path(s), manifest.root / s) if p.is_file() and not is_image_name(p.name)]
-    named = {os.path.normpath(file): group for t in tables for file, (group, _) in group_and_label(t).items()}
-    pattern = _compiled(group_regex)
-
-    def group_of(file: Path, own: str) -> str:
-        if pattern is not None:
-            match = pattern.search(plain(path_below(file, manifest.root)))
-            return (match[1] if match.groups() else match[0]) or "" if match else ""
-        return plain(named.get(os.path.normpath(file), "")) or own
-
-    rows = tuple(row._replace(group=group_of(file, row.group)) for row, file in zip(pool.rows, pool.files, strict=True))
-    return replace(pool, rows=rows, grouped=any(row.group for row in rows))
-
-
-def _compiled(group_regex: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if group_regex is None else re.compile(group_regex)
-    except re.error as error:
-        raise InputError(
-            f"--group-regex {group_regex!r} is not a regular expression: {error}.", hint=r"Such as 'person\d+'."
-        ) from None
-
-
-def path_below(file: Path, root: Path) -> str:
-    """The path relative to a folder, or the whole path of a file elsewhere; with forward slashes."""
-    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+    places = [place for source in sources for place in (Path(source), manifest.root / source)]
+    return with_groups(pool, places, manifest.root, group_regex)
 
 
 def numbered_groups(rows: Manifest) -> tuple[NDArray[np.int64], int]:

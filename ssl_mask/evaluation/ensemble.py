@@ -80,7 +80,7 @@ def join_tables(tables: Sequence[PredictionTable], names: Sequence[str]) -> Join
     for table, name, own in zip(tables, names, at, strict=True):
         for what, theirs, ours in (
             ("class", table.true[own], first.true[at[0]]),
-            ("group", table.group[own], first.group[at[0]]),
+            ("group", _group_names(table)[own], _group_names(first)[at[0]]),
             ("fold", table.fold[own], first.fold[at[0]]),
         ):
             if (differs := theirs != ours).any():
@@ -152,6 +152,11 @@ def nested_parts(
     for part, (_, held_out) in enumerate(splits):
         parts[held_out] = part
     return parts
+
+
+def _group_names(table: PredictionTable) -> NDArray[np.str_]:
+    """(n,) the group of each image; "" where it is named by its path, which differs where paths are absolute."""
+    return np.where(table.group == table.path, "", table.group)
 
 
 def _rows_by_digest(table: PredictionTable) -> dict[str, int]:

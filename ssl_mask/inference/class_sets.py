@@ -138,8 +138,7 @@ def _unseen(
             raise no_unseen_images(model)
         table = read_validation(model.tables[0], predictor.schema)
         rows = spread(len(table))
-        group = np.where(table.group == "", table.path, table.group)
-        return table.probs[rows], predictor.schema.part(table.true[rows]), group[rows]
+        return table.probs[rows], predictor.schema.part(table.true[rows]), table.group[rows]
     images = unseen_images(model)
     seen = predictor.probs(images, tta=tta)
     refuse_changed(images, seen.manifest)

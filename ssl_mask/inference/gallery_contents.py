@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.config import DataConfig
 from ssl_mask.data.embeddings import EmbeddingTable, write_embeddings
+from ssl_mask.data.image_groups import with_groups
 from ssl_mask.data.layouts.images import read_images
 from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.names import plain
 from ssl_mask.data.predictions import PredictionTable, read_validation, write_table
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
@@ -40,12 +43,10 @@ def write_gallery(
     Raises:
         StorageError: the disk refuses; the gallery is as it was.
     """
-    digests = frozenset(table.sha256.tolist())
-    kept = home.keep("seen-train", ".npz", lambda path: merge_seen(path, seen, digests)) if seen else None
     schema = extended(record.base, [part.classes for part in parts])
     widths = [member.width for member in record.members]
     honest = honest_table(table, widths, schema, Voting(record.k, record.temperature), folds)
-    known = None if kept is None else SeenRecord(images=len(digests), sha256=kept)
+    known = _seen_of(home, table, seen)
     mark = worst_mark([Mark(part.leakage, part.leakage_reason) for part in parts])
     pools = sorted({digest for part in parts for digest in part.marks})
     marks = {digest: worst(*(part.marks[digest] for part in parts if digest in part.marks)) for digest in pools}
@@ -64,6 +65,15 @@ def write_gallery(
     return after
 
 
+def _seen_of(home: GalleryDir, table: EmbeddingTable, seen: Sequence[Path]) -> SeenRecord | None:
+    """The fingerprints that are known of these images, as a file; None where none is."""
+    if not seen:
+        return None
+    digests, kept = frozenset(table.sha256.tolist()), list[int]()
+    sha256 = home.keep("seen-train", ".npz", lambda path: kept.append(merge_seen(path, seen, digests)))
+    return SeenRecord(images=kept[0], sha256=sha256) if kept[0] else None
+
+
 def honest_of(home: GalleryDir, record: GalleryRecord) -> PredictionTable | None:
     """The predictions of the images that the network was not trained on; None where there are none."""
     path = home.validation(record)
@@ -78,8 +88,7 @@ def folds_of(source: Source) -> Mapping[str, int]:
 
 def classes_named(name: str, schema: LabelSchema) -> tuple[str, ...]:
     """A class of each factor. Raises DataError where there is not one for each."""
-    factors = list(schema.sizes)
-    found = (name.strip(),) if len(factors) == 1 else tuple(part.strip() for part in name.split("/"))
+    factors, found = list(schema.sizes), _classes_in(name, schema)
     if len(found) != len(factors) or not all(found):
         example = schema.joint_classes[0]
         raise DataError(
@@ -87,6 +96,11 @@ def classes_named(name: str, schema: LabelSchema) -> tuple[str, ...]:
             hint=f"Separate them by a slash, as in {example!r}." if len(factors) > 1 else "Name a class.",
         )
     return found
+
+
+def _classes_in(name: str, schema: LabelSchema) -> tuple[str, ...]:
+    """The classes in a name; the only factor may have a slash in its own."""
+    return (plain(name),) if len(schema.factors) == 1 else tuple(map(plain, name.split("/")))
 
 
 def with_origin(table: EmbeddingTable, source: Source, number: int) -> EmbeddingTable:
@@ -102,10 +116,21 @@ def with_origin(table: EmbeddingTable, source: Source, number: int) -> Embedding
     return replace(table, more={PART: np.full(len(table), number, np.int64), UNSEEN: unseen}, header={})
 
 
-def rows_of_class(images: str | Path, classes: tuple[str, ...], record: GalleryRecord) -> Manifest:
-    """The images, each with these classes."""
+def rows_of_class(
+    images: str | Path, classes: tuple[str, ...], record: GalleryRecord, data: DataConfig, group_regex: str | None
+) -> Manifest:
+    """The images, each with these classes and its group.
+
+    Args:
+        data: the data set of the run that embeds.
+        group_regex: as `with_groups`; None: that of the data set.
+
+    Raises:
+        DataError: no images. InputError: no regular expression.
+    """
     schema = extended(record.base, [*(part.classes for part in record.parts), classes])
     rows = read_images(images, schema, record.base_submission, flag="the folder")
+    rows = with_groups(rows, [Path(images)], data.root, group_regex or data.options.get("group_regex"))
     labels = schema.encode(dict(zip(schema.sizes, classes, strict=True)), where="/".join(classes))
     return rows.with_rows(row._replace(labels=labels) for row in rows.rows)
 
@@ -133,7 +158,10 @@ def new_rows(fresh: EmbeddingTable, table: EmbeddingTable, data: str) -> Embeddi
         elif old == -1 - i:
             new.append(i)
     if not new:
-        raise DataError(f"All {len(fresh)} images of {data} are in the gallery already.", hint="Add other images.")
+        raise DataError(
+            f"All {len(fresh)} images of {data} are in the gallery already.",
+            hint="Add other images. Or, to name other groups, remove these first: sslmask gallery remove CLASS",
+        )
     return fresh.at(new)
 
 
@@ -150,7 +178,7 @@ def named_rows(what: str, record: GalleryRecord, table: EmbeddingTable) -> NDArr
     Raises:
         DataError: nothing was added as that, and it names no image of the gallery.
     """
-    numbers = [part.number for part in record.parts if part.name == what and part.name != BUILT]
+    numbers = [part.number for part in record.parts if part.classes and part.classes == _classes_in(what, record.base)]
     if numbers:
         return np.isin(table.more[PART], numbers)
     if not Path(what).exists() and not any(c in what for c in "*?["):

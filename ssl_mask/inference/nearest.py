@@ -107,6 +107,22 @@ def nearest_groups(
     return Nearest(cosine, rows)
 
 
+def group_distances(
+    queries: Vectors, vectors: Vectors, group_of: Rows, counts: Sequence[int], *, device: torch.device | str = "cpu",
+    without: Rows | None = None,
+) -> dict[int, NDArray[np.float32]]:  # fmt: skip
+    """k -> (q,) 1 − cosine to the k-th nearest group, of each count; where there are fewer, to the last.
+
+    Args:
+        queries: (q, d) vectors of length 1.
+        vectors: (n, d) likewise, of at least one group; of at least two with `without`.
+        without: (q,) a group that does not count for a query, such as its own.
+    """
+    most = min(max(counts), len(np.unique(group_of)) - (without is not None))
+    near = nearest_groups(open_table(vectors, device), group_of, queries, most, without=without)
+    return {k: 1 - near.cosine[:, min(k, most) - 1] for k in counts}
+
+
 def group_numbers(groups: Sequence[str]) -> Rows:
     """(n,) a number a group. A row whose group is not known ("") is a group of its own."""
     numbers: dict[str, int] = {}

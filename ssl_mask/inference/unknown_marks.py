@@ -14,7 +14,6 @@ from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import InputError
 from ssl_mask.evaluation.conformal import least_groups, p_values
 from ssl_mask.evaluation.scores import HeadLogits
 from ssl_mask.evaluation.unknown import (
@@ -29,9 +28,12 @@ from ssl_mask.evaluation.unknown import (
     neighbour,
     targets,
 )
+from ssl_mask.inference.gallery_predictor import gallery_predictor
+from ssl_mask.inference.gallery_unknown import GalleryModel, gallery_models
 from ssl_mask.inference.labeled import images_of_model, refuse_changed
+from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.mean_predictor import side_by_side
-from ssl_mask.inference.nearest import group_numbers, nearest_groups, open_table
+from ssl_mask.inference.nearest import group_distances, group_numbers
 from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import RunPredictor, load_run_predictor
 from ssl_mask.inference.unseen import units, unseen_images
@@ -95,19 +97,38 @@ class Model:
     def distances(
         self, vectors: NDArray[np.float32], counts: Sequence[int] = COUNTS, kept: NDArray[np.bool_] | None = None
     ) -> dict[str, NDArray[np.float32]]:
-        """1 − cosine to the k-th nearest training group; where there are fewer, to the last.
-
-        Args:
-            vectors: (n, d) of length 1.
-            kept: (training images,) those that count, at least one.
-        """
+        """1 − cosine to the k-th nearest training group. `kept` (training images,): those that count, at least one."""
         table, groups = self.train_vectors, self.train_groups
         if kept is not None:
             table, groups = table[kept], groups[kept]
-        most = min(max(counts), len(np.unique(groups)))
         device = self.networks[0].compute.accelerator.device
-        near = nearest_groups(open_table(table, device), groups, vectors, most)
-        return {neighbour(k): 1 - near.cosine[:, min(k, most) - 1] for k in counts}
+        return {neighbour(k): far for k, far in group_distances(vectors, table, groups, counts, device=device).items()}
+
+    def judged(self) -> dict[str, Strangeness]:
+        """Of each target, what it says of the images that it was not trained on."""
+        images, found = unseen_images(self.source), dict[str, Strangeness]()
+        logits, vectors = self.logits(images), self.vectors(images)
+        whole = self.distances(vectors)
+        for target in targets(self.schema):
+            cells, class_of = cells_of(logits, self.schema, target)
+            true, trained = (_classes(rows, target) for rows in (images, self.train))
+            without = {
+                c: logit_scores(cells, class_of, c) | self.distances(vectors, kept=trained != c)
+                for c in held_out_classes(true)
+                if (trained != c).any()
+            }
+            found[target] = Strangeness(logit_scores(cells, class_of) | whole, without, true, units(images))
+        return found
+
+    def scored(self, rows: Manifest, wanted: Mapping[str, str]) -> dict[str, NDArray[np.floating[Any]]]:
+        """(n,) one score of new images for each target. Looks only at what the scores need."""
+        counts = [k for k in COUNTS if neighbour(k) in wanted.values()]
+        near = self.distances(self.vectors(rows), counts) if counts else {}
+        logits = self.logits(rows) if set(wanted.values()) - near.keys() else {}
+        return {
+            target: near[name] if name in near else logit_scores(*cells_of(logits, self.schema, target))[name]
+            for target, name in wanted.items()
+        }
 
 
 def mark_unknown(
@@ -124,7 +145,7 @@ def mark_unknown(
         shares: what each source counts; they sum to 1. Of one that counts nothing there is no record.
 
     Raises:
-        InputError: a gallery. DataError: there are no labeled images that the runs were not trained on, or all of them
+        DataError: there are no labeled images that the runs were not trained on, or all of them
             are of one group or class. ImageError: one cannot be read. MismatchError: it has changed.
     """
     readable = [i for i in range(len(predicted.manifest)) if i not in predicted.unreadable]
@@ -137,7 +158,7 @@ def mark_unknown(
         if weight == 0:
             records.append({})
             continue
-        models = [open_model(model, compute, cache=cache, max_pixels=max_pixels) for model in source.models]
+        models = open_models(source, compute, cache=cache, max_pixels=max_pixels)
         choices = {target: choose_score(own, rate) for target, own in judge(models).items()}
         for target, choice in choices.items():
             said = target or ", ".join(source.schema.sizes)
@@ -158,36 +179,34 @@ def column(target: str) -> str:
     return f"unknown/{target}" if target else "unknown"
 
 
-def open_model(source: Source, compute: Compute, *, cache: str = "auto", max_pixels: int | None = None) -> Model:
-    """What predicts alone, as `Source.models` names it. Raises InputError for a gallery."""
+def open_models(
+    source: Source, compute: Compute, *, cache: str = "auto", max_pixels: int | None = None
+) -> Sequence[Model | GalleryModel]:
+    """What judges alone: of a run or a study as `Source.models` names it.
+
+    Raises:
+        DataError: a gallery of images that its networks were trained on.
+    """
     if source.kind == "gallery":
-        raise InputError(
-            f"{source.path} is a gallery: it has no logits, and its images are compared with themselves.",
-            hint=f"Mark with the run or study that embeds them: --run {source.parts[0].path}",
-        )
+        embedder = load_predictor(source.parts, compute, cache=cache, max_pixels=max_pixels)
+        return gallery_models(source, gallery_predictor(source, embedder, compute))
+    return [open_model(model, compute, cache=cache, max_pixels=max_pixels) for model in source.models]
+
+
+def open_model(source: Source, compute: Compute, *, cache: str = "auto", max_pixels: int | None = None) -> Model:
+    """A run, or the factor models of one fold."""
     networks = [load_run_predictor(run, compute, cache=cache, max_pixels=max_pixels) for run in source.members]
     return Model(source, tuple(networks), source.schema)
 
 
-def judge(models: Sequence[Model]) -> dict[str, list[Strangeness]]:
+def judge(models: Sequence[Model | GalleryModel]) -> dict[str, list[Strangeness]]:
     """Of each target, what each model says of the images that it was not trained on.
 
     A factor of which only one class was seen is no target: nothing tells that class.
     """
     seen: dict[str, list[Strangeness]] = {}
     for model in models:
-        images = unseen_images(model.source)
-        logits, vectors = model.logits(images), model.vectors(images)
-        whole = model.distances(vectors)
-        for target in targets(model.schema):
-            cells, class_of = cells_of(logits, model.schema, target)
-            true, trained = (_classes(rows, target) for rows in (images, model.train))
-            without = {
-                c: logit_scores(cells, class_of, c) | model.distances(vectors, kept=trained != c)
-                for c in held_out_classes(true)
-                if (trained != c).any()
-            }
-            one = Strangeness(logit_scores(cells, class_of) | whole, without, true, units(images))
+        for target, one in model.judged().items():
             seen.setdefault(target, []).append(one)
     return {t: own for t, own in seen.items() if t == WHOLE or any(model.without for model in own)}
 
@@ -198,18 +217,11 @@ def _classes(rows: Manifest, target: str) -> NDArray[np.int64]:
 
 
 def new_scores(
-    models: Sequence[Model], wanted: Mapping[str, str], rows: Manifest
+    models: Sequence[Model | GalleryModel], wanted: Mapping[str, str], rows: Manifest
 ) -> dict[str, NDArray[np.floating[Any]]]:
-    """(models, n) one score of images, at least one, for each target. A model looks only at what the scores need."""
-    counts = [k for k in COUNTS if neighbour(k) in wanted.values()]
-    found: dict[str, list[NDArray[np.floating[Any]]]] = {target: [] for target in wanted}
-    for model in models:
-        near = model.distances(model.vectors(rows), counts) if counts else {}
-        logits = model.logits(rows) if set(wanted.values()) - near.keys() else {}
-        for target, name in wanted.items():
-            own = near[name] if name in near else logit_scores(*cells_of(logits, model.schema, target))[name]
-            found[target].append(own)
-    return {target: np.stack(own) for target, own in found.items()}
+    """(models, n) one score of images, at least one, for each target."""
+    each = [model.scored(rows, wanted) for model in models]
+    return {target: np.stack([own[target] for own in each]) for target in wanted}
 
 
 def choice_record(choice: ScoreChoice) -> UnknownRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ssl_mask.data.predictions import PredictionTable, read_validation
 from ssl_mask.evaluation.metrics import bootstrap
 from ssl_mask.inference.gallery_scores import OldAndNew
@@ -35,15 +37,25 @@ def gallery_card(gallery: GalleryDir) -> str:
 
 
 def _score(honest: PredictionTable | None) -> str:
+    """The score, and in a line each what limits its worth."""
     if honest is None:
         return "**No score**: no image is in it that the network was not trained on."
     found = bootstrap(honest.true, honest.predicted, honest.group, len(honest.classes))
     f1 = found["macro_f1"]
-    return (
+    score = (
         f"**Macro-F1 {f1.value:.4f}** (95 % interval {f1.low:.3f} to {f1.high:.3f}), accuracy "
         f"{found['accuracy'].value:.4f}, on {len(honest)} images that the network was not trained on, by their "
         "neighbours of other groups."
     )
+    notes = []
+    if alone := int((honest.group == honest.path).sum()):
+        notes.append(
+            f"**Optimistic, intervals too narrow**: of {alone} images no group (person) is known, so each counts by "
+            "itself, and another image of the same person may vote on it."
+        )
+    if lacking := len(honest.classes) - len(np.unique(honest.true)):
+        notes.append(f"**{lacking} of {len(honest.classes)} classes have no such image**: macro-F1 counts them as 0.")
+    return "\n\n".join([score, *(["\n".join(f"- {note}" for note in notes)] if notes else [])])
 
 
 def scores_told(scores: OldAndNew | None) -> list[str]:
@@ -58,5 +70,10 @@ def scores_told(scores: OldAndNew | None) -> list[str]:
             f"{f1_after:.3f} after ({scores.old_images} images, by neighbours of other groups)"
         )
     for name, recall in scores.recall.items():
-        lines.append(f"New    {shown(name)}: recall {recall:.3f} (0 before); each image by its neighbours without it")
+        if recall is None:
+            lines.append(
+                f"New    {shown(name)}: no recall, since all its images are of one group. Add another one of it"
+            )
+        else:
+            lines.append(f"New    {shown(name)}: recall {recall:.3f} (0 before), by neighbours of other groups")
     return lines

@@ -13,8 +13,9 @@ from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
 from ssl_mask.data.checks import check_names
 from ssl_mask.data.extra_labels import Wanted, to_label_csv
+from ssl_mask.data.image_groups import HOW_TO_NAME_GROUPS, path_below
 from ssl_mask.data.image_set import ImageSet, open_images
-from ssl_mask.data.labeling_pool import FLAG, numbered_groups, path_below, read_labeling_pool
+from ssl_mask.data.labeling_pool import FLAG, numbered_groups, read_labeling_pool
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.data.unlabeled import usable
@@ -197,10 +198,7 @@ def open_pool(
         f"Pool   {len(found)} images of {numbered_groups(found.manifest)[1]} groups, {len(found.left_out)} left out"
     )
     if alone:
-        console.warn(
-            f"{alone} images have no known group: each is a group of its own. Name them with --group-regex, or with a "
-            f"CSV ({FLAG}) that has the columns image and group."
-        )
+        console.warn(f"{alone} images have no known group: each is a group of its own. {HOW_TO_NAME_GROUPS}")
     return found
 
 

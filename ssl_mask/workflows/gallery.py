@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from ssl_mask.console import Console
 from ssl_mask.data.embeddings import EmbeddingTable, read_embeddings
+from ssl_mask.data.image_groups import HOW_TO_NAME_GROUPS
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.errors import DataError, nothing_written
 from ssl_mask.guard.copies.fingerprints import Fingerprints
@@ -30,6 +33,7 @@ from ssl_mask.inference.gallery_predictor import read_rows, refuse_other_weights
 from ssl_mask.inference.gallery_scores import OldAndNew, old_and_new
 from ssl_mask.inference.labeled import labeled_images
 from ssl_mask.inference.load import load_predictor
+from ssl_mask.inference.nearest import group_numbers
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.reports.gallery_card import scores_told
 from ssl_mask.runs.create import create_folder, refuse_taken
@@ -51,6 +55,8 @@ class Gallery:
     record: GalleryRecord
     images: int
     """That were put in or taken out."""
+    groups: int
+    """That these are of; an image whose group is not known is a group of its own."""
     scores: OldAndNew | None = None
     """What that does to the classes; None: no image is in it that the network was not trained on."""
 
@@ -119,8 +125,11 @@ def build_gallery(
 
     gallery = GalleryDir(create_folder(config, "gallery", fill))
     record = gallery.record()
-    compute.console.say(f"Saved  {gallery.path}  ({len(table)} images; next: sslmask predict --run {gallery.path})")
-    return Gallery(gallery.path, record, len(table), old_and_new(None, honest_of(gallery, record)))
+    groups = _groups_in(table)
+    compute.console.say(
+        f"Saved  {gallery.path}  ({len(table)} images of {groups} groups; next: sslmask predict --run {gallery.path})"
+    )
+    return Gallery(gallery.path, record, len(table), groups, old_and_new(None, honest_of(gallery, record)))
 
 
 def add_to_gallery(
@@ -129,6 +138,7 @@ def add_to_gallery(
     *,
     gallery: str | Path = "latest",
     runs_folder: str | Path = "runs",
+    group_regex: str | None = None,
     guard: Guard | None = None,
     drop_overlap: bool = False,
     cache: str = "auto",
@@ -138,13 +148,15 @@ def add_to_gallery(
 
     Args:
         name: the class; with several factors a class of each, such as `worn/male/<30`.
-        images: a folder, an image, a glob, or a CSV with an image column.
+        images: a folder, an image, a glob, or a CSV with an image column and perhaps a group column.
+        group_regex: finds the group (person) in the path of an image. None: as the data set of the run finds it. All
+            images of a group have one vote.
         guard: compare the images with the test images; None: as the run was configured.
         drop_overlap: leave out those that are also in the test set, instead of refusing all.
 
     Raises:
         DataError: no such gallery, no images, or images that are in it under another class.
-        ImageError: an unreadable image. GuardError: images of the test set.
+        ImageError: an unreadable image. GuardError: images of the test set. InputError: no regular expression.
 
     Examples:
         >>> from pathlib import Path
@@ -161,17 +173,22 @@ def add_to_gallery(
         embedder = load_predictor(source.parts, compute, cache=cache)
         classes, table = classes_named(name, record.base), read_rows(home, record)
         number = 1 + max(part.number for part in record.parts)
-        rows = rows_of_class(images, classes, record)
+        rows = rows_of_class(images, classes, record, source.members[0].trained_config().data, group_regex)
         fresh = new_rows(embedded(source.parts[0], embedder, rows, str(images)), table, str(images))
         fresh = with_origin(fresh, source.parts[0], number)
         gate = _gate(_manifest(fresh, embedder), source.parts[0], guard, compute, drop_overlap=drop_overlap)
         fresh = _without_dropped(fresh, gate)
-        part = _part(number, name, classes, fresh, str(images), gate)
+        part = _part(number, "/".join(classes), classes, fresh, str(images), gate)
         before, prints = honest_of(home, record), [*home.fingerprints(record), *_fingerprints(home, gate)]
         after = write_gallery(
             home, record, (*record.parts, part), table.joined(fresh), folds_of(source.parts[0]), prints
         )
-    return _told(home, after, len(fresh), old_and_new(before, honest_of(home, after)), "Added", compute.console)
+    if alone := int((fresh.group == "").sum()):
+        compute.console.warn(
+            f"{alone} images have no known group (person): each is a group of its own, with a vote of its own. "
+            + HOW_TO_NAME_GROUPS
+        )
+    return _told(home, after, fresh, old_and_new(before, honest_of(home, after)), "Added", compute.console)
 
 
 def remove_from_gallery(
@@ -202,12 +219,12 @@ def remove_from_gallery(
         record, source = home.record(), gallery_source(home, runs)
         table = read_rows(home, record)
         gone = named_rows(what, record, table)
-        left = table.at(~gone)
+        taken, left = table.at(gone), table.at(~gone)
         if not len(left):
             raise DataError(f"{home.path} would hold no images any more.", hint="Delete its folder instead.")
         before, parts = honest_of(home, record), parts_left(record.parts, left)
         after = write_gallery(home, record, parts, left, folds_of(source.parts[0]), home.fingerprints(record))
-    return _told(home, after, int(gone.sum()), old_and_new(before, honest_of(home, after)), "Removed", compute.console)
+    return _told(home, after, taken, old_and_new(before, honest_of(home, after)), "Removed", compute.console)
 
 
 def _fingerprints(home: GalleryDir, gate: GateResult) -> list[Path]:
@@ -256,11 +273,18 @@ def _manifest(table: EmbeddingTable, predictor: Predictor) -> Manifest:
     return Manifest(Path(), "gallery", predictor.schema, rows, bool((table.group != "").all()), predictor.submission)
 
 
+def _groups_in(table: EmbeddingTable) -> int:
+    return len(np.unique(group_numbers(table.group.tolist())))
+
+
 def _told(
-    home: GalleryDir, record: GalleryRecord, images: int, scores: OldAndNew | None, verb: str, console: Console
+    home: GalleryDir, record: GalleryRecord, moved: EmbeddingTable, scores: OldAndNew | None, verb: str,
+    console: Console,
 ) -> Gallery:  # fmt: skip
-    console.say(f"{verb:<6} {images} images; {home.path} holds {record.images} of "
+    """Args: moved: the images that were put in or taken out."""
+    groups = _groups_in(moved)
+    console.say(f"{verb:<6} {len(moved)} images of {groups} groups; {home.path} holds {record.images} images of "
                 f"{len(record.label_schema.joint_classes)} classes")  # fmt: skip
     for sentence in scores_told(scores):
         console.say(sentence)
-    return Gallery(home.path, record, images, scores)
+    return Gallery(home.path, record, len(moved), groups, scores)

@@ -47,6 +47,11 @@ def gather(
 
 
 def _refuse_unexplained(subject: Subject) -> None:
+    if subject.source.kind == "gallery":
+        raise InputError(
+            f"--explain: {subject.source.path} is a gallery: neighbours predict, not a network.",
+            hint=f"Explain what embeds its images: sslmask report {subject.source.parts[0].path} --explain",
+        )
     if subject.table is None:
         raise InputError(
             f"--explain: {subject.source.path} was trained on all labels, so there is no image that it has not seen.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -106,6 +107,16 @@ def test_of_equal_images_the_first_by_path_stands_for_all() -> None:
     twice = table(["x", "x"], [0, 1], ["g", "h"], [0, 1], probs, path=["b.jpg", "a.jpg"])
     joined = join_tables([twice, twice], ["one", "two"])
     assert (joined.true.tolist(), joined.group.tolist()) == ([1], ["h"])
+
+
+def test_images_of_no_group_fit_wherever_their_paths_begin() -> None:
+    """A gallery has absolute paths; both name an image whose group is not known by its path."""
+    ours, theirs = plain_table("xy"), plain_table("xy")
+    ours = replace(ours, group=ours.path)
+    theirs = replace(theirs, path=(paths := np.asarray(["/data/x.jpg", "/data/y.jpg"])), group=paths)
+    assert join_tables([ours, theirs], ["one", "two"]).group.tolist() == ours.path.tolist()
+    with pytest.raises(DataError, match="has the group"):
+        join_tables([plain_table("xy"), theirs], ["one", "two"])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,19 @@ from ssl_mask.errors import DataError
 from ssl_mask.evaluation.neighbours import Voting
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.seen import load_seen, save_seen, seen_digests
-from ssl_mask.inference.gallery_contents import classes_named, honest_of, new_rows, parts_left, write_gallery
+from ssl_mask.inference import gallery_scores
+from ssl_mask.inference.gallery_contents import (
+    classes_named,
+    honest_of,
+    named_rows,
+    new_rows,
+    parts_left,
+    write_gallery,
+)
 from ssl_mask.inference.gallery_predictor import read_rows
 from ssl_mask.inference.gallery_scores import PART, UNSEEN, honest_table, old_and_new
-from ssl_mask.runs.gallery import GalleryDir, GalleryPart, GalleryRecord
+from ssl_mask.reports.gallery_card import gallery_card, scores_told
+from ssl_mask.runs.gallery import GalleryDir, GalleryPart, GalleryRecord, extended
 
 SCHEMA = LabelSchema((Factor("shape", ("round", "square")), Factor("colour", ("red", "green"))))
 WIDTHS = (4, 3)
@@ -103,6 +113,18 @@ def test_what_is_put_in_and_taken_out_leaves_the_bytes_of_before(gallery: Galler
     write_gallery(gallery, added, parts, left, {}, gallery.fingerprints(added))
     assert content(gallery) == before
     assert gallery.record().submission.answers == "joint index"
+
+
+def test_checked_images_that_leave_an_unchecked_gallery_leave_no_fingerprints(tmp_path: Path) -> None:
+    gallery, table = GalleryDir(tmp_path), rows(0, 6, 0).joined(rows(1, 2, 1))
+    unchecked = part_of(0, 6).model_copy(update={"checked": False})
+    write_gallery(gallery, empty_record(), (unchecked,), table.at(range(6)), {}, [])
+    before = content(gallery)
+    added = put_in(gallery, gallery.record(), table, part_of(1, 2, "round", "red"))
+    assert added.seen is None and added.seen_file is not None and added.seen_file.images == 2  # of 8 images
+    left = table.at(range(6))
+    write_gallery(gallery, added, parts_left(added.parts, left), left, {}, gallery.fingerprints(added))
+    assert content(gallery) == before
 
 
 def test_fingerprints_that_are_kept_are_not_compressed_again(gallery: GalleryDir) -> None:
@@ -201,8 +223,56 @@ def test_old_classes_are_compared_on_the_same_images_and_new_ones_by_their_recal
     assert set(found.recall) <= {"oval/red", "oval/green"} and found.new_images == len(after) - len(before)
     for name, recall in found.recall.items():
         of_class = after.true == after.classes.index(name)
-        assert recall == pytest.approx((after.predicted[of_class] == after.true[of_class]).mean())
+        alone = len(set(after.group[of_class].tolist())) == 1
+        right = float((after.predicted[of_class] == after.true[of_class]).mean())
+        assert recall == (None if alone else pytest.approx(right))
     assert old_and_new(before, None) is None
+    one_group = replace(after, group=np.full(len(after), "g"))
+    assert set((old_and_new(before, one_group) or found).recall.values()) == {None}
+    told = scores_told(old_and_new(before, one_group))
+    assert all("no recall, since all its images are of one group" in line for line in told[1:]) and len(told) > 1
+
+
+def test_what_is_added_changes_nothing_of_which_other_images_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more images than are scored, those that were scored before are scored again, and new ones by themselves."""
+    monkeypatch.setattr(gallery_scores, "MOST", 4)
+    old, new = rows(0, 24, 0), rows(1, 9, 1, "oval")
+    known = sorted(d for d, unseen in zip(old.sha256.tolist(), old.more[UNSEEN].tolist(), strict=True) if unseen)
+    assert len(known) > 4
+    voting = Voting(2, 0.1)
+    first = honest_table(old, WIDTHS, SCHEMA, voting, {})
+    assert first is not None and sorted(first.sha256.tolist()) == known[:4]
+    schema = extended(SCHEMA, [("oval", "red")])
+    for table in (old.joined(new), new.joined(old)):
+        second = honest_table(table, WIDTHS, schema, voting, {})
+        assert second is not None and set(first.sha256.tolist()) < set(second.sha256.tolist()) and len(second) == 8
+        scores = old_and_new(first, second)
+        assert scores is not None and (scores.old_images, scores.new_images) == (4, 4)
+
+
+def test_an_image_without_a_group_is_a_group_of_its_own_in_every_score(gallery: GalleryDir) -> None:
+    """As in the tables of runs: otherwise all such images would be one group, and no interval could be drawn."""
+    table = rows(0, 24, 0)
+    alone = replace(table, group=np.where(np.arange(24) < 12, "", table.group))
+    found = honest_table(alone, WIDTHS, SCHEMA, Voting(2, 0.1), {})
+    assert found is not None
+    assert [g == p for g, p in zip(found.group.tolist(), found.path.tolist(), strict=True)] == [
+        int(p.split("-")[1][:-4]) < 12 for p in found.path.tolist()
+    ]
+    assert "no group (person) is known" not in gallery_card(gallery)
+    put_in(gallery, replace_parts(gallery), alone, part_of(0, 24))
+    count = sum(int(p.split("-")[1][:-4]) < 12 for p in found.path.tolist())
+    assert f"of {count} images no group (person) is known" in gallery_card(gallery)
+
+
+def replace_parts(gallery: GalleryDir) -> GalleryRecord:
+    return gallery.record().model_copy(update={"parts": ()})
+
+
+def test_the_card_says_how_many_classes_count_as_nothing(gallery: GalleryDir) -> None:
+    assert "count" not in gallery_card(gallery)
+    put_in(gallery, gallery.record(), rows(0, 24, 0).joined(rows(1, 5, 1)), part_of(1, 5, "oval", "blue"))
+    assert "**5 of 9 classes have no such image**: macro-F1 counts them as 0." in gallery_card(gallery)
 
 
 def test_images_come_in_once_and_under_one_class() -> None:
@@ -219,9 +289,19 @@ def test_images_come_in_once_and_under_one_class() -> None:
 def test_a_class_is_named_by_one_class_of_each_factor() -> None:
     assert classes_named("oval/red", SCHEMA) == ("oval", "red")
     assert classes_named("a/b", LabelSchema((Factor("kind", ("x", "y")),))) == ("a/b",)
+    assert classes_named(" oval / cafe\u0301", SCHEMA) == ("oval", "caf\u00e9")
     for name in ("oval", "oval/", "a/b/c"):
         with pytest.raises(DataError, match=r"does not name a class of each factor \(shape, colour\)"):
             classes_named(name, SCHEMA)
+
+
+def test_what_was_added_is_named_as_it_was_however_it_is_written(gallery: GalleryDir) -> None:
+    table = rows(0, 24, 0).joined(rows(1, 5, 1, "oval"))
+    record = put_in(gallery, gallery.record(), table, part_of(1, 5, "oval", "red"))
+    for what in ("oval/red", " oval / red"):
+        assert named_rows(what, record, table).tolist() == [False] * 24 + [True] * 5
+    with pytest.raises(DataError, match="Nothing was added as 'round/red'"):  # of what it was built of
+        named_rows("round/red", record, table)
 
 
 def test_labels_are_names_that_the_schema_must_know(gallery: GalleryDir) -> None:

@@ -176,6 +176,47 @@ def test_a_submission_follows_the_classes(copied: GalleryDir, new_class: Path, r
         evaluate(answers, done.path, done.manifest.schema, run=copied.path, runs_folder=runs)
 
 
+def seven_photos(folder: Path) -> Path:
+    """A folder of two persons: seven photos of p01 that are like each other, and one of p02."""
+    rng = np.random.default_rng(1)
+    folder.mkdir()
+    first, second = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    for i in range(7):
+        Image.fromarray(first + np.uint8(i)).resize((96, 96)).save(folder / f"p01-{i}.png")
+    Image.fromarray(second).resize((96, 96)).save(folder / "p02-0.png")
+    return folder
+
+
+def test_seven_photos_of_a_person_are_one_vote(
+    copied: GalleryDir, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each way to name persons; without one each photo votes, and the message says so. Removed, no byte is left."""
+    before, folder = content(copied), seven_photos(tmp_path / "seven")
+    table = folder / "persons.csv"
+    table.write_text("image,person\n" + "".join(f"{p.name},{p.name[:3]}\n" for p in sorted(folder.glob("*.png"))))
+
+    def votes(images: Path, **how: Any) -> tuple[galleries.Gallery, list[str], str]:
+        """What was added; of the new photos those that vote on the first one; what was said."""
+        added = galleries.add_to_gallery(NEW, images, gallery=copied.path, runs_folder=runs, **how)
+        said = " ".join(capsys.readouterr().out.split())
+        near = search_gallery(folder / "p01-0.png", gallery=copied.path, runs_folder=runs, k=20, quiet=True)
+        (hits,) = near.values()
+        assert galleries.remove_from_gallery(NEW, gallery=copied.path, runs_folder=runs, quiet=True).images == 8
+        assert content(copied) == before
+        return added, sorted(Path(hit.path).name for hit in hits if "cloth" in hit.label), said
+
+    for images, how in ((folder, {"group_regex": r"(p\d+)-\d"}), (table, {})):
+        added, voters, said = votes(images, **how)
+        assert (added.images, added.groups) == (8, 2) and voters == ["p01-0.png", "p02-0.png"]
+        assert "Added 8 images of 2 groups" in said and "no known group" not in said
+    added, voters, said = votes(folder)
+    assert (added.images, added.groups) == (8, 8) and len(voters) == 8
+    assert "8 images have no known group (person): each is a group of its own, with a vote of its own." in said
+    assert "--group-regex" in said
+    with pytest.raises(InputError, match="is not a regular expression"):
+        votes(folder, group_regex="(")
+
+
 def test_images_are_taken_out_by_their_folder_too(copied: GalleryDir, new_class: Path, runs: Path) -> None:
     galleries.add_to_gallery(NEW, new_class, gallery=copied.path, runs_folder=runs, quiet=True)
     between = content(copied)
@@ -249,8 +290,15 @@ def test_its_page_and_its_commands(
     assert json.loads(said("embed", "--run", "one", "--json"))["path"].endswith("one/embeddings/labeled.parquet")
     assert "not-checked" in said("report", "g", "--text")
     assert json.loads(said("gallery", "add", "cloth", str(image), "-g", "g", "--json", code=3))["hint"]
+    words = ("gallery", "add", NEW, str(image), "-g", "g", "--group-regex", "(", "--json")
+    assert "is not a regular expression" in json.loads(said(*words, code=3))["error"]
+    listed = {gallery["name"]: gallery for gallery in json.loads(said("runs", "--json"))["galleries"]}
+    assert (listed["g"]["source"], listed["g"]["images"], listed["g"]["classes"]) == (str(runs / "one"), 84, 18)
     assert json.loads(said("predict", "--shard", "0/2", "--neighbours", "auto", "--json", code=3))["error"]
     assert report("g", runs_folder=runs, out=tmp_path / "report.html").stat().st_size > 10_000
+    pytest.importorskip("captum")
+    with pytest.raises(InputError, match="is a gallery: neighbours predict, not a network"):
+        report("g", runs_folder=runs, explain=True)
 
 
 def chosen(monkeypatch: pytest.MonkeyPatch, **gains: float) -> None:

@@ -14,7 +14,7 @@ from tiny_runs import TINY
 
 from ssl_mask.config import merge, resolve
 from ssl_mask.console import Console
-from ssl_mask.data.embeddings import read_embeddings
+from ssl_mask.data.embeddings import read_embeddings, write_embeddings
 from ssl_mask.data.images import decode, fit
 from ssl_mask.data.predictions import read_predictions, read_validation
 from ssl_mask.devices import make_accelerator
@@ -24,6 +24,7 @@ from ssl_mask.inference import unknown_marks
 from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.run_predictor import load_run_predictor
 from ssl_mask.runs.folds import FoldStudy
+from ssl_mask.runs.gallery import GalleryDir
 from ssl_mask.runs.predicted import read_predicted
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.study import Study
@@ -198,17 +199,91 @@ def test_unreadable_images_are_neither_known_nor_unknown(runs: Path, drawn: Path
         predict([FOLD], **{**options, "out": tmp_path / "mine"})
 
 
+@pytest.fixture(scope="module")
+def gallery(runs: Path) -> GalleryDir:
+    """Of the study: each network was trained on one half of its 84 images."""
+    return GalleryDir(galleries.build_gallery("study", runs_folder=runs, name="g", k=3, quiet=True).path)
+
+
+def test_a_gallery_marks_by_the_distance_alone(
+    runs: Path, gallery: GalleryDir, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against all cosines: each image of it by the network that was not trained on it and without its own person."""
+    left, seen = [scores.neighbour(k) for k in (5, 1, 20, 5)], []
+
+    def choice(own: list[scores.Strangeness], rate: float) -> scores.ScoreChoice:
+        seen.append(own)
+        with monkeypatch.context() as patch:
+            name = left.pop(0)
+            patch.setattr(scores, "mean_auroc", lambda _, told: float(told == name))
+            return scores.choose_score(own, rate)
+
+    monkeypatch.setattr(unknown_marks, "choose_score", choice)
+    done = predict(["g"], runs_folder=runs, unknown=0.2, write=False, quiet=True)
+    assert done.unknown is not None and list(done.unknown.records[0]) == [
+        "unknown", *(f"unknown/{f}" for f in done.manifest.schema.sizes)
+    ]  # fmt: skip
+    asked = read_embeddings(embed("study", runs_folder=runs, images=drawn / "eval/images", out=tmp_path / "e.parquet"))
+    place = {digest: i for i, digest in enumerate(asked.sha256.tolist())}
+    table = read_embeddings(gallery.rows(gallery.record()))
+    of_network = [slice(0, 16), slice(16, 32)]
+
+    def far(vector: Any, network: int, group: str = "", without: str = "") -> list[float]:
+        """1 − cosine to the nearest image of each group as a network sees them, the nearest first."""
+        nearest: dict[str, float] = {}
+        for row in range(len(table)):
+            if table.group[row] != group and table.labels["mask"][row] != without:
+                a, b = vector[of_network[network]], table.vectors[row, of_network[network]]
+                cosine = float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+                nearest[str(table.group[row])] = max(nearest.get(str(table.group[row]), -1.0), cosine)
+        return sorted(1 - cosine for cosine in nearest.values())
+
+    unseen = [bits.bit_length() - 1 for bits in table.more["unseen_by"].tolist()]
+    assert sorted(set(unseen)) == [0, 1] and unseen.count(0) == 42
+    known = [far(table.vectors[i], unseen[i], str(table.group[i])) for i in range(len(table))]
+    assert {len(own) for own in known} == {11}
+    for i in range(0, len(done.manifest), 40):
+        vector = asked.vectors[place[done.manifest.rows[i].digest]]
+        new = [far(vector, network) for network in (0, 1)]
+        for column, k in (("unknown", 5), ("unknown/mask", 1), ("unknown/gender", 11)):  # of 20 there are 11
+            p, close = 1.0, 0
+            for group in set(table.group.tolist()):
+                rows = np.flatnonzero(table.group == group)
+                ours, theirs = [known[r][k - 1] for r in rows], [new[unseen[r]][k - 1] for r in rows]
+                p += np.mean([a >= b for a, b in zip(ours, theirs, strict=True)])
+                close += sum(abs(a - b) < 1e-5 for a, b in zip(ours, theirs, strict=True))
+            assert done.unknown.p[column][i] == pytest.approx(p / 13, abs=1e-9 + close / 13), (i, column)
+    schema = done.manifest.schema
+    for network, own in enumerate(seen[1]):  # of the factor mask
+        images = [i for i in range(len(table)) if unseen[i] == network]
+        assert own.group.tolist() == table.group[images].tolist() and len(own.without) == 3
+        for c in own.without:
+            for at in range(0, len(images), 13):
+                row = images[at]
+                slow = far(table.vectors[row], network, str(table.group[row]), schema.factors[0].classes[c])
+                assert own.without[c][scores.neighbour(5)][at] == pytest.approx(slow[4], abs=1e-5)
+
+
+def test_a_gallery_of_images_that_were_trained_on_marks_nothing(runs: Path, tmp_path: Path) -> None:
+    validated = set(read_validation(RunDir(runs / FOLD).validation).sha256.tolist())
+    table = read_embeddings(embed(FOLD, runs_folder=runs, quiet=True))
+    trained = tmp_path / "trained.parquet"
+    write_embeddings(trained, table.at([i for i, d in enumerate(table.sha256.tolist()) if d not in validated]))
+    galleries.build_gallery(FOLD, runs_folder=runs, embeddings=trained, name="trained", quiet=True)
+    with pytest.raises(DataError, match="has no labeled images that it was not trained on"):
+        predict(["trained"], runs_folder=runs, unknown=0.1, write=False, quiet=True)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("gallery")
 def test_a_gallery_has_sets_and_several_sources_have_their_mean(runs: Path) -> None:
-    galleries.build_gallery("study", runs_folder=runs, name="g", k=3, quiet=True)
-    alone = [predict([name], runs_folder=runs, sets=0.8, write=False, quiet=True) for name in ("g", FOLD)]
-    both = predict(["g", FOLD], runs_folder=runs, sets=0.8, write=False, quiet=True)
+    alone = [predict([name], runs_folder=runs, unknown=0.2, sets=0.8, write=False, quiet=True) for name in ("g", FOLD)]
+    both = predict(["g", FOLD], runs_folder=runs, unknown=0.2, sets=0.8, write=False, quiet=True)
     for done in (*alone, both):
         assert done.sets is not None and min(size or 0 for size in done.sets.mean_size.values()) >= 1
     assert both.sets is not None and [list(own) for own in both.sets.records] == 2 * [["mask", "gender", "age"]]
-    with pytest.raises(InputError, match="is a gallery") as refused:
-        predict(["g"], runs_folder=runs, unknown=0.1, write=False, quiet=True)
-    assert str(runs / "study") in refused.value.hint
+    p = [done.unknown.p["unknown"] for done in (*alone, both) if done.unknown is not None]
+    np.testing.assert_allclose(p[2], (p[0] + p[1]) / 2)
 
 
 def test_what_cannot_be_is_said(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ class Subject:
     def grouped(self) -> bool:
         """Whether the data name groups (persons)."""
         if self.source.kind == "gallery" and self.table is not None:
-            return bool((self.table.group != "").all())
+            return bool((self.table.group != self.table.path).all())
         return self.runs[0].data().grouped
 
     @property
@@ -65,7 +65,7 @@ class Subject:
     @property
     def images(self) -> str:
         """What the images of the table are called."""
-        pooled = self.table is not None and len(np.unique(self.table.fold)) > 1
+        pooled = self.table is not None and len(np.unique(self.table.fold[self.table.fold >= 0])) > 1
         return "out-of-fold images" if pooled else "validation images"
 
 
