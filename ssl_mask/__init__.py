@@ -65,6 +65,10 @@ if TYPE_CHECKING:
     from ssl_mask.runs.comparison import ScoreRecord as ScoreRecord
     from ssl_mask.runs.comparison import SeedRecord as SeedRecord
     from ssl_mask.runs.environment import EnvironmentRecord as EnvironmentRecord
+    from ssl_mask.runs.exported import ExportRecord as ExportRecord
+    from ssl_mask.runs.exported import Int8Record as Int8Record
+    from ssl_mask.runs.exported import ParityRecord as ParityRecord
+    from ssl_mask.runs.exported import SquareRecord as SquareRecord
     from ssl_mask.runs.factors import FactorsRecord as FactorsRecord
     from ssl_mask.runs.factors import FactorsSettings as FactorsSettings
     from ssl_mask.runs.factors import FactorStudy as FactorStudy
@@ -81,6 +85,8 @@ if TYPE_CHECKING:
     from ssl_mask.runs.gallery import GalleryRecord as GalleryRecord
     from ssl_mask.runs.predicted import ChosenWeights as ChosenWeights
     from ssl_mask.runs.predicted import NeighboursRecord as NeighboursRecord
+    from ssl_mask.runs.predicted import PredictedBy as PredictedBy
+    from ssl_mask.runs.predicted import PredictedSource as PredictedSource
     from ssl_mask.runs.predicted import SetsRecord as SetsRecord
     from ssl_mask.runs.predicted import UnknownRecord as UnknownRecord
     from ssl_mask.runs.records import AuditRecord as AuditRecord
@@ -118,6 +124,9 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.acquire import acquire as acquire
     from ssl_mask.workflows.audit import Audit as Audit
     from ssl_mask.workflows.audit import audit as audit
+    from ssl_mask.workflows.bench import Bench as Bench
+    from ssl_mask.workflows.bench import EngineSpeed as EngineSpeed
+    from ssl_mask.workflows.bench import bench as bench
     from ssl_mask.workflows.compare import Comparison as Comparison
     from ssl_mask.workflows.compare import compare as compare
     from ssl_mask.workflows.demo import demo as demo
@@ -126,6 +135,8 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.evaluate import NewImages as NewImages
     from ssl_mask.workflows.evaluate import evaluate as evaluate
     from ssl_mask.workflows.explore import explore as explore
+    from ssl_mask.workflows.export import Export as Export
+    from ssl_mask.workflows.export import export as export
     from ssl_mask.workflows.factors import train_factors as train_factors
     from ssl_mask.workflows.folds import train_folds as train_folds
     from ssl_mask.workflows.gallery import Gallery as Gallery
@@ -136,6 +147,8 @@ if TYPE_CHECKING:
     from ssl_mask.workflows.gallery_search import search_gallery as search_gallery
     from ssl_mask.workflows.predict import Predictions as Predictions
     from ssl_mask.workflows.predict import predict as predict
+    from ssl_mask.workflows.predict_exported import ExportedPredictions as ExportedPredictions
+    from ssl_mask.workflows.predict_exported import predict_exported as predict_exported
     from ssl_mask.workflows.pseudo import pseudo as pseudo
     from ssl_mask.workflows.pseudo_folds import pseudo_folds as pseudo_folds
     from ssl_mask.workflows.report import report as report
@@ -178,6 +191,19 @@ _HOME = {
     "pseudo": "ssl_mask.workflows.pseudo",
     "predict": "ssl_mask.workflows.predict",
     "Predictions": "ssl_mask.workflows.predict",
+    "bench": "ssl_mask.workflows.bench",
+    "Bench": "ssl_mask.workflows.bench",
+    "EngineSpeed": "ssl_mask.workflows.bench",
+    "export": "ssl_mask.workflows.export",
+    "Export": "ssl_mask.workflows.export",
+    "predict_exported": "ssl_mask.workflows.predict_exported",
+    "ExportedPredictions": "ssl_mask.workflows.predict_exported",
+    "ExportRecord": "ssl_mask.runs.exported",
+    "ParityRecord": "ssl_mask.runs.exported",
+    "Int8Record": "ssl_mask.runs.exported",
+    "SquareRecord": "ssl_mask.runs.exported",
+    "PredictedSource": "ssl_mask.runs.predicted",
+    "PredictedBy": "ssl_mask.runs.predicted",
     "report": "ssl_mask.workflows.report",
     "review": "ssl_mask.workflows.review",
     "explore": "ssl_mask.workflows.explore",

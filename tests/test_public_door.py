@@ -18,7 +18,8 @@ import ssl_mask
 from ssl_mask.config import load
 
 ORDER = (
-    "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "evaluate", "report",
+    "demo", "load_config", "train", "load_run", "train_folds", "train_factors", "predict", "export",
+    "predict_exported", "bench", "evaluate", "report",
     "review", "uda", "compare", "pseudo", "pseudo_folds", "tune", "audit", "explore",
     "embed", "acquire", "build_gallery", "add_to_gallery", "search_gallery", "remove_from_gallery",
 )  # fmt: skip

@@ -24,6 +24,8 @@ def loaded(code: str) -> set[str]:
     ("workflow", "unwanted"),
     [
         ("predict", COMPILER | REPORTS),
+        ("predict_exported", NETWORKS | REPORTS),
+        ("bench", NETWORKS | REPORTS),
         ("evaluate", NETWORKS | REPORTS),
         ("audit", NETWORKS | REPORTS),
         ("pseudo", COMPILER | REPORTS),  # it imports train

@@ -17,6 +17,7 @@ from ssl_mask.errors import InputError
 
 if TYPE_CHECKING:
     from ssl_mask.workflows.predict import Predictions
+    from ssl_mask.workflows.predict_exported import ExportedPredictions
 
 app = typer.Typer(add_completion=False)
 
@@ -53,7 +54,7 @@ def predict(
             rich_help_panel="Data",
             show_default="latest",
             help="A run, a study (the mean of its runs) or a gallery: its name, its path, or `latest`. Repeat the "
-            "option for the mean of several (an ensemble); each counts equally.",
+            "option for the mean of several (an ensemble); each counts equally. Or one model.onnx of `sslmask export`.",
         ),
     ] = None,
     weights: Annotated[
@@ -161,6 +162,22 @@ def predict(
         if shard is not None:
             part = check_shard(shard, sources, on_bad, names=names, guard="guard.mode" in given.flags)
             refuse_beyond_networks(neighbours, unknown, sets)
+        if any(source.endswith(".onnx") for source in sources):
+            refuse_beyond_exported(sources, weights, neighbours, unknown, sets, shard)
+            check_folder_to_write(out or Path(sources[0]).parent, "--out")
+            from ssl_mask.workflows.predict_exported import predict_exported
+
+            del options["runs_folder"]
+            predicted = predict_exported(
+                sources[0],
+                on_bad=on_bad.value,
+                names=names,
+                cache=settings.data.cache,
+                guard=settings.guard.mode,
+                **options,
+            )
+            answer(exported_answer(predicted))
+            return
         check_weights(weights, sources)
         check_early(sources, settings.runs, images, out)
         with loading("torch, timm", quiet=quiet, as_json=as_json):
@@ -223,6 +240,25 @@ def refuse_beyond_networks(neighbours: Neighbours, unknown: float | None, sets: 
         raise InputError(f"--shard knows no --{name}.", hint="A shard holds what the networks say alone.")
 
 
+def refuse_beyond_exported(
+    runs: list[str], weights: Weights, neighbours: Neighbours, unknown: float | None, sets: float | None,
+    shard: str | None,
+) -> None:  # fmt: skip
+    """Raises InputError where an exported network cannot do what is asked."""
+    if len(runs) > 1:
+        raise InputError(
+            f"{next(r for r in runs if r.endswith('.onnx'))} predicts alone, but there are {len(runs)} --run.",
+            hint="Give one --run. To export several networks as one, export their study.",
+        )
+    asked = {"weights oof": weights == Weights.oof, "neighbours": neighbours == Neighbours.auto,
+             "unknown": unknown is not None, "sets": sets is not None, "shard": shard is not None}  # fmt: skip
+    for name in (name for name, given in asked.items() if given):
+        raise InputError(
+            f"{runs[0]} is an exported network, which knows no --{name}.",
+            hint="Predict with the run that it was made from.",
+        )
+
+
 def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard: bool) -> tuple[int, int]:
     """`3/10` as (3, 10): shard 3 of 10, from 0; refuses options that a shard would ignore.
 
@@ -260,4 +296,15 @@ def prediction_answer(done: Predictions) -> dict[str, Any]:
         "unreadable": {done.manifest.rows[i].path: why for i, why in sorted(done.unreadable.items())},
         "leakage": done.leakage and done.leakage.status,
         "why": list(done.leakage.why) if done.leakage else [],
+    }
+
+
+def exported_answer(done: ExportedPredictions) -> dict[str, Any]:
+    """The same of an exported network."""
+    return {
+        "path": str(done.path),
+        "rows": len(done.manifest),
+        "unreadable": {done.manifest.rows[i].path: why for i, why in sorted(done.unreadable.items())},
+        "leakage": done.leakage.status,
+        "why": list(done.leakage.why),
     }

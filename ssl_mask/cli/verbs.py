@@ -30,6 +30,8 @@ VERBS = {
     "audit": "Find copies and shared persons between training, validation, test and unlabeled images.",
     "report": "Show a run or a study: scores, mistakes, doubtful labels and leakage, with images, as one HTML page.",
     "review": "Review the labels that are probably wrong, on one HTML page that is worked by keyboard.",
+    "export": "Write a run or a study as one ONNX file that predicts photos without torch.",
+    "bench": "Measure how fast and how large a run, a study or an exported network is.",
     "runs": "List the runs and studies with their scores.",
     "card": "Show a data card, or verify that its images are unchanged.",
     "augment": "Show what an augmentation preset does to your images.",

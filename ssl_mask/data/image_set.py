@@ -89,6 +89,13 @@ def open_images(
     return ImageSet(good, CachedImages(cache, [row.digest for row in good.rows]), left_out)
 
 
+def asked_for(rows: Manifest, opened: ImageSet, readable: Sequence[int]) -> tuple[Manifest, dict[int, str]]:
+    """The rows that were asked for, with the digests of the readable ones; and why each other one is unreadable."""
+    digests = dict(zip(readable, (r.digest for r in opened.manifest.rows), strict=True))
+    manifest = rows.with_digests(digests.get(i, "") for i in range(len(rows)))
+    return manifest, {i: opened.left_out[r.path] for i, r in enumerate(rows.rows) if i not in digests}
+
+
 def unreadable(problems: Sequence[str], total: int, what: str, *, hint: str) -> ImageError:
     """One error for all images that cannot be read; a list of the first of them, where there are several."""
     if len(problems) == 1:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ssl_mask.errors import MismatchError
 from ssl_mask.reading import parse_json, read_text
 from ssl_mask.runs.checkpoint import is_checkpoint, read_metadata
+from ssl_mask.runs.exported import ExportedModel
 from ssl_mask.runs.gallery import GalleryDir
 from ssl_mask.runs.records import CheckpointMetadata
 from ssl_mask.runs.run import RunDir
@@ -98,8 +99,11 @@ def _teacher(record: TeacherRecord, table: Path) -> Ancestor:
     return run_ancestor(teacher)
 
 
-def unknown_sight(run: RunDir | GalleryDir) -> str:
-    """Why nothing can be said of a run or a gallery whose seen-set was not kept."""
+def unknown_sight(run: RunDir | GalleryDir | ExportedModel) -> str:
+    """Why nothing can be said of a run, a gallery or an exported network whose seen-set was not kept."""
+    if isinstance(run, ExportedModel):
+        lost = f"{run.seen('*').name}, which were exported with it, are not beside it"
+        return f"nobody knows all that {run.name} has seen: {lost}, or its runs do not know it"
     return f"nobody knows all that {run.name} has seen: its guard was off, or what it builds on is not known"
 
 

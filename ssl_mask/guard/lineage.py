@@ -26,6 +26,7 @@ from ssl_mask.guard.seen import load_seen, save_seen
 from ssl_mask.guard.sightings import MEANS, Seen, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst_mark
 from ssl_mask.guard.teachers import learned_by
+from ssl_mask.runs.exported import ExportedModel
 from ssl_mask.runs.gallery import GalleryDir
 from ssl_mask.runs.records import DeclarationRecord, LeakageRecord, SeenRecord
 from ssl_mask.runs.run import RunDir
@@ -252,8 +253,8 @@ def keep_seen(run: RunDir, seen: Seen | None) -> dict[Role, SeenRecord] | None:
     return bound
 
 
-def read_seen(run: RunDir | GalleryDir, metadata: LeakageRecord) -> Seen | None:
-    """The seen-sets of a checkpoint or a gallery, or None where the guard was off.
+def read_seen(run: RunDir | GalleryDir | ExportedModel, metadata: LeakageRecord) -> Seen | None:
+    """The seen-sets of a checkpoint, a gallery or an exported network, or None where the guard was off.
 
     Raises:
         MismatchError: a file is missing or not the one that the checkpoint was saved with.

@@ -19,10 +19,11 @@ from ssl_mask.data.names import plain
 from ssl_mask.data.predictions import PredictionTable, predicted_class, read_predictions
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, MismatchError
+from ssl_mask.guard.exported import source_model
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.guard.provenance import Provenance, checked_sources, provenance_of, unchecked
+from ssl_mask.guard.provenance import AnySource, Provenance, checked_sources, provenance_of, unchecked
 from ssl_mask.guard.status import Mark, worst_mark
-from ssl_mask.runs.predicted import PredictedRecord, PredictedSource, read_predicted
+from ssl_mask.runs.predicted import ExportedFile, PredictedRecord, PredictedSource, read_predicted
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.runs.sources import Source, find_source
 
@@ -78,27 +79,67 @@ def provenance_of_predictions(
     _refuse_other_answers(predictions, images, answers)
     ids = dict(zip(images.path.tolist(), images.id.tolist(), strict=True))
     pool = _pool(images, claim)
+    if claim.exported is not None:
+        found = _provenance_of_exported(claim, claim.exported, predictions, pool, images)
+        worse = _no_better(then, found) if isinstance(found, str) else _worse(found, then)
+        return worse, _names(worse, ids)
     sources = [_source(each, predictions) for each in claim.sources]
     gone = [each.source for each, source in zip(claim.sources, sources, strict=True) if source is None]
-    missing = sum(bool(r.digest) and not f.is_file() for r, f in zip(pool.rows, pool.files, strict=True))
     if gone:
         return _no_better(then, f"{gone[0]}, which predicted, is not there any more"), _names(then, ids)
-    if missing:
-        reason = f"{missing} of {len(pool)} images are not in {pool.root} any more"
+    if reason := _lost(pool):
         return _no_better(then, reason), _names(then, ids)
     there = [source for source in sources if source is not None]
     known = [one for source in there for one in checked_sources(source)]
-    unknown, limit = pool.with_digests([""] * len(pool)), claim.pool.max_pixels
-    now = provenance_of(known, unknown, Console(quiet=True), max_pixels=limit)
+    now = _compared_again(known, pool, images, claim)
+    if now.status in {"clean", "photos-clean"}:
+        _refuse_other_probabilities(claim, there, pool, images.probs, again)
+    found = _worse(now, then)
+    return found, _names(found, ids)
+
+
+def _provenance_of_exported(
+    claim: PredictedRecord, exported: ExportedFile, predictions: Path, pool: Manifest, images: PredictionTable
+) -> Provenance | str:
+    """Of predictions by an exported network, or why nobody can say: it, not its runs, is what predicted.
+
+    It is not asked again: that would need onnxruntime. Its digest says that it is the same file.
+
+    Raises:
+        MismatchError: another file is in its place, or other images.
+    """
+    beside = [folder / Path(exported.file).name for folder in predictions.absolute().parents[2:3]]
+    file = next((path for path in (Path(exported.file), *beside) if path.is_file()), None)
+    if file is None:
+        return f"{exported.file}, which predicted, is not there any more"
+    if file_digest(file) != exported.sha256:
+        raise MismatchError(f"{file} has changed since it predicted.", hint=AGAIN)
+    return _lost(pool) or _compared_again([source_model(file)], pool, images, claim)
+
+
+def _lost(pool: Manifest) -> str:
+    """How many of the images that were predicted are gone; "" where all are there."""
+    missing = sum(bool(r.digest) and not f.is_file() for r, f in zip(pool.rows, pool.files, strict=True))
+    return f"{missing} of {len(pool)} images are not in {pool.root} any more" if missing else ""
+
+
+def _compared_again(
+    known: Sequence[AnySource], pool: Manifest, images: PredictionTable, claim: PredictedRecord
+) -> Provenance:
+    """The images as they are now, against all that was seen. Raises MismatchError where they are others."""
+    unknown = pool.with_digests([""] * len(pool))
+    now = provenance_of(known, unknown, Console(quiet=True), max_pixels=claim.pool.max_pixels)
     if now.digest and now.digest != content_digest(images.sha256.tolist()):
         raise MismatchError(
             f"The images in {pool.root} are not those that were predicted.", hint="Restore them, or predict again."
         )
-    if now.status in {"clean", "photos-clean"}:
-        _refuse_other_probabilities(claim, there, pool, images.probs, again)
+    return now
+
+
+def _worse(now: Provenance, then: Provenance) -> Provenance:
+    """What is found now, or the claim of then where that is worse."""
     worse = worst_mark([Mark(now.status, ""), Mark(then.status, "")]).status
-    found = now if worse == now.status else Provenance(worse, now.digest, now.overlap, then.why)
-    return found, _names(found, ids)
+    return now if worse == now.status else Provenance(worse, now.digest, now.overlap, then.why)
 
 
 def _names(found: Provenance, ids: Mapping[str, str]) -> set[str]:

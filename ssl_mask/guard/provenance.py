@@ -16,6 +16,7 @@ from ssl_mask.guard.pools import pool_of
 from ssl_mask.guard.sightings import MEANS, Seen, Sighting, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst, worst_mark
 from ssl_mask.runs.checkpoint import read_metadata
+from ssl_mask.runs.exported import ExportedModel, ExportRecord
 from ssl_mask.runs.gallery import GalleryDir, GalleryRecord
 from ssl_mask.runs.records import CheckpointMetadata, LeakageStatus
 from ssl_mask.runs.run import RunDir
@@ -75,6 +76,21 @@ class SourceGallery(NamedTuple):
         return self.embedder.trained_config().data
 
 
+class SourceModel(NamedTuple):
+    """An exported network, and what it says of itself."""
+
+    run: ExportedModel
+    metadata: ExportRecord
+
+    @property
+    def reading(self) -> DataConfig:
+        """How its images are read."""
+        return self.metadata.data
+
+
+AnySource = SourceRun | SourceGallery | SourceModel
+
+
 def runs_of(source: Source) -> tuple[SourceRun, ...]:
     """The members of a run or a study. Raises ModelError when a checkpoint is missing or damaged."""
     return tuple(SourceRun(run, read_metadata(run.best)) for run in source.members)
@@ -98,10 +114,10 @@ def unchecked(reason: str) -> Provenance:
 
 
 def provenance_of(
-    sources: Sequence[SourceRun | SourceGallery], pool: Manifest, console: Console, *, mode: str = "on",
+    sources: Sequence[AnySource], pool: Manifest, console: Console, *, mode: str = "on",
     max_pixels: int | None = None,
 ) -> Provenance:  # fmt: skip
-    """Compare a pool with what some runs and galleries have seen, and add the marks that they carry; worst wins.
+    """Compare a pool with what runs, galleries and exported networks have seen, and add their marks; worst wins.
 
     Args:
         pool: rows that are predicted or scored.
@@ -111,7 +127,7 @@ def provenance_of(
     if mode == "off":
         return unchecked("the guard was off")
     test = pool_of(pool, "test")
-    alike: dict[tuple[Any, ...], list[SourceRun | SourceGallery]] = {}
+    alike: dict[tuple[Any, ...], list[AnySource]] = {}
     for source in sources:
         reading = source.reading
         alike.setdefault((reading.cache, reading.max_pixels, reading.depth), []).append(source)
@@ -124,7 +140,7 @@ def provenance_of(
 
 
 def _provenance_of_some(
-    sources: Sequence[SourceRun | SourceGallery], pool: Manifest, test: Pool, console: Console, max_pixels: int | None
+    sources: Sequence[AnySource], pool: Manifest, test: Pool, console: Console, max_pixels: int | None
 ) -> Provenance:
     """Of runs that read images alike, such as those of a study: all that they have seen is compared at once."""
     seen = [read_seen(source.run, source.metadata) for source in sources]

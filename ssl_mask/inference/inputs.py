@@ -6,15 +6,19 @@ import glob
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
 from ssl_mask.data.checks import check_names, refuse_escapes
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.layouts.images import read_images
-from ssl_mask.data.manifest import Manifest
+from ssl_mask.data.manifest import Manifest, Submission
+from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, ModelError
-from ssl_mask.inference.gallery_predictor import GalleryPredictor
-from ssl_mask.inference.predictor import Predictor
+
+if TYPE_CHECKING:  # an exported network predicts without torch
+    from ssl_mask.inference.predictor import Predictor
 
 OWN_TEST = "test"
 """Name of the data set's own test images."""
@@ -33,15 +37,45 @@ def rows_to_predict(
         DataError: no such images.
         ModelError: the data set has other classes.
     """
-    run = predictor.sources[0].run
+    from ssl_mask.inference.gallery_predictor import GalleryPredictor
+
     if images is not None:
-        named = read_images(images, predictor.schema, predictor.submission)
-        check_names(named, console)
-        return named, pool_name(images)
-    config = predictor.sources[0].reading
+        return named_images(images, predictor.schema, predictor.submission, console)
+    # A gallery may know classes that joined it after the run that embeds was trained.
+    trained = predictor.embedder if isinstance(predictor, GalleryPredictor) else predictor
+    first = predictor.sources[0]
+    manifest = test_images(first.reading, data, trained.schema, first.run.path, console)
+    if manifest.schema != predictor.schema:
+        manifest = replace(manifest, schema=predictor.schema, submission=predictor.submission)
+    return manifest, OWN_TEST
+
+
+def named_images(
+    images: str | Path, schema: LabelSchema, submission: Submission, console: Console
+) -> tuple[Manifest, str]:
+    """The images that a user names, and a short name for them. Raises DataError: there are none."""
+    named = read_images(images, schema, submission)
+    check_names(named, console)
+    return named, pool_name(images)
+
+
+def test_images(
+    config: DataConfig, data: str | Path | None, schema: LabelSchema, trained: Path, console: Console
+) -> Manifest:
+    """The test images of a data set.
+
+    Args:
+        config: how the data set was read when the networks were trained.
+        data: its folder; None: where it was then.
+        schema: the classes that the networks were trained for.
+        trained: the run, the gallery or the exported network, for messages.
+
+    Raises:
+        DataError: no such images. ModelError: the data set has other classes.
+    """
     root = Path(data) if data is not None else config.root
     found = read_dataset(root, layout=config.layout, options=config.options, unlabeled=config.unlabeled)
-    if config.factor is not None and found.schema != predictor.schema:  # that of a model of one factor alone
+    if config.factor is not None and found.schema != schema:  # that of a model of one factor alone
         found = found.of_factor(config.factor)
     manifest = found.where("test")
     check_names(manifest, console)
@@ -49,19 +83,15 @@ def rows_to_predict(
         refuse_escapes(manifest)
     if not len(manifest):
         raise DataError(f"{root} has no test images.", hint="Name what to predict: --images DIR or --images CSV")
-    # A gallery may know classes that joined it after the run that embeds was trained.
-    trained = predictor.embedder if isinstance(predictor, GalleryPredictor) else predictor
-    if manifest.schema != trained.schema:
+    if manifest.schema != schema:
         raise ModelError(
-            f"{run.path} was trained for other classes than those of {root}.",
+            f"{trained} was trained for other classes than those of {root}.",
             hint="Predict that data set with a run of its own, or give the images alone: --images DIR",
         )
     console.say(f"Data   {manifest.message}, in {root.absolute()}")
     for note in manifest.notes:
         console.warn(note)
-    if manifest.schema != predictor.schema:
-        manifest = replace(manifest, schema=predictor.schema, submission=predictor.submission)
-    return manifest, OWN_TEST
+    return manifest
 
 
 def pool_name(images: str | Path) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ssl_mask.config import DataConfig
-from ssl_mask.data.image_set import ImageSet, open_images
+from ssl_mask.data.image_set import ImageSet, asked_for, open_images
 from ssl_mask.data.manifest import Manifest, Submission
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.schema import LabelSchema
@@ -140,13 +140,6 @@ def _logits(predictors: Sequence[RunPredictor], opened: ImageSet, *, tta: bool =
     return [
         [{head: z for (model, head), z in keyed(view) if model == i} for view in views] for i in range(len(predictors))
     ]
-
-
-def asked_for(rows: Manifest, opened: ImageSet, readable: Sequence[int]) -> tuple[Manifest, dict[int, str]]:
-    """The rows that were asked for, with the digests of the readable ones; and why each other one is unreadable."""
-    digests = dict(zip(readable, (r.digest for r in opened.manifest.rows), strict=True))
-    manifest = rows.with_digests(digests.get(i, "") for i in range(len(rows)))
-    return manifest, {i: opened.left_out[r.path] for i, r in enumerate(rows.rows) if i not in digests}
 
 
 class SideBySide(nn.Module):

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,20 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.files import write_json, write_text
 from ssl_mask.guard.provenance import Provenance, SourceRun, runs_of
-from ssl_mask.inference.class_sets import ClassSets
-from ssl_mask.inference.ensemble import Ensemble
-from ssl_mask.inference.unknown_marks import Unknown
 from ssl_mask.runs import environment
 from ssl_mask.runs.seal import file_digest
 from ssl_mask.text import csv_text
+
+if TYPE_CHECKING:  # an exported network predicts without torch
+    from ssl_mask.inference.class_sets import ClassSets
+    from ssl_mask.inference.ensemble import Ensemble
+    from ssl_mask.inference.unknown_marks import Unknown
 
 PROVENANCE = "predictions.provenance.json"
 
 
 def write_submission(
-    path: Path, ensemble: Ensemble, predicted: PredictedImages, leakage: Provenance, *, tta: bool, on_bad: str,
+    path: Path, made_by: Mapping[str, Any], predicted: PredictedImages, leakage: Provenance, *, tta: bool, on_bad: str,
     pool: str, names: bool, max_pixels: int | None, unknown: Unknown | None = None, sets: ClassSets | None = None,
 ) -> None:  # fmt: skip
     """The submission CSV, the probabilities, and the provenance that is bound to the CSV by its SHA-256.
@@ -37,7 +39,7 @@ def write_submission(
     and columns of the probabilities.
 
     Args:
-        ensemble: what predicted.
+        made_by: what predicted, as `ensemble_record` says it; of an exported network also its file.
         pool: short name of the images.
         names: add class names for people, as `submission_csv` does.
         max_pixels: larger images were refused; None: as each run was configured.
@@ -64,7 +66,7 @@ def write_submission(
                 "grouped": manifest.grouped,
                 "max_pixels": max_pixels,
             },
-            **ensemble_record(ensemble, unknown, sets),
+            **made_by,
             "unknown": unknown and unknown.to_json(),
             "sets": sets and sets.to_json(),
             "tta": ["plain", "mirrored"] if tta else ["plain"],

@@ -144,6 +144,15 @@ class ChosenWeights(Record):
     """Content digest of the images that chose: they are among what the runs have seen."""
 
 
+class ExportedFile(Record):
+    """The exported network that predicted in place of the runs that it was made from."""
+
+    file: str
+    """Its path."""
+    sha256: str
+    bits: Literal[8, 32]
+
+
 class UnreadableFiles(Record):
     """What could not be predicted."""
 
@@ -169,6 +178,8 @@ class PredictedRecord(Record):
     sources: tuple[PredictedSource, ...] = Field(min_length=1)
     weights: ChosenWeights | None
     """None: every source counts equally, as asked."""
+    exported: ExportedFile | None = None
+    """None: the runs predicted themselves."""
     unknown: UnknownAsked | None = None
     """None: not asked for."""
     sets: SetsAsked | None = None

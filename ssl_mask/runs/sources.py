@@ -127,8 +127,13 @@ def find_source(reference: str | Path, runs: Path) -> Source:
     Neither the runs of a study alone nor galleries count as `latest`.
 
     Raises:
-        DataError: no such run, a study that is not finished, or one that does not predict.
+        DataError: no such run, a study that is not finished, one that does not predict, or an exported network.
     """
+    if Path(reference).suffix == ".onnx":
+        raise DataError(
+            f"{reference} is an exported network, which cannot be used here.",
+            hint="Name the run that it was made from. `sslmask predict` takes it, alone.",
+        )
     if str(reference) == "latest":
         found = [*list_sources(runs)]
         if not found:

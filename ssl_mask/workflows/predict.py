@@ -14,7 +14,7 @@ from ssl_mask import devices
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
-from ssl_mask.errors import ImageError, InputError, nothing_written
+from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.guard.provenance import Provenance, provenance_of
 from ssl_mask.inference.class_sets import ClassSets, class_sets
 from ssl_mask.inference.ensemble import Ensemble, oof_weights
@@ -22,8 +22,9 @@ from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.neighbour_predictor import choose_neighbours
 from ssl_mask.inference.predictor import Compute, Predictor
-from ssl_mask.inference.submission import refuse_foreign, unreadable_files, write_submission
+from ssl_mask.inference.submission import ensemble_record, refuse_foreign, write_submission
 from ssl_mask.inference.unknown_marks import Unknown, mark_unknown
+from ssl_mask.inference.unreadable import how_to_go_on, tell_unreadable
 from ssl_mask.runs.predicted import ChosenWeights, NeighboursRecord
 from ssl_mask.runs.sources import Source, find_source
 
@@ -160,10 +161,10 @@ def predict(
     if leakage is not None:
         if write:
             write_submission(
-                path, ensemble, predicted, leakage, tta=tta, on_bad=on_bad, pool=pool, names=names,
-                max_pixels=max_pixels, unknown=marks, sets=held,
+                path, ensemble_record(ensemble, marks, held), predicted, leakage, tta=tta, on_bad=on_bad, pool=pool,
+                names=names, max_pixels=max_pixels, unknown=marks, sets=held,
             )  # fmt: skip
-        _tell_unreadable(predicted, on_bad, console)
+        tell_unreadable(predicted, on_bad, console)
         if leakage.overlap:
             console.warn(f"{leakage.why[0]}: a score on them does not measure new images.")
         console.say(f"Guard  {leakage.sentence}")
@@ -190,11 +191,8 @@ def refuse_no_share(given: float | None, flag: str, example: str) -> None:
 
 def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> PredictedImages:
     """With `fallback`, an unreadable image gets the class shares of the training images."""
-    try:
+    with how_to_go_on(on_bad):
         predicted = predictor.probs(rows, tta=tta, on_bad="fail" if on_bad == "fail" else "skip")
-    except ImageError as error:
-        go_on = "Or go on without it: --on-bad skip (empty answer) or --on-bad fallback (majority class)."
-        raise ImageError(error.problem, hint=f"{(error.hint or 'Fix it').rstrip('.')}. {go_on}") from error
     if on_bad == "fallback":
         predicted.probs[list(predicted.unreadable)] = predictor.prior
     return predicted
@@ -214,10 +212,3 @@ def told_sources(sources: Sequence[Source]) -> str:
     """Names for people, such as `study-001 (5 runs), flat`."""
     counts = [f" ({len(s.members)} runs)" if s.kind not in {"run", "gallery"} else "" for s in sources]
     return ", ".join(source.name + count for source, count in zip(sources, counts, strict=True))
-
-
-def _tell_unreadable(predicted: PredictedImages, on_bad: str, console: Console) -> None:
-    if predicted.unreadable:
-        console.warn(f"{len(predicted.unreadable)} images could not be read (--on-bad {on_bad}):")
-        for path, reason in list(unreadable_files(predicted.manifest, predicted.unreadable).items())[:20]:
-            console.say(f"  {path}: {reason}")
