@@ -143,7 +143,7 @@ def test_one_process_of_distributed_training_is_a_plain_run(
         port = free.getsockname()[1]
     environment = {
         **os.environ, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
         "ACCELERATE_USE_CPU": "1" if device == "cpu" else "0",
     }  # fmt: skip
     words = [sys.executable, "-c", LAUNCHED, "uda", "--config", str(tmp_path / "config.yaml")]
