@@ -236,7 +236,7 @@ def test_old_classes_are_compared_on_the_same_images_and_new_ones_by_their_recal
 def test_what_is_added_changes_nothing_of_which_other_images_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more images than are scored, those that were scored before are scored again, and new ones by themselves."""
     monkeypatch.setattr(gallery_scores, "MOST", 4)
-    old, new = rows(0, 24, 0), rows(1, 9, 1, "oval")
+    old, new = rows(0, 24, 0).at(np.random.default_rng(0).permutation(24)), rows(1, 9, 1, "oval")
     known = sorted(d for d, unseen in zip(old.sha256.tolist(), old.more[UNSEEN].tolist(), strict=True) if unseen)
     assert len(known) > 4
     voting = Voting(2, 0.1)
