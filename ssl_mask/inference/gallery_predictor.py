@@ -19,7 +19,7 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.errors import DataError, MismatchError
 from ssl_mask.evaluation.neighbours import Voting, votes_of
 from ssl_mask.guard.provenance import SourceGallery, SourceRun, checked_sources
-from ssl_mask.inference.nearest import Nearest, Search, group_numbers, nearest_groups, open_table
+from ssl_mask.inference.nearest import Nearest, Search, exact_search, group_numbers, nearest_groups
 from ssl_mask.inference.predictor import Compute, EmbeddedImages, OnBad, Predictor
 from ssl_mask.runs.gallery import GalleryDir, GalleryRecord
 from ssl_mask.runs.seal import file_digest
@@ -68,7 +68,7 @@ class GalleryPredictor:
 
     @cached_property
     def _search(self) -> Search:
-        return open_table(self.table.vectors, self.device)
+        return exact_search(self.table.vectors, self.device)
 
     @cached_property
     def _groups(self) -> NDArray[np.int64]:

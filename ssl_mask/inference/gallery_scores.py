@@ -18,7 +18,7 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.evaluation.metrics import accuracy, macro_f1
 from ssl_mask.evaluation.neighbours import Voting
 from ssl_mask.inference.gallery_predictor import voted
-from ssl_mask.inference.nearest import group_numbers, nearest_groups, open_table
+from ssl_mask.inference.nearest import exact_search, group_numbers, nearest_groups
 
 UNSEEN, PART = "unseen_by", "part"
 """Columns of the rows of a gallery: bit i is set where network i was not trained on the image or its group; the number
@@ -61,7 +61,7 @@ def honest_table(
     probs = np.empty((len(known), len(schema.joint_classes)), np.float32)
     for own, columns in by_networks(table, known, widths):
         vectors, queries = seen_by(table.vectors, columns), known[own]
-        near = nearest_groups(open_table(vectors), groups, vectors[queries], voting.k, without=groups[queries])
+        near = nearest_groups(exact_search(vectors), groups, vectors[queries], voting.k, without=groups[queries])
         probs[own] = voted(near, labels, schema, voting)
     rows = table.at(known)
     digests, group = rows.sha256.tolist(), np.where(rows.group == "", rows.path, rows.group)

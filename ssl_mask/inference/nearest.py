@@ -1,4 +1,7 @@
-"""The nearest vectors by cosine: exact, with torch for small tables and FAISS (the `faiss` extra) for large ones.
+"""The nearest vectors by cosine, exactly: one matrix product after the other.
+
+FAISS's exact index was measured and is no gain: it took 2 to 10 times as long, and a copy of the table
+(`tests/benchmarks/neighbours.py speed`).
 
 Rows may belong to groups (persons). A group is as near as its nearest row, so that seven photos of a person are one
 neighbour and not seven.
@@ -6,7 +9,6 @@ neighbour and not seven.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +19,6 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
-LARGE = 100_000
-"""From so many rows on FAISS searches, where it is installed. Both are exact; FAISS needs less memory and time."""
 _CELLS = 1 << 24  # cosines in memory at once
 
 
@@ -35,15 +35,8 @@ Search = Callable[[Vectors, int], Nearest]
 """(q, d) vectors of length 1, and how many neighbours of each; at most as many as the table has rows."""
 
 
-def open_table(vectors: Vectors, device: torch.device | str = "cpu") -> Search:
-    """A search in (n, d) vectors of length 1, n > 0."""
-    if len(vectors) >= LARGE and (faiss := _faiss()) is not None:
-        return faiss_search(vectors, faiss)
-    return exact_search(vectors, device)
-
-
 def exact_search(vectors: Vectors, device: torch.device | str = "cpu") -> Search:
-    """All cosines, in blocks of queries."""
+    """A search in (n, d) vectors of length 1, n > 0, by all cosines, in blocks of queries."""
     table = torch.from_numpy(np.ascontiguousarray(vectors)).to(device)
     block = max(1, _CELLS // len(vectors))
 
@@ -57,17 +50,6 @@ def exact_search(vectors: Vectors, device: torch.device | str = "cpu") -> Search
         cosine = np.concatenate([f.values.cpu().numpy() for f in found]) if found else empty
         rows = np.concatenate([f.indices.cpu().numpy() for f in found]) if found else empty
         return _in_order(cosine, rows)
-
-    return search
-
-
-def faiss_search(vectors: Vectors, faiss: Any) -> Search:
-    """The same with `IndexFlatIP`, which keeps a copy of the vectors."""
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(np.ascontiguousarray(vectors))
-
-    def search(queries: Vectors, count: int) -> Nearest:
-        return _in_order(*index.search(np.ascontiguousarray(queries), min(count, len(vectors))))
 
     return search
 
@@ -119,7 +101,7 @@ def group_distances(
         without: (q,) a group that does not count for a query, such as its own.
     """
     most = min(max(counts), len(np.unique(group_of)) - (without is not None))
-    near = nearest_groups(open_table(vectors, device), group_of, queries, most, without=without)
+    near = nearest_groups(exact_search(vectors, device), group_of, queries, most, without=without)
     return {k: 1 - near.cosine[:, min(k, most) - 1] for k in counts}
 
 
@@ -146,10 +128,3 @@ def _in_order(cosine: NDArray[Any], rows: NDArray[Any]) -> Nearest:
         np.take_along_axis(cosine, order, axis=1).astype(np.float32),
         np.take_along_axis(rows, order, axis=1).astype(np.int64),
     )
-
-
-def _faiss() -> Any:
-    try:
-        return importlib.import_module("faiss")
-    except ImportError:
-        return None

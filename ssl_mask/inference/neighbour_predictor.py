@@ -21,7 +21,7 @@ from ssl_mask.errors import DataError, InputError
 from ssl_mask.evaluation.neighbours import COUNTS, Choice, Neighbourhood, Voting, choose, fused, votes_of
 from ssl_mask.guard.provenance import SourceRun
 from ssl_mask.inference.labeled import images_of_run, refuse_changed
-from ssl_mask.inference.nearest import Search, group_numbers, nearest_groups, open_table
+from ssl_mask.inference.nearest import Search, exact_search, group_numbers, nearest_groups
 from ssl_mask.inference.predictor import Compute, EmbeddedImages, OnBad
 from ssl_mask.inference.run_predictor import RunPredictor, load_run_predictor
 from ssl_mask.runs.comparison import IntervalRecord
@@ -106,7 +106,7 @@ def training_images(head: RunPredictor) -> TrainingImages:
     seen = head.embed(rows)
     refuse_changed(rows, seen.manifest)
     groups = group_numbers(rows.groups.tolist() if rows.grouped else [""] * len(rows))
-    return TrainingImages(open_table(seen.vectors, head.compute.accelerator.device), groups, rows.labels)
+    return TrainingImages(exact_search(seen.vectors, head.compute.accelerator.device), groups, rows.labels)
 
 
 def choose_neighbours(source: Source, compute: Compute, console: Console, *, cache: str = "auto") -> dict[str, Choice]:

@@ -1,4 +1,4 @@
-"""The nearest vectors and groups against slow loops, and FAISS against torch."""
+"""The nearest vectors and groups against slow loops and FAISS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ssl_mask.inference import nearest
-from ssl_mask.inference.nearest import exact_search, faiss_search, group_numbers, nearest_groups, open_table
+from ssl_mask.inference.nearest import exact_search, group_numbers, nearest_groups
 
 
 def unit(rng: np.random.Generator, count: int, width: int = 6) -> NDArray[np.float32]:
@@ -78,20 +78,13 @@ def test_each_group_counts_once_by_its_nearest_row(largest: int) -> None:
                 np.testing.assert_allclose(found.cosine[q, : len(expected)], table[expected] @ query, atol=1e-6)
 
 
-def test_faiss_finds_what_torch_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_finds_what_faiss_finds() -> None:
     faiss = pytest.importorskip("faiss")
     rng = np.random.default_rng(2)
     table, queries = unit(rng, 500, 16), unit(rng, 20, 16)
-    ours, theirs = exact_search(table)(queries, 10), faiss_search(table, faiss)(queries, 10)
-    assert (ours.rows == theirs.rows).all() and theirs.rows.dtype == np.int64
-    np.testing.assert_allclose(ours.cosine, theirs.cosine, atol=1e-6)
-    monkeypatch.setattr(nearest, "LARGE", 400)
-    monkeypatch.setattr(nearest, "exact_search", None)  # a large table does not get there
-    assert (open_table(table)(queries, 10).rows == ours.rows).all()
-
-
-def test_without_faiss_a_large_table_is_searched_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "LARGE", 10)
-    monkeypatch.setattr(nearest, "_faiss", lambda: None)
-    table = unit(np.random.default_rng(3), 20)
-    assert open_table(table)(table, 1).rows[:, 0].tolist() == list(range(20))
+    index = faiss.IndexFlatIP(16)
+    index.add(table)
+    cosine, rows = index.search(queries, 10)
+    ours = exact_search(table)(queries, 10)
+    assert (ours.rows == rows).all()
+    np.testing.assert_allclose(ours.cosine, cosine, atol=1e-6)
