@@ -238,7 +238,6 @@ def union(*parts: Fingerprints) -> Fingerprints:
         hog=np.stack([parts[n].hog[r] for n, r in rows]),
         thumbs=np.stack([parts[n].thumbs[r] for n, r in rows]),
         unreadable={},
-        compressed=any(p.compressed for p in parts),
     )
 
 

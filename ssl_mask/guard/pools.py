@@ -12,7 +12,7 @@ from ssl_mask.data.image_set import cache_folder
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.guard.findings import Pool, Role
 
-CACHED_SIDE = 84
+CACHED_SIDE = 45
 """A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
 
 

@@ -107,10 +107,9 @@ def load_seen(path: Path) -> Fingerprints:
         digests=tuple(bytes(digest).hex() for digest in digests),
         pixels=tuple(bytes(digest).hex() for digest in pixels),
         pdq=pdq,
-        hog=np.concatenate([np.empty((0, 7, 324), np.float16), *blocks]),
+        hog=np.concatenate([np.empty((0, 6, 324), np.uint8), *blocks]),
         thumbs=thumbs,
         unreadable={},
-        compressed=True,
     )
 
 

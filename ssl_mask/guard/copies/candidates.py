@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask.guard.copies.memory import release
+from ssl_mask.guard.copies.columns import Rows
 from ssl_mask.guard.copies.pdq import near
 from ssl_mask.guard.copies.search import Pool, alike, steps
 from ssl_mask.guard.copies.whitening import whitening
@@ -28,7 +28,6 @@ _FITTED = 2**17  # pictures of each pool, evenly spread, of which the whitening 
 _UPRIGHT = 0b00010001  # bits of the variants 0 and 4: as it is, and mirrored
 _SWAPPED = np.array([(v & 0b11110101) | (v & 0b10) << 2 | (v & 0b1000) >> 2 for v in range(256)], np.uint8)
 _BLOCK = 1024
-_WINDOWS = 6
 
 Progress = Callable[[int, int], None]
 
@@ -36,27 +35,25 @@ Progress = Callable[[int, int], None]
 class Descriptors(NamedTuple):
     """Those of some rows of a pool. The order of `rows` decides how sums are rounded, so it should not be chance."""
 
-    pdq: NDArray[np.uint8]
+    pdq: Rows
     """(n, 8, 32)."""
-    hog: NDArray[np.float16]
-    """(n, 7, 324)."""
+    hog: Rows
+    """(n, 6, 324)."""
     rows: NDArray[np.int64]
     """(m,)."""
 
     def pool(self) -> Pool:
         return Pool(len(self.rows), self._hogs)
 
-    def frames(self) -> Iterator[NDArray[np.generic]]:
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
         """HOGs (k, 324) of full frames, some at a time, evenly spread over the pool where it is large."""
         rows = self.rows[:: -(-len(self.rows) // _FITTED) or 1]
         for start in range(0, len(rows), _BLOCK):
             yield self.hog[rows[start : start + _BLOCK]][:, 0]
-        release(self.hog)
 
-    def _hogs(self, part: slice) -> NDArray[np.generic]:
-        hogs = self.hog[self.rows[part]][:, :_WINDOWS]
-        release(self.hog)
-        return hogs
+    def _hogs(self, part: slice) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = self.hog[self.rows[part]]
+        return found
 
 
 class Hits(NamedTuple):

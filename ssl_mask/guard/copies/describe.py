@@ -15,6 +15,7 @@ from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import State, read_file
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import ImageError
+from ssl_mask.guard.copies.columns import encoded
 from ssl_mask.guard.copies.hog import hogs
 from ssl_mask.guard.copies.pdq import coefficients, hashes
 from ssl_mask.guard.copies.store import RECORD, Records, held
@@ -43,15 +44,17 @@ class Described(NamedTuple):
     """Why it is no readable image; "" where it is one."""
     is_stored: bool
     """The store has its record already, so there is none here."""
+    thumb: bytes
+    """As JPEG; of no length where there is no record."""
 
 
 def describe(task: Task) -> tuple[Records, list[Described]]:
     """A record for each image, empty where there is nothing to keep. Raises nothing for a bad image."""
-    records = np.zeros(len(task.paths), RECORD)
+    records, thumbs = np.zeros(len(task.paths), RECORD), np.zeros((len(task.paths), SIDE, SIDE), np.uint8)
     spectra = np.zeros((len(task.paths), 16, 16), np.float32)
     found = []
     for row, (path, known) in enumerate(zip(task.paths, task.digests, strict=True)):
-        digest, state, why, is_stored = "", None, "", False
+        digest, state, why, is_stored, thumb = "", None, "", False, b""
         try:
             content, digest, state = read_file(path)
             if known not in {"", digest}:
@@ -60,21 +63,22 @@ def describe(task: Task) -> tuple[Records, list[Described]]:
             if not is_stored:
                 # Of these bytes, not of the file: what is remembered under this digest must be of what was hashed.
                 picture = decode(path, content, max_pixels=task.max_pixels, depth=task.depth)
-                spectra[row] = _fill(records[row : row + 1], digest, picture)
+                spectra[row] = _fill(records[row : row + 1], thumbs[row], digest, picture)
+                thumb = encoded(thumbs[row])
         except ImageError as error:
             why = _reason(path, error)
-        found.append(Described(digest, state, why, is_stored))
+        found.append(Described(digest, state, why, is_stored, thumb))
     records["pdq"] = hashes(spectra)
-    records["hog"] = hogs(records["thumb"])
+    records["hog"] = hogs(thumbs)
     return records, found
 
 
-def _fill(record: Records, digest: str, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _fill(record: Records, thumb: NDArray[np.uint8], digest: str, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Write what is made of one picture alone; returns its (16, 16) DCT coefficients, of which PDQ is made."""
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
     record["digest"] = np.frombuffer(bytes.fromhex(digest), np.uint8)
     record["pixels"] = np.frombuffer(_pixel_digest(picture), np.uint8)
-    record["thumb"] = fit(grey, SIDE, "squash")
+    thumb[:] = fit(grey, SIDE, "squash")
     return coefficients(grey)
 
 

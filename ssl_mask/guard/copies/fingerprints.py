@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,12 @@ from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import DigestMemo
 from ssl_mask.data.images import MAX_PIXELS
 from ssl_mask.guard.copies import store
+from ssl_mask.guard.copies.columns import Column, Rows, some
 from ssl_mask.guard.copies.describe import Described, Task, describe
-from ssl_mask.guard.copies.memory import release, zeros
-from ssl_mask.guard.copies.store import RECORD, Records
+from ssl_mask.guard.copies.store import Records, Segment, Stored, made
 from ssl_mask.guard.copies.workers import spread
 
-FOLDER = "guard-v1"
+FOLDER = "guard-v2"
 """Inside the cache folder; the number changes with whatever changes a fingerprint."""
 
 _IMAGES_PER_TASK = 32
@@ -35,16 +35,14 @@ class Fingerprints:
     """SHA-256 of the file's bytes as 64 hex digits; "" for an unreadable file."""
     pixels: tuple[str, ...]
     """SHA-256 of the decoded picture (RGB, upright) and its shape; "" for an unreadable file."""
-    pdq: NDArray[np.uint8]
-    """(n, 8, 32): the packed bits of the eight variants."""
-    hog: NDArray[np.float16]
-    """(n, 7, 324): full frame, five windows, mirrored full frame."""
-    thumbs: NDArray[np.uint8]
-    """(n, 128, 128): the whole picture in grey, squashed into a square."""
+    pdq: Rows
+    """(n, 8, 32) uint8: the packed bits of the eight variants."""
+    hog: Rows
+    """(n, 6, 324) uint8: full frame and five windows, see `hogs`."""
+    thumbs: Rows
+    """(n, 128, 128) uint8: the whole picture in grey, squashed into a square; with the losses of a JPEG."""
     unreadable: dict[int, str]
     """Position of each file that is no readable image, and why."""
-    compressed: bool = False
-    """Whether `thumbs` and `hog` went through JPEG, as those of a seen-file did; scores then differ a little."""
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -55,11 +53,10 @@ class Fingerprints:
         return Fingerprints(
             digests=tuple(self.digests[row] for row in rows),
             pixels=tuple(self.pixels[row] for row in rows),
-            pdq=self.pdq[rows],
-            hog=self.hog[rows],
-            thumbs=self.thumbs[rows],
+            pdq=some(self.pdq, rows),
+            hog=some(self.hog, rows),
+            thumbs=some(self.thumbs, rows),
             unreadable={new: self.unreadable[row] for new, row in enumerate(rows.tolist()) if row in self.unreadable},
-            compressed=self.compressed,
         )
 
     @property
@@ -90,105 +87,125 @@ def fingerprint(
     Raises:
         StorageError: the cache cannot be written. A bad image raises nothing; it is listed in `unreadable`.
     """
-    folder = cache / FOLDER / ("images" if depth == FULL else f"images-depth{depth}") if cache else None
+    folder = images_folder(cache, depth) if cache else None
     how = max_pixels, depth
     with DigestMemo(cache) as memo:
         known = [digest or memo.recall(path) for digest, path in zip(digests or [""] * len(files), files, strict=True)]
-        table = _Table(known, _blank(len(files), cache), {})
-        groups = table.recall(folder, range(len(files)))
+        table = _Table(known, folder)
+        groups = table.recall(range(len(files)))
         stored = store.segments(folder) if folder and not all(known) else ()
         if on_progress and groups:
             on_progress(0, len(groups))
         in_store: list[int] = []
-        for done, (positions, record, found) in enumerate(
-            _described(files, known, groups, stored, folder, processes, how), start=1
-        ):
-            memo.note(files[positions[0]], found.digest, found.state)
-            in_store += table.take(positions, record, found)
-            if on_progress:
-                on_progress(done, len(groups))
-    lost = table.recall(folder, in_store)  # somebody emptied the store meanwhile
-    for positions, record, found in _described(files, known, lost, (), folder, processes, how):
-        table.take(positions, record, found)
+        done = 0
+        with table:
+            for part, records, found in _described(files, known, groups, stored, processes, how):
+                in_store += table.take(part, records, found)
+                for positions, each in zip(part, found, strict=True):
+                    memo.note(files[positions[0]], each.digest, each.state)
+                    done += 1
+                    if on_progress:
+                        on_progress(done, len(groups))
+    with table:
+        lost = table.recall(in_store)  # somebody emptied the store meanwhile
+        for part, records, found in _described(files, known, lost, (), processes, how):
+            table.take(part, records, found)
     return table.fingerprints()
 
 
-@dataclass(frozen=True)
+def images_folder(cache: Path, depth: int) -> Path:
+    """Where the fingerprints of images are kept, see `ssl_mask.guard.copies.store`."""
+    return cache / FOLDER / ("images" if depth == FULL else f"images-depth{depth}")
+
+
 class _Table:
-    """What is known of each file so far."""
+    """What is known of each file so far. Leaving the `with` block keeps what is new."""
 
-    digests: list[str]
-    columns: dict[str, NDArray[Any]]
-    unreadable: dict[int, str]
+    def __init__(self, known: list[str], folder: Path | None) -> None:
+        self._digests, self._pixels, self._unreadable = known, [""] * len(known), dict[int, str]()
+        self._places = np.full((len(known), 2), -1, np.int64)
+        self._segments: list[Segment | Stored] = []
+        self._folder = folder
+        self._new: list[tuple[list[int], NDArray[np.void], bytes]] = []
 
-    def recall(self, folder: Path | None, positions: Sequence[int]) -> list[list[int]]:
+    def recall(self, positions: Sequence[int]) -> list[list[int]]:
         """Fill in what the store holds of these files; returns the others, those of one digest together."""
         rest = dict.fromkeys(positions)
-        if folder:
-            for places, records in store.recall(folder, [self.digests[position] for position in positions]):
-                found = np.asarray(positions, np.int64)[places]
-                _put(self.columns, found, records)
-                for position in found.tolist():
+        if self._folder:
+            for found in store.recall(self._folder, [self._digests[position] for position in positions]):
+                places = np.asarray(positions, np.int64)[found.positions]
+                self._put(places, found.rows, found.segment)
+                for position, pixels in zip(places.tolist(), found.pixels, strict=True):
+                    self._pixels[position] = pixels
                     del rest[position]
         groups: dict[str | int, list[int]] = {}
         for position in rest:
-            groups.setdefault(self.digests[position] or position, []).append(position)
+            groups.setdefault(self._digests[position] or position, []).append(position)
         return list(groups.values())
 
-    def take(self, positions: list[int], record: Records, found: Described) -> list[int]:
-        """Fill in what was read of some equal files; returns them where the store holds their record."""
-        for position in positions:
-            self.digests[position] = found.digest
-        if found.why:
-            self.unreadable.update(dict.fromkeys(positions, found.why))
-        elif not found.is_stored:
-            _put(self.columns, np.array(positions), np.repeat(record, len(positions)))
-        return positions if found.is_stored else []
+    def take(self, part: Sequence[list[int]], records: Records, found: Sequence[Described]) -> list[int]:
+        """Fill in what was read, a record for some equal files each; returns those whose record the store holds."""
+        in_store: list[int] = []
+        for positions, record, each in zip(part, records[:, None], found, strict=True):
+            for position in positions:
+                self._digests[position] = each.digest
+            if each.why:
+                self._unreadable.update(dict.fromkeys(positions, each.why))
+            elif each.is_stored:
+                in_store += positions
+            else:
+                self._new.append((positions, record, each.thumb))
+        if len(self._new) >= _IMAGES_PER_SEGMENT:
+            self._keep()
+        return in_store
 
     def fingerprints(self) -> Fingerprints:
-        pixels = [bytes(row).hex() for row in self.columns["pixels"]]
-        for position in self.unreadable:
-            self.digests[position] = pixels[position] = ""
-        pdq, hog, thumbs = (self.columns[name] for name in ("pdq", "hog", "thumb"))
-        unreadable = dict(sorted(self.unreadable.items()))
-        return Fingerprints(tuple(self.digests), tuple(pixels), pdq, hog, thumbs, unreadable)
+        for position in self._unreadable:
+            self._digests[position] = self._pixels[position] = ""
+        pdq, hog, thumbs = (Column(name, self._segments, self._places) for name in ("pdq", "hog", "thumb"))
+        unreadable = dict(sorted(self._unreadable.items()))
+        return Fingerprints(tuple(self._digests), tuple(self._pixels), pdq, hog, thumbs, unreadable)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._keep()
+
+    def _keep(self) -> None:
+        if not self._new:
+            return
+        # Equal files whose digest nobody knew are described each; one is kept.
+        new = {self._digests[positions[0]]: (record, thumb) for positions, record, thumb in self._new}
+        row_of = {digest: row for row, digest in enumerate(new)}
+        places = [(position, row_of[self._digests[p[0]]]) for p, _, _ in self._new for position in p]
+        self._new.clear()
+        segment = made(np.concatenate([record for record, _ in new.values()]), [thumb for _, thumb in new.values()])
+        positions, rows = np.array(places, np.int64).T
+        for position, pixels in zip(positions.tolist(), segment.records["pixels"][rows], strict=True):
+            self._pixels[position] = pixels.tobytes().hex()
+        if self._folder:
+            self._put(positions, rows, store.add(self._folder, segment))
+        elif len(new) < _IMAGES_PER_SEGMENT:
+            self._put(positions, rows, segment)
+        else:  # many of them are more than the memory holds; mapped, they are there without a name
+            with tempfile.TemporaryDirectory() as folder:
+                self._put(positions, rows, store.mapped(store.add(Path(folder), segment).path))
+
+    def _put(self, positions: NDArray[np.int64], rows: NDArray[np.int64], segment: Segment | Stored) -> None:
+        self._places[positions] = np.stack([np.full(len(rows), len(self._segments)), rows], axis=1)
+        self._segments.append(segment)
 
 
 def _described(
     files: Sequence[Path], digests: Sequence[str], groups: Sequence[list[int]], stored: tuple[Path, ...],
-    folder: Path | None, processes: int, how: tuple[int, int],
-) -> Iterator[tuple[list[int], Records, Described]]:  # fmt: skip
-    """The first file of each group described, in order; what is new is stored in `folder`."""
+    processes: int, how: tuple[int, int],
+) -> Iterator[tuple[Sequence[list[int]], Records, list[Described]]]:  # fmt: skip
+    """The first file of each group, some at a time, in order."""
     parts = [groups[start : start + _IMAGES_PER_TASK] for start in range(0, len(groups), _IMAGES_PER_TASK)]
     tasks = [
         Task([files[group[0]] for group in part], [digests[group[0]] for group in part], *how, stored) for part in parts
     ]
-    kept: list[Records] = []
-    try:
-        for part, (records, found) in zip(parts, spread(describe, tasks, min(processes, len(tasks))), strict=True):
-            kept.append(records[[not each.why and not each.is_stored for each in found]])
-            yield from zip(part, records[:, None], found, strict=True)
-            if len(kept) * _IMAGES_PER_TASK >= _IMAGES_PER_SEGMENT:
-                _store(folder, kept)
-    finally:
-        _store(folder, kept)
-
-
-def _store(folder: Path | None, kept: list[Records]) -> None:
-    if folder and kept:
-        records = np.concatenate(kept)
-        # Equal files whose digest nobody knew are described each; the store holds one.
-        _, first = np.unique(records["digest"], axis=0, return_index=True)
-        store.add(folder, records[np.sort(first)])
-    kept.clear()
-
-
-def _blank(count: int, cache: Path | None) -> dict[str, NDArray[Any]]:
-    """An array of zeros for each field of a record."""
-    return {name: zeros((count, *RECORD[name].shape), RECORD[name].base, cache) for name in RECORD.names or ()}
-
-
-def _put(columns: dict[str, NDArray[Any]], positions: NDArray[np.int64], records: Records) -> None:
-    for name, column in columns.items():
-        column[positions] = records[name]
-        release(column)
+    described = spread(describe, tasks, min(processes, len(tasks)))
+    for part, (records, found) in zip(parts, described, strict=True):
+        yield part, records, found

@@ -20,7 +20,7 @@ from ssl_mask.guard.copies.search import HOG_COSINE
 __all__ = ["HOG_COSINE", "METHOD_VERSION", "NEAR", "PDQ_RADIUS", "REVIEW", "Match", "match"]
 
 NEAR, REVIEW = 0.95, 0.92
-METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v4"
+METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v5"
 """Changes with whatever changes a candidate or a score."""
 
 _PAIRS_AT_ONCE = 2**20
@@ -65,9 +65,7 @@ def match(
     """
     left = Side(first, pictures(first))
     right = left if first is second else Side(second, pictures(second))
-    # The same picture has another score when one of its thumbs went through JPEG.
-    method = METHOD_VERSION + ("-compressed" if first.compressed or second.compressed else "")
-    folder = cache / FOLDER / method if cache else None
+    folder = cache / FOLDER / METHOD_VERSION if cache else None
     known = Scores(folder / "scores" if folder else None)
     hits = _candidates(left, right, folder, on_progress)
     total = len(hits.first)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ssl_mask.guard.copies.candidates import Hits
 from ssl_mask.guard.copies.fingerprints import Fingerprints
-from ssl_mask.guard.copies.memory import release
 from ssl_mask.guard.copies.pair_store import Scores, pair_keys
 from ssl_mask.guard.copies.pictures import Pictures
 from ssl_mask.guard.copies.verification import similarity, view
@@ -78,8 +77,6 @@ def _task(
     a, row_a = np.unique(first.pictures.positions[hits.first[part]], return_inverse=True)
     b, row_b = np.unique(second.pictures.positions[hits.second[part]], return_inverse=True)
     thumbs = np.concatenate([first.prints.thumbs[a], second.prints.thumbs[b]])
-    release(first.prints.thumbs)
-    release(second.prints.thumbs)
     pairs = np.stack([row_a, row_b + len(a)], axis=1)
     return _Task(thumbs, np.where(turned[part, None], pairs[:, ::-1], pairs), variants[part])
 

@@ -20,7 +20,7 @@ _LENGTH, _DIMENSIONS = 324, 256
 _RIDGE = 0.03, 100
 """Of n images, 0.03 + (100 / n)² times the largest variance is added to each: else directions that only noise fills,
 which are most of them in a small pool, would count as much as the others."""
-_MIRROR = mirrored(np.arange(_LENGTH, dtype=np.float32)).astype(np.int64)
+_MIRROR = mirrored(np.arange(_LENGTH))
 
 
 class Whitening(NamedTuple):

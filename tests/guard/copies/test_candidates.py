@@ -9,10 +9,10 @@ from textures import grey
 
 from ssl_mask.guard.copies import search
 from ssl_mask.guard.copies.candidates import PDQ_RADIUS, Descriptors, Hits, candidates
-from ssl_mask.guard.copies.hog import hogs
+from ssl_mask.guard.copies.hog import hogs, mirrored
 from ssl_mask.guard.copies.pdq import coefficients, hashes, variant
 from ssl_mask.guard.copies.search import HOG_COSINE
-from ssl_mask.guard.copies.whitening import whitening
+from ssl_mask.guard.copies.whitening import Whitening, whitening
 
 Picture = NDArray[np.uint8]
 
@@ -55,11 +55,17 @@ def slow_alike(a: NDArray[np.float64], b: NDArray[np.float64], *, within: bool) 
     return found
 
 
+def seven(white: Whitening, descriptors: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(n, 6, 324) to whitened (n, 7, 256): the last is of the mirrored full frame."""
+    both = np.concatenate([descriptors, mirrored(descriptors[:, :1])], axis=1)
+    return white.project(both).astype(np.float64)
+
+
 def slow(first: Descriptors, second: Descriptors) -> dict[tuple[int, int], int]:
     """Pairs and the bits of their variants."""
     within = first is second
     white = whitening([pool.hog[pool.rows, 0] for pool in ([first] if within else [first, second])])
-    a, b = (white.project(pool.hog[pool.rows]).astype(np.float64) for pool in (first, second))
+    a, b = (seven(white, pool.hog[pool.rows]) for pool in (first, second))
     alike = slow_alike(a, b, within=within)
     found: dict[tuple[int, int], int] = {}
     for i in range(len(first.rows)):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
+import shutil
+import tempfile
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -13,15 +16,20 @@ import pytest
 from PIL import Image
 from textures import texture, write
 
+from ssl_mask.data.digests import digest_file
+from ssl_mask.data.images import fit
 from ssl_mask.errors import StorageError
 from ssl_mask.guard.copies import fingerprints as module
+from ssl_mask.guard.copies.columns import Column
 from ssl_mask.guard.copies.describe import describe
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
 from ssl_mask.guard.copies.hog import hogs
+from ssl_mask.guard.copies.store import Stored, _opened
 
 
 def same(first: Fingerprints, second: Fingerprints) -> bool:
-    arrays = all(np.array_equal(getattr(first, name), getattr(second, name)) for name in ("pdq", "hog", "thumbs"))
+    parts = ((getattr(prints, name) for name in ("pdq", "hog", "thumbs")) for prints in (first, second))
+    arrays = all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(*parts, strict=True))
     facts = ("digests", "pixels", "unreadable")
     return arrays and all(getattr(first, name) == getattr(second, name) for name in facts)
 
@@ -33,7 +41,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 def test_each_row_is_of_its_file(files: list[Path]) -> None:
     prints = fingerprint(files, cache=None)
-    assert len(prints) == 70 and prints.unreadable == {} and not prints.compressed
+    assert len(prints) == 70 and prints.unreadable == {}
     for row in (0, 33, 69):
         assert prints.digests[row] == hashlib.sha256(files[row].read_bytes()).hexdigest()
         pixels = np.asarray(Image.open(files[row]).convert("RGB"))
@@ -41,7 +49,10 @@ def test_each_row_is_of_its_file(files: list[Path]) -> None:
         assert prints.pixels[row] == hashlib.sha256(f"RGB {height} {width} ".encode() + pixels.tobytes()).hexdigest()
         grey = np.asarray(Image.open(files[row]).convert("L").resize((128, 128)))
         assert np.abs(prints.thumbs[row].astype(int) - grey).mean() < 3
-        np.testing.assert_allclose(prints.hog[row], hogs(prints.thumbs[row : row + 1])[0], atol=1e-3)
+        # The descriptor is made before the picture loses a little to JPEG.
+        plain = fit(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), 128, "squash")
+        assert np.array_equal(prints.hog[row], hogs(plain[None])[0])
+        assert np.abs(prints.thumbs[row].astype(int) - plain).mean() < 1.5
     listing = "\n".join(sorted(prints.digests)).encode()
     assert prints.content_digest == hashlib.sha256(listing).hexdigest()
 
@@ -124,15 +135,72 @@ def test_what_was_decoded_before_an_interruption_is_kept(files: list[Path], tmp_
     assert totals == {6}  # two tasks of 32 were done
 
 
-def test_large_arrays_live_in_a_file_without_a_name(
+def test_of_large_pools_nothing_is_held_in_memory_but_names(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = fingerprint(files, cache=None)
-    monkeypatch.setattr("ssl_mask.guard.copies.memory._LARGE", 1)
+    monkeypatch.setattr(module, "_IMAGES_PER_SEGMENT", 32)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     for cache in (None, tmp_path / "cache", tmp_path / "cache"):
-        assert same(fingerprint(files, cache=cache), plain)
-    left = [path.name for path in tmp_path.joinpath("cache").iterdir()]
-    assert sorted(left)[-1] == "guard-v1" and len(left) <= 2  # the memo of digests may be there, nothing else
+        prints = fingerprint(files, cache=cache)
+        assert same(prints, plain)
+        kinds = [type(segment) for segment in prints.hog._segments]
+        if cache:
+            assert set(kinds) == {Stored}
+        else:  # the last 6 of 70 are
+            assert [isinstance(segment.thumbs, mmap.mmap) for segment in prints.hog._segments] == [True, True, False]
+            assert not list(Path(tempfile.gettempdir()).rglob("*"))
+
+
+def test_files_are_open_only_while_they_are_read(files: list[Path], tmp_path: Path) -> None:
+    """A segment for each image, as many audits of a growing pool leave behind."""
+    for file in files:
+        fingerprint([file], cache=tmp_path)
+    _opened.cache_clear()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    prints = fingerprint(files, cache=tmp_path, digests=[digest_file(file) for file in files])
+    assert len(prints.hog._segments) == 70
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert same(prints, fingerprint(files, cache=None))
+    limit = _opened.cache_info().maxsize
+    assert limit is not None and 2 * limit < 300
+
+
+def test_a_store_that_is_emptied_meanwhile_is_one_clear_error(files: list[Path], tmp_path: Path) -> None:
+    prints = fingerprint(files, cache=tmp_path)
+    _opened.cache_clear()
+    shutil.rmtree(tmp_path / "guard-v2")
+    with pytest.raises(StorageError, match="gone or damaged") as raised:
+        prints.hog[[3]]
+    assert "Run again" in raised.value.hint
+
+
+def test_a_fingerprint_takes_at_most_6_kb(files: list[Path], tmp_path: Path) -> None:
+    fingerprint(files, cache=tmp_path)
+    size = sum(path.stat().st_size for path in (tmp_path / "guard-v2").rglob("*") if path.is_file())
+    assert 3000 < size / len(files) < 6000
+
+
+def test_some_of_a_pool_are_taken_without_reading_them(files: list[Path], tmp_path: Path) -> None:
+    prints = fingerprint(files, cache=tmp_path)
+    rows = [5, 3, 60]
+    part = prints.at(rows)
+    assert isinstance(part.thumbs, Column) and len(part.thumbs) == 3
+    for mine, whole in zip((part.pdq, part.hog, part.thumbs), (prints.pdq, prints.hog, prints.thumbs), strict=True):
+        assert np.array_equal(np.asarray(mine), whole[rows])
+        assert np.array_equal(mine[1], np.asarray(whole)[3])
+        assert [row.shape for row in mine] == [whole[0].shape] * 3
+
+
+def test_a_damaged_picture_in_the_cache_is_one_clear_error(files: list[Path], tmp_path: Path) -> None:
+    fingerprint(files, cache=tmp_path)
+    (thumbs,) = tmp_path.rglob("*.thumbs")
+    thumbs.write_bytes(bytes(thumbs.stat().st_size))
+    prints = fingerprint(files, cache=tmp_path, digests=fingerprint(files, cache=None).digests)
+    with pytest.raises(StorageError, match="picture in the cache") as raised:
+        prints.thumbs[[3]]
+    assert "guard-v2" in raised.value.hint
 
 
 def test_no_files_and_a_cache_that_cannot_be_written(files: list[Path], tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_damaged_and_deleted_caches_are_made_anew(prints: tuple[Fingerprints, Fi
     for path in tmp_path.rglob("*.npy"):
         path.write_bytes(path.read_bytes()[:50])
     assert match(*prints, cache=tmp_path) == plain
-    shutil.rmtree(tmp_path / "guard-v1")
+    shutil.rmtree(tmp_path / "guard-v2")
     assert match(*prints, cache=tmp_path) == plain
 
 

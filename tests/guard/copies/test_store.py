@@ -10,16 +10,16 @@ import pytest
 from ssl_mask.errors import StorageError
 from ssl_mask.guard.copies.candidates import Hits
 from ssl_mask.guard.copies.pair_store import Scores, hits_name, load_hits, pair_keys, save_hits
-from ssl_mask.guard.copies.store import RECORD, Records, add, recall
+from ssl_mask.guard.copies.store import RECORD, Segment, add, held, made, recall, segments
 
 
-def records(*numbers: int) -> Records:
-    """Record n has bytes n as its digest and n everywhere else."""
-    made = np.zeros(len(numbers), RECORD)
+def segment(*numbers: int) -> Segment:
+    """Record n has bytes n as its digest and n everywhere else; its picture is n times the letter n."""
+    records = np.zeros(len(numbers), RECORD)
     for row, number in enumerate(numbers):
         for name in RECORD.names or ():
-            made[name][row] = number
-    return made
+            records[name][row] = number
+    return made(records, [bytes([number]) * number for number in numbers])
 
 
 def digest(number: int) -> str:
@@ -29,49 +29,66 @@ def digest(number: int) -> str:
 def known(folder: Path, *numbers: int) -> dict[int, int]:
     """Position to the number of the record that was found for it."""
     found = {}
-    for positions, held in recall(folder, [digest(number) for number in numbers]):
-        for position, record in zip(positions.tolist(), held, strict=True):
-            assert (record["thumb"] == record["digest"][0]).all() and (record["hog"] == record["digest"][0]).all()
-            found[position] = int(record["digest"][0])
+    for part in recall(folder, [digest(number) for number in numbers]):
+        for position, row, pixels in zip(part.positions.tolist(), part.rows.tolist(), part.pixels, strict=True):
+            segment = part.segment.open()
+            number = int(segment.records["digest"][row][0])
+            assert (segment.records["hog"][row] == number).all() and pixels == digest(number)
+            assert segment.thumb(row) == bytes([number]) * number
+            found[position] = number
     return found
 
 
 def test_what_was_added_is_recalled_whatever_the_order(tmp_path: Path) -> None:
     assert known(tmp_path / "none", 1) == {}
-    add(tmp_path, records(1, 2, 3))
-    add(tmp_path, records(4))
-    add(tmp_path, records())
+    for numbers in ((1, 2, 3), (4,)):
+        kept = add(tmp_path, segment(*numbers)).open()
+        assert np.array_equal(kept.records, segment(*numbers).records) and kept.thumb(0) == segment(*numbers).thumb(0)
     assert known(tmp_path, 4, 9, 2, 2, 1) == {0: 4, 2: 2, 3: 2, 4: 1}
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 6
+    assert held(segments(tmp_path)) == {digest(number) for number in (1, 2, 3, 4)}
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "other rows", "other kind", "no index", "broken index"])
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", "empty", "gone", "other rows", "other kind", "no index", "broken index", "short index", "old index",
+     "no pictures", "cut pictures"],
+)  # fmt: skip
 def test_a_damaged_segment_does_not_exist(tmp_path: Path, damage: str) -> None:
-    add(tmp_path, records(1, 2, 3))
-    (data,), (index,) = tmp_path.glob("*.npy"), tmp_path.glob("*.json")
+    add(tmp_path, segment(1, 2, 3))
+    (data,), (index,), (thumbs,) = (tmp_path.glob(f"*.{suffix}") for suffix in ("npy", "json", "thumbs"))
     match damage:
         case "cut":
-            data.write_bytes(data.read_bytes()[:30_000])
+            data.write_bytes(data.read_bytes()[:5_000])
         case "empty":
             data.write_bytes(b"")
         case "gone":
             data.unlink()
         case "other rows":
-            np.save(data, records(3, 2, 1))
+            np.save(data, segment(3, 2, 1).records)
         case "other kind":
             np.save(data, np.zeros(3))
         case "no index":
             index.unlink()
         case "broken index":
             index.write_text('["01', encoding="ascii")
-    add(tmp_path, records(3, 4))
+        case "short index":
+            index.write_text(f'{{"digest": ["{digest(1)}"], "pixels": ["{digest(1)}"]}}', encoding="ascii")
+        case "old index":
+            index.write_text(f'["{digest(1)}", "{digest(2)}", "{digest(3)}"]', encoding="ascii")
+        case "no pictures":
+            thumbs.unlink()
+        case "cut pictures":
+            thumbs.write_bytes(b"123")
+    add(tmp_path, segment(3, 4))
     assert known(tmp_path, 1, 3, 4) == {1: 3, 2: 4}
+    assert {digest(3), digest(4)} <= held(segments(tmp_path))
 
 
 def test_a_disk_that_refuses_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):
-        add(tmp_path / "file", records(1))
+        add(tmp_path / "file", segment(1))
 
 
 def random_digests(count: int, seed: int) -> np.ndarray:

@@ -1,0 +1,99 @@
+"""The parts of fingerprints that are read where they lie, only when somebody asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_mask.errors import StorageError
+from ssl_mask.guard.copies.memory import release
+from ssl_mask.guard.copies.store import RECORD, Segment, Stored
+from ssl_mask.guard.copies.verification import SIDE
+
+_QUALITY = 85  # 2.8 kB a face; the scores of copies are lower by at most 0.002
+
+
+class Rows(Protocol):
+    """An array, or a column: the values of some rows."""
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+    def __len__(self) -> int: ...
+
+
+class Column:
+    """One field of the records of some images, or their pictures ("thumb"): like an array that is indexed by rows.
+
+    Args:
+        segments: where they are kept.
+        places: (n, 2) of each image the number of its segment, and its row there; -1 for none, which reads as zeros.
+    """
+
+    def __init__(self, name: str, segments: Sequence[Segment | Stored], places: NDArray[np.int64]) -> None:
+        self._name, self._segments, self._places = name, segments, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        places = self._places[rows]
+        values = self._values(places.reshape(-1, 2))
+        return values.reshape(*places.shape[:-1], *values.shape[1:])
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[row] for row in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+    def at(self, rows: NDArray[np.int64]) -> Column:
+        """That of some images, in a new order, without reading it."""
+        return Column(self._name, self._segments, self._places[rows])
+
+    def _values(self, places: NDArray[np.int64]) -> NDArray[Any]:
+        is_thumb = self._name == "thumb"
+        kind = np.dtype((np.uint8, (SIDE, SIDE))) if is_thumb else RECORD[self._name]
+        values = np.zeros((len(places), *kind.shape), kind.base)
+        for segment, where in self._by_segment(places[:, 0]):
+            rows = places[where, 1]
+            if is_thumb:
+                values[where] = [decoded(segment.thumb(row)) for row in rows.tolist()]
+            else:
+                values[where] = segment.records[self._name][rows]
+            release(segment.records)
+            release(segment.thumbs)
+        return values
+
+    def _by_segment(self, numbers: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64]]]:
+        order = np.argsort(numbers, kind="stable")
+        for where in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            if len(where) and numbers[where[0]] >= 0:
+                yield self._segments[numbers[where[0]]].open(), where
+
+
+def some(rows: Rows, places: NDArray[np.int64]) -> Rows:
+    """Those at some places; of a column without reading it."""
+    found: Rows = rows.at(places) if isinstance(rows, Column) else rows[places]
+    return found
+
+
+def encoded(thumb: NDArray[np.uint8]) -> bytes:
+    """A (128, 128) grey picture as JPEG."""
+    return bytes(cv2.imencode(".jpg", thumb, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
+
+
+def decoded(jpeg: bytes) -> NDArray[np.uint8]:
+    """Raises StorageError for what is no such picture."""
+    thumb = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE) if jpeg else None
+    if thumb is None or thumb.shape != (SIDE, SIDE):
+        raise StorageError(
+            "A picture in the cache of the leakage guard is damaged.",
+            hint="Delete the folder `guard-v2` in the cache; the fingerprints are then made anew.",
+        )
+    return np.asarray(thumb, np.uint8)
