@@ -13,12 +13,13 @@ from ssl_mask.guard.copies.candidates import Hits
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.copies.pair_store import Scores, pair_keys
 from ssl_mask.guard.copies.pictures import Pictures
-from ssl_mask.guard.copies.verification import similarity, view
+from ssl_mask.guard.copies.verification import SIDE, View, similarity, view
 from ssl_mask.guard.copies.workers import spread
 
-_PAIRS_PER_TASK = 64
+_PAIRS_PER_TASK = 128
 _PAIRS_PER_SEGMENT = 2**14  # what a kill can lose: some seconds of work
-_TILE = 16  # pictures of the first pool that are kept ready while those of the second pass by
+_TILE = 512  # pictures of the second pool that are kept ready while those of the first pass by
+_READY = 768  # pictures, 130 kB each
 
 
 class _Task(NamedTuple):
@@ -48,7 +49,7 @@ def scores_of(
     scores = known.find(keys)
     todo = np.flatnonzero(np.isnan(scores))
     # Tile by tile, so that a worker has most pictures ready.
-    todo = todo[np.lexsort((hits.first[todo], hits.second[todo], hits.first[todo] // _TILE))]
+    todo = todo[np.lexsort((hits.second[todo], hits.first[todo], hits.second[todo] // _TILE))]
     parts = [todo[start : start + _PAIRS_PER_TASK] for start in range(0, len(todo), _PAIRS_PER_TASK)]
     tasks = (_task(hits, first, second, turned, variants, part) for part in parts)
     done = saved = 0
@@ -62,6 +63,7 @@ def scores_of(
                 known.add(keys[todo[saved:done]], scores[todo[saved:done]])
                 saved = done
     finally:
+        _ready.cache_clear()  # of this process, where there is no other
         known.add(keys[todo[saved:done]], scores[todo[saved:done]])
     return scores
 
@@ -82,11 +84,20 @@ def _task(
 
 
 def _verify(task: _Task) -> NDArray[np.float32]:
-    ready = lru_cache(maxsize=2 * _TILE)(lambda row: view(task.thumbs[row]))
-    scores = []
-    for (first, second), bits in zip(task.pairs.tolist(), task.variants.tolist(), strict=True):
-        scores.append(similarity(ready(first), ready(second), [v for v in range(8) if bits >> v & 1]))
+    thumbs = [thumb.tobytes() for thumb in task.thumbs]
+    pairs = zip(task.pairs.tolist(), task.variants.tolist(), strict=True)
+    scores = [similarity(_ready(thumbs[i]), _ready(thumbs[j]), _numbers(bits)) for (i, j), bits in pairs]
     return np.array(scores, np.float32)
+
+
+@lru_cache(maxsize=_READY)
+def _ready(thumb: bytes) -> View:
+    """Kept from task to task: a picture is in many pairs, and to make it ready takes as long as half a pair."""
+    return view(np.frombuffer(thumb, np.uint8).reshape(SIDE, SIDE))
+
+
+def _numbers(bits: int) -> tuple[int, ...]:
+    return tuple(number for number in range(8) if bits >> number & 1)
 
 
 def _number(digests: NDArray[np.uint8]) -> NDArray[np.uint64]:

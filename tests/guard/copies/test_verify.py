@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from textures import grey
 
+from ssl_mask.guard.copies import verification
+from ssl_mask.guard.copies.coarse import coarse, find
 from ssl_mask.guard.copies.pdq import variant
-from ssl_mask.guard.copies.verification import View, find, similarity, view
+from ssl_mask.guard.copies.verification import View, similarity, view
 
 Picture = NDArray[np.uint8]
 
@@ -81,7 +83,7 @@ def test_quarter_turns_are_found_when_they_are_asked_for(number: int) -> None:
 def test_the_search_finds_the_angle_also_in_a_mirror(degrees: int) -> None:
     original = grey(4, 256, 256)
     copy = turned(degrees)(original)
-    upright, mirrored = (find(view(shrunk(original)), view(shrunk(p)), (0, 4))[0] for p in (copy, copy[:, ::-1]))
+    upright, mirrored = (find(coarse(shrunk(original)), coarse(shrunk(p)))[0] for p in (copy, copy[:, ::-1]))
     assert (upright.number, upright.angle) == (0, -degrees)
     assert (mirrored.number, mirrored.angle) == (4, -degrees)
 
@@ -132,3 +134,27 @@ def test_the_score_of_pictures_that_lie_upon_each_other_is_that_of_a_loop() -> N
         a, b = view(original), view(noisy)
         assert slow_score(a, b) < 0.995
         assert similarity(a, b) == pytest.approx(slow_score(a, b), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_a_copy_has_the_score_that_it_has_where_all_are_refined(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = grey(6, 256, 256)
+    pictures = [shrunk(original), shrunk(ALTERED[name](original))]
+    score = similarity(*map(view, pictures))
+    monkeypatch.setattr(verification, "_UNLIKE", -9.0)
+    assert score == similarity(*map(view, pictures))
+
+
+def test_pictures_that_are_unlike_where_the_search_has_put_them_are_not_refined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And the score of the others, those for review included, does not come from that."""
+    views, refined = [view(grey(seed)) for seed in range(8)], []
+    refine = verification._refine
+    monkeypatch.setattr(verification, "_refine", lambda *a, **k: refined.append(1) or refine(*a, **k))
+    at_first = [similarity(views[i], views[j]) for i in range(8) for j in range(i)]
+    assert refined == []
+    monkeypatch.setattr(verification, "_UNLIKE", -9.0)
+    scores = [similarity(views[i], views[j]) for i in range(8) for j in range(i)]
+    assert len(refined) >= len(scores)
+    assert all(first <= score < 0.8 for first, score in zip(at_first, scores, strict=True))
