@@ -2,7 +2,7 @@
 
     python tests/benchmarks/export.py [--data DIR] [--steps 100] [--size 64] [--network embedded …]
 
-Each network is trained (`embedded`) or trained for two steps from random weights (the others: their scores mean
+Each network is trained (`embedded`) or trained for one step from random weights (the others: their scores mean
 nothing, their speed and parity do), exported with 32 and 8 bits, compared on every validation photo, and timed. The
 last table is `sslmask predict` of all test photos from files, without a cache, with torch and from the ONNX file, in
 turns. Two CPU cores, or as many as there are. Everything is written to a temporary folder.
@@ -58,9 +58,9 @@ def exported(name: str, options: argparse.Namespace, folder: Path) -> Export:
     """A run of a backbone, as ONNX files with 32 and 8 bits."""
     own = name == TRAINED
     config: dict[str, Any] = {
-        "preset": "laptop", "runs": str(folder), "name": name, "data": {"root": str(options.data)},
+        "preset": "laptop" if own else "none", "runs": str(folder), "name": name, "data": {"root": str(options.data)},
         "model": {"backbone": name, "image_size": options.size, "weights": "auto" if own else "none"},
-        "train": {"steps": options.steps if own else 2, "eval_every": options.steps if own else 2},
+        "train": {"eval_every": options.steps, "steps": options.steps} if own else {"steps": 1, "batch_size": 4},
         "guard": {"mode": "off", "cards": str(folder / "cards")},
     }  # fmt: skip
     run = ssl_mask.train(ssl_mask.load_config(config), quiet=True)
