@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -76,7 +79,13 @@ def timed(call: Callable[[], Any], seconds: float, *, least: int = LEAST, most: 
 
 
 def begin_peak() -> int | None:
-    """Bytes of memory of this process now, from which its peak is counted anew; None where the system does not tell."""
+    """Bytes of memory of this process now, from which its peak is counted anew; None where the system does not tell.
+
+    What was freed is given back to the system first: to take it again would not count.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # not the C library of GNU
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         return _status("VmRSS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -15,12 +16,12 @@ from ssl_mask.inference.onnx_network import Together
 
 
 def on_cpu(network: Together) -> Predict:
-    """In 32 bits, as `predict` does."""
-    network.to("cpu")
+    """In 32 bits, as `predict` does; a copy, so that its weights count as memory."""
+    own = deepcopy(network).to("cpu")
 
     def predict(squares: Sequence[NDArray[Any]]) -> Any:
         with torch.inference_mode():
-            return network(*(torch.from_numpy(s) for s in squares))[0].numpy()
+            return own(*(torch.from_numpy(s) for s in squares))[0].numpy()
 
     return predict
 
