@@ -69,6 +69,19 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, reads: list[Path], m
 
 
 @pytest.mark.usefixtures("settled")
+def test_a_file_is_known_however_its_place_is_written(
+    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = digest_files(paths := files(tmp_path / "i"), tmp_path / "m")
+    reads.clear()
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path("i"), Path("./m/../i"), tmp_path / "m" / ".." / "i", tmp_path / "i" / "..x" / ".."):
+        assert digest_files([folder / path.name for path in paths], tmp_path / "m") == expected
+        (tmp_path / "i" / "..x").mkdir(exist_ok=True)
+    assert reads == []
+
+
+@pytest.mark.usefixtures("settled")
 def test_a_changed_file_is_read_again_even_if_its_mtime_is_set_back(tmp_path: Path, reads: list[Path]) -> None:
     paths = files(tmp_path / "i")
     digest_files(paths, tmp_path / "m")
