@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ssl_mask.config import GuardConfig, RunConfig
 from ssl_mask.console import Console
 from ssl_mask.devices import broadcast
 from ssl_mask.errors import MismatchError, UndeclaredError
 from ssl_mask.guard.ancestors import Ancestor
-from ssl_mask.guard.copies.fingerprints import Fingerprints
+from ssl_mask.guard.copies.sketches import Sketches, joined, sketched
 from ssl_mask.guard.findings import Role
 from ssl_mask.guard.gate import GateResult
+from ssl_mask.guard.places import places_of
 from ssl_mask.guard.policy import called
 from ssl_mask.guard.seen import load_seen, save_seen
-from ssl_mask.guard.sightings import MEANS, Seen, sightings
+from ssl_mask.guard.sightings import MAY_BE, MEANS, NOT_AT_HAND, Seen, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst_mark
 from ssl_mask.guard.teachers import learned_by
 from ssl_mask.runs.exported import ExportedModel
@@ -139,18 +139,23 @@ def met_again(
     """
     own = own_seen(gate)
     compared = {role: {*own.get(role, ()), *own.get("train", ())} for role in seen}
-    rest = {role: prints.at([i for i, d in enumerate(prints.digests) if d not in compared[role]])
-            for role, prints in seen.items()}  # fmt: skip
-    rest = {role: prints for role, prints in rest.items() if len(prints)}
+    rest = {role: sketches.at([i for i, d in enumerate(sketches.digests) if d not in compared[role]])
+            for role, sketches in seen.items()}  # fmt: skip
+    rest = {role: sketches for role, sketches in rest.items() if len(sketches)}
     leaking = set[str]()
+    places = partial(places_of, ancestor.run) if ancestor.run is not None else dict
     for pool in gate.pools if rest else ():
         if pool.role in MEANS:
-            record, found = sightings(pool, rest, config.data, console, prints=gate.prints[pool.name])
+            found = sightings(pool, rest, config.data, console, places=places, prints=gate.prints[pool.name])
+            digest, name = found.pool.digest, called(found.pool)
             for role, status in MEANS[pool.role].items():
-                if number := sum(any(s.role == role for s in how) for how in found.values()):
-                    why = f"{ancestor.name}, which it builds on, {HAS[role]} {number} images of {called(record)}"
+                if number := sum(any(s.role == role for s in how) for how in found.copies.values()):
+                    why = f"{ancestor.name}, which it builds on, {HAS[role]} {number} images of {name}"
                     leaking |= {pool.name} if status == "leaked-declared" else set()
-                    yield record.digest, Mark(status, why)
+                    yield digest, Mark(status, why)
+            if found.review:
+                why = f"{len(found.review)} images of {name} {MAY_BE} {ancestor.name}, which it builds on, has seen"
+                yield digest, Mark("not-checked", f"{why}: {NOT_AT_HAND} (review)")
     yield from persons_met_again(gate, ancestor, leaking)
 
 
@@ -211,34 +216,17 @@ def seen_of(gate: GateResult, before: Sequence[Seen | None]) -> Seen | None:
     """What a run and what it builds on have seen; None where one of them is not known."""
     if gate.findings is None or any(seen is None for seen in before):
         return None
-    parts: dict[Role, list[Fingerprints]] = {role: [] for role in SEEN_ROLES}
+    parts: dict[Role, list[Sketches]] = {role: [] for role in SEEN_ROLES}
     for pool in gate.pools:
         if pool.role in parts:
             dropped = gate.dropped(pool.name)
             prints = gate.prints[pool.name]
-            parts[pool.role].append(prints.at([i for i, d in enumerate(prints.digests) if d and d not in dropped]))
+            kept = [i for i, d in enumerate(prints.digests) if d not in dropped]
+            parts[pool.role].append(sketched(prints, kept))
     for seen in before:
-        for role, prints in (seen or {}).items():
-            parts[role].append(prints)
-    return {role: union(*sets) for role, sets in parts.items() if any(len(s) for s in sets)}
-
-
-def union(*parts: Fingerprints) -> Fingerprints:
-    """All images of several sets, each once."""
-    place: dict[str, tuple[int, int]] = {}
-    for number, part in enumerate(parts):
-        for row, digest in enumerate(part.digests):
-            if digest:
-                place.setdefault(digest, (number, row))
-    rows = list(place.values())
-    return Fingerprints(
-        digests=tuple(place),
-        pixels=tuple(parts[n].pixels[r] for n, r in rows),
-        pdq=np.stack([parts[n].pdq[r] for n, r in rows]),
-        hog=np.stack([parts[n].hog[r] for n, r in rows]),
-        thumbs=np.stack([parts[n].thumbs[r] for n, r in rows]),
-        unreadable={},
-    )
+        for role, sketches in (seen or {}).items():
+            parts[role].append(sketches)
+    return {role: joined(*sets) for role, sets in parts.items() if any(len(s) for s in sets)}
 
 
 def keep_seen(run: RunDir, seen: Seen | None) -> dict[Role, SeenRecord] | None:
@@ -246,9 +234,9 @@ def keep_seen(run: RunDir, seen: Seen | None) -> dict[Role, SeenRecord] | None:
     if seen is None:
         return None
     bound: dict[Role, SeenRecord] = {}
-    for role, prints in seen.items():
-        save_seen(run.seen(role), prints)
-        bound[role] = SeenRecord(images=len(prints), sha256=file_digest(run.seen(role)))
+    for role, sketches in seen.items():
+        save_seen(run.seen(role), sketches)
+        bound[role] = SeenRecord(images=len(sketches), sha256=file_digest(run.seen(role)))
     return bound
 
 

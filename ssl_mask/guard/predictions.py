@@ -70,7 +70,8 @@ def provenance_of_predictions(
     if claim is None:
         return unchecked(f"there is no predictions.provenance.json beside {predictions.name}"), set()
     then = Provenance(
-        claim.leakage.verdict, claim.leakage.pool_digest, dict(claim.leakage.overlap), claim.leakage.why
+        claim.leakage.verdict, claim.leakage.pool_digest, dict(claim.leakage.overlap), claim.leakage.why,
+        dict(claim.leakage.review),
     )  # fmt: skip
     table = predictions.with_name("probabilities.parquet")
     if not table.is_file():
@@ -139,7 +140,7 @@ def _compared_again(
 def _worse(now: Provenance, then: Provenance) -> Provenance:
     """What is found now, or the claim of then where that is worse."""
     worse = worst_mark([Mark(now.status, ""), Mark(then.status, "")]).status
-    return now if worse == now.status else Provenance(worse, now.digest, now.overlap, then.why)
+    return now if worse == now.status else Provenance(worse, now.digest, now.overlap, then.why, now.review)
 
 
 def _names(found: Provenance, ids: Mapping[str, str]) -> set[str]:
@@ -149,7 +150,7 @@ def _names(found: Provenance, ids: Mapping[str, str]) -> set[str]:
 def _no_better(then: Provenance, reason: str) -> Provenance:
     """What was found then, and at best `not-checked`."""
     mark = worst_mark([Mark("not-checked", reason), Mark(then.status, "; ".join(then.why))])
-    return Provenance(mark.status, then.digest, then.overlap, (mark.reason,))
+    return Provenance(mark.status, then.digest, then.overlap, (mark.reason,), then.review)
 
 
 def _source(claimed: PredictedSource, predictions: Path) -> Source | None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.guard.ancestors import unknown_sight
-from ssl_mask.guard.findings import Pool, PoolRecord, Role
-from ssl_mask.guard.lineage import SEEN_ROLES, marks_of, read_seen, union
+from ssl_mask.guard.copies.sketches import joined
+from ssl_mask.guard.findings import Pool, Role
+from ssl_mask.guard.lineage import SEEN_ROLES, marks_of, read_seen
+from ssl_mask.guard.places import places_of
 from ssl_mask.guard.pools import pool_of
-from ssl_mask.guard.sightings import MEANS, Seen, Sighting, sightings
+from ssl_mask.guard.sightings import MAY_BE, MEANS, NOT_AT_HAND, Seen, Sighting, Sightings, sightings
 from ssl_mask.guard.status import NOTHING_SHARED, Mark, worst, worst_mark
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.exported import ExportedModel, ExportRecord
@@ -40,6 +44,8 @@ class Provenance:
     """Path of each image that was seen before -> how."""
     why: tuple[str, ...]
     """Why the status is no better, in sentences."""
+    review: dict[str, str] = field(default_factory=dict)
+    """Path of each image that may have been seen, by what was seen of an image whose picture is not at hand -> how."""
 
     @property
     def sentence(self) -> str:
@@ -47,7 +53,10 @@ class Provenance:
         return Mark(self.status, "; ".join(self.why)).sentence
 
     def to_json(self) -> dict[str, Any]:
-        return {"verdict": self.status, "pool_digest": self.digest, "overlap": self.overlap, "why": list(self.why)}
+        return {
+            "verdict": self.status, "pool_digest": self.digest, "overlap": self.overlap, "review": self.review,
+            "why": list(self.why),
+        }  # fmt: skip
 
 
 class SourceRun(NamedTuple):
@@ -135,8 +144,9 @@ def provenance_of(
     overlap = {path: how for one in found for path, how in one.overlap.items()}
     status = worst(*(one.status for one in found))
     why = dict.fromkeys(w for one in found if one.status == status or one.overlap for w in one.why)
+    review = {path: how for one in found for path, how in one.review.items() if path not in overlap}
     digest = next((one.digest for one in found if one.digest), "")
-    return Provenance(status, digest, dict(sorted(overlap.items())), tuple(why))
+    return Provenance(status, digest, dict(sorted(overlap.items())), tuple(why), dict(sorted(review.items())))
 
 
 def _provenance_of_some(
@@ -150,8 +160,12 @@ def _provenance_of_some(
         return unchecked(unknown)
     config = sources[0].reading
     config = config.model_copy(update={"max_pixels": max_pixels or config.max_pixels})
-    record, found = sightings(test, _all_seen(seen), config, console)
-    return judge_seen(record, found, marks, grouped=pool.grouped, unknown=unknown)
+    found = sightings(test, _all_seen(seen), config, console, places=partial(_places, sources))
+    return judge_seen(found, marks, grouped=pool.grouped, unknown=unknown)
+
+
+def _places(sources: Sequence[AnySource]) -> dict[str, Path]:
+    return {digest: place for source in sources for digest, place in places_of(source.run).items()}
 
 
 def _all_seen(seen: Sequence[Seen | None]) -> Seen:
@@ -159,12 +173,13 @@ def _all_seen(seen: Sequence[Seen | None]) -> Seen:
     parts = [known for known in seen if known is not None]
     if len(parts) == 1:
         return parts[0]
-    return {role: union(*(p[role] for p in parts if role in p)) for role in SEEN_ROLES if any(role in p for p in parts)}
+    return {
+        role: joined(*(p[role] for p in parts if role in p)) for role in SEEN_ROLES if any(role in p for p in parts)
+    }
 
 
 def judge_seen(
-    test: PoolRecord, seen: Mapping[str, Sequence[Sighting]], marks: Sequence[Mapping[str, Mark]], *, grouped: bool,
-    unknown: str = "",
+    seen: Sightings, marks: Sequence[Mapping[str, Mark]], *, grouped: bool, unknown: str = "",
 ) -> Provenance:  # fmt: skip
     """Status of a pool of which images were seen, and the marks that the runs carry for it.
 
@@ -173,12 +188,17 @@ def judge_seen(
         grouped: whether the pool names its persons (groups).
         unknown: why nobody knows all that was seen; "" where it is known.
     """
-    overlap = {path: _told(min(how, key=lambda s: SEEN_ROLES.index(s.role))) for path, how in seen.items()}
+    test = seen.pool
+    overlap, review = ({path: _told(min(how, key=_first_role)) for path, how in found.items()}
+                       for found in (seen.copies, seen.review))  # fmt: skip
     found: list[Mark] = [own[test.digest] for own in marks if test.digest in own]
     compared = len(found) == len(marks)
-    found += [Mark(MEANS["test"][role], "") for role in {s.role for how in seen.values() for s in how}]
+    found += [Mark(MEANS["test"][role], "") for role in {s.role for how in seen.copies.values() for s in how}]
     if unknown:
         found.append(Mark("not-checked", unknown))
+    if review:
+        reason = f"{len(review)} images {MAY_BE} were seen in training: {NOT_AT_HAND} (review)"
+        found.append(Mark("not-checked", reason))
     if test.unreadable:
         found.append(Mark("not-checked", f"{len(test.unreadable)} images could not be read"))
     if not grouped:
@@ -187,8 +207,18 @@ def judge_seen(
         found.append(Mark("photos-clean", "runs keep no names of persons (groups), so shared ones cannot be ruled out"))
     mark = worst_mark([*found, Mark("clean", NOTHING_SHARED)])
     why = [f"{len(overlap)} of {len(test.files)} images were seen in training"] if overlap else []
-    return Provenance(mark.status, test.digest, overlap, (*why, *([mark.reason] if mark.reason else [])))
+    why += [mark.reason] if mark.reason else []
+    if seen.blind:
+        why.append(
+            f"of {seen.blind} images that were seen no picture is in the cache or where it was: cropped or turned "
+            "copies of them are not found"
+        )
+    return Provenance(mark.status, test.digest, overlap, tuple(why), review)
+
+
+def _first_role(sighting: Sighting) -> int:
+    return SEEN_ROLES.index(sighting.role)
 
 
 def _told(how: Sighting) -> str:
-    return f"{SAID[how.role]} ({how.kind}, {how.score:.2f})"
+    return f"{'perhaps ' if how.kind == 'review' else ''}{SAID[how.role]} ({how.kind}, {how.score:.2f})"

@@ -56,10 +56,11 @@ def print_scores(scores: Scores, console: Console) -> None:
     leakage, f1 = scores.leakage, scores.macro_f1
     line(f"\nmacro-F1 {f1.value:.4f} on {scores.images} images, 95 % interval {_range(f1)}")
     line(f"Leakage: {leakage.sentence}", whole=False)
-    for path, how in list(leakage.overlap.items())[:OVERLAPS]:
+    met = {**leakage.overlap, **leakage.review}
+    for path, how in list(met.items())[:OVERLAPS]:
         line(f"  {path}: {how}")
-    if len(leakage.overlap) > OVERLAPS:
-        line(f"  … and {len(leakage.overlap) - OVERLAPS} more images")
+    if len(met) > OVERLAPS:
+        line(f"  … and {len(met) - OVERLAPS} more images")
     line("")
     console.print(score_table(scores))
     if len(scores.factors) > 1:

@@ -167,6 +167,7 @@ class LeakageThen(Record):
     verdict: LeakageStatus
     pool_digest: str
     overlap: dict[str, str]
+    review: dict[str, str] = Field(default_factory=dict)
     why: tuple[str, ...]
 
 

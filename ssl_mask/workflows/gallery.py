@@ -14,6 +14,7 @@ from ssl_mask.data.image_groups import HOW_TO_NAME_GROUPS
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.errors import DataError, nothing_written
 from ssl_mask.guard.copies.fingerprints import Fingerprints
+from ssl_mask.guard.copies.sketches import sketched
 from ssl_mask.guard.gate import GateResult, gate_new_labels
 from ssl_mask.guard.seen import save_seen
 from ssl_mask.inference.embeddings import embedded, embedders, named_source, one_process, refuse_other_embeddings
@@ -233,7 +234,7 @@ def _fingerprints(home: GalleryDir, gate: GateResult) -> list[Path]:
     if prints is None:
         return []
     path = home.path / "seen-part-new.npz"
-    save_seen(path, prints)
+    save_seen(path, sketched(prints))
     return [path]
 
 

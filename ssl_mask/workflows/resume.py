@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ssl_mask.config import RunConfig, to_yaml, validate
 from ssl_mask.errors import ConfigError, DataError
 from ssl_mask.files import write_text
 from ssl_mask.guard.gate import GateResult
 from ssl_mask.guard.lineage import Heritage, leakage_record
+from ssl_mask.runs.checkpoint import load_checkpoint, read_metadata, write_checkpoint
+from ssl_mask.runs.records import LeakageRecord, RunStatus
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import origin_of
 from ssl_mask.training.progress import Progress
 from ssl_mask.training.record import data_record
 from ssl_mask.training.session import Session
-from ssl_mask.training.state import load_state
+from ssl_mask.training.state import load_state, save_state
 
 
 def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
@@ -82,6 +85,22 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heri
         )
     session.accelerator.wait_for_everyone()  # nothing is written before all have read
     if session.accelerator.is_main_process:
-        leakage = leakage_record(gate, heritage, run, session.config.guard)
+        before, leakage = run.status(), leakage_record(gate, heritage, run, session.config.guard)
+        if leakage.seen != before.seen:
+            _bind_again(session, run, before, leakage)
         run.update(status="running", steps=session.last_step, **dict(leakage))
         write_text(run.config_file, to_yaml(session.config))
+
+
+def _bind_again(session: Session, run: RunDir, before: RunStatus, now: LeakageRecord) -> None:
+    """Bind what was saved to seen-sets that are written in another format than before.
+
+    Weights that were not bound to those of before came from elsewhere: they stay as they are, and are refused.
+    """
+    for path in (run.best, *run.all_kept.glob("*.safetensors")):
+        if path.is_file() and read_metadata(path).seen == before.seen:
+            kept = load_checkpoint(path)
+            write_checkpoint(path, replace(kept, metadata=kept.metadata.model_copy(update={"seen": now.seen})))
+    if run.last.is_file():
+        origin = origin_of(before.model_copy(update=dict(now)))
+        save_state(run.last, session.training, session.progress.to_json(), origin=origin)

@@ -20,6 +20,7 @@ from ssl_mask.errors import MismatchError, UndeclaredError
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import fingerprint
+from ssl_mask.guard.copies.sketches import sketched
 from ssl_mask.guard.findings import Pool, Role
 from ssl_mask.guard.gate import GateResult
 from ssl_mask.guard.lineage import inherited
@@ -149,7 +150,8 @@ def test_validation_images_that_the_weights_have_seen(
     findings = check(pools, cache=None, known=prints)
     gate = GateResult(pools, findings, judge(findings), None, prints)
     assert {m.status for m in gate.marks.values()} == {"clean"}
-    before = {seen_as: prints["val"].at([1]), "train" if seen_as != "train" else "unlabeled": prints["train"]}
+    other: Role = "train" if seen_as != "train" else "unlabeled"
+    before = {seen_as: sketched(prints["val"], [1]), other: sketched(prints["train"])}
     ancestor = Ancestor("runs/a", metadata(marks={}), None, "")
     if status == "leaked-declared":
         with pytest.raises(UndeclaredError, match="with the labels of 1 images of the validation set") as refused:

@@ -22,6 +22,7 @@ from ssl_mask.errors import DataError, MismatchError, ModelError, OverlapError, 
 from ssl_mask.guard.ancestors import UNKNOWN, run_ancestor
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import fingerprint
+from ssl_mask.guard.copies.sketches import sketched
 from ssl_mask.guard.findings import Pool
 from ssl_mask.guard.gate import GateResult
 from ssl_mask.guard.lineage import inherited
@@ -106,7 +107,7 @@ def test_the_seen_set_knows_images_whose_run_is_gone(tmp_path: Path) -> None:
     (photo,) = write(tmp_path / "photos", [texture(1)])
     prints = fingerprint([photo], cache=None)
     kept = tmp_path / "seen.npz"
-    save_seen(kept, prints)
+    save_seen(kept, sketched(prints))
     seen = {"train": {"images": 1, "sha256": file_digest(kept)}}
     run = made(tmp_path / "heir", "a1", seen=seen, ancestors=(str(tmp_path / "gone"),))
     run.seen("train").write_bytes(kept.read_bytes())

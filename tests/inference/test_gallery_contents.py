@@ -17,6 +17,7 @@ from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.neighbours import Voting
 from ssl_mask.guard.copies.fingerprints import Fingerprints
+from ssl_mask.guard.copies.sketches import sketched
 from ssl_mask.guard.seen import load_seen, save_seen, seen_digests
 from ssl_mask.inference import gallery_scores
 from ssl_mask.inference.gallery_contents import (
@@ -80,7 +81,7 @@ def empty_record() -> GalleryRecord:
 
 def put_in(gallery: GalleryDir, before: GalleryRecord, table: EmbeddingTable, part: GalleryPart) -> GalleryRecord:
     own = gallery.path / "seen-part-new.npz"
-    save_seen(own, prints(table.at(table.more[PART] == part.number)))
+    save_seen(own, sketched(prints(table.at(table.more[PART] == part.number))))
     return write_gallery(
         gallery, before, (*before.parts, part), table, {}, [*gallery.fingerprints(before), own]
     )  # fmt: skip
@@ -127,13 +128,13 @@ def test_checked_images_that_leave_an_unchecked_gallery_leave_no_fingerprints(tm
     assert content(gallery) == before
 
 
-def test_fingerprints_that_are_kept_are_not_compressed_again(gallery: GalleryDir) -> None:
+def test_what_is_known_of_images_that_are_kept_does_not_change(gallery: GalleryDir) -> None:
     first = load_seen(gallery.seen())
     table = rows(0, 24, 0).joined(rows(1, 2, 1))
     added = put_in(gallery, gallery.record(), table, part_of(1, 2, "round", "red"))
     again = load_seen(gallery.seen())
     at = [again.digests.index(digest) for digest in first.digests]
-    assert (again.thumbs[at] == first.thumbs).all() and (again.pdq[at] == first.pdq).all()
+    assert again.at(at).pixels == first.pixels and (again.samples[at] == first.samples).all()
     assert added.seen is not None and added.seen["train"].images == 26
 
 

@@ -131,6 +131,34 @@ def rows(run: Run) -> list[dict[str, str]]:
     return list(csv.DictReader((run.path / "manifest.csv").read_text().splitlines()))
 
 
+def test_a_run_without_its_photos_knows_copies_as_review_and_says_so(
+    clean_extra: Path, tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where it was handed on: neither the cache nor the training photos are there."""
+    cache = tmp_path / "cache"
+    run = run_of(tiny(guard=ON, data={"root": str(clean_extra), "cache": str(cache)}))
+    trained = [clean_extra / r["path"] for r in rows(run) if r["split"] == "train"][:4]
+    new = tmp_path / "new"
+    new.mkdir()
+    for number, photo in enumerate(trained):
+        cv2.imwrite(str(new / f"{number}.jpg"), cv2.imread(str(photo)), [cv2.IMWRITE_JPEG_QUALITY, 70])
+    shutil.copy(next((clean_extra / "extra").iterdir()), new / "fresh.jpg")
+
+    def predicted() -> tuple[str, dict[str, Any]]:
+        made = predict([run.path], images=new)
+        found = json.loads(made.path.with_name("predictions.provenance.json").read_text())["leakage"]
+        return " ".join(capsys.readouterr().out.split()), found
+
+    shutil.rmtree(clean_extra / "train")
+    _, found = predicted()
+    copies = {f"{number}.jpg" for number in range(4)}
+    assert found["overlap"].keys() == copies and found["review"] == {}  # the cache knows the pictures
+    shutil.rmtree(cache)
+    said, found = predicted()
+    assert (found["verdict"], found["overlap"], found["review"].keys()) == ("not-checked", {}, copies)
+    assert "not-checked (4 images may be copies of images that were seen in training" in said and "(review)" in said
+
+
 def test_whatever_has_changed_since_is_refused(faces: Path, tiny: Tiny, tmp_path: Path) -> None:
     run = run_of(tiny(guard=ON, data={"root": str(faces)}))
     made = predict([run.path], quiet=True)
