@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from ssl_mask.guard.policy import Refusal as Refusal
     from ssl_mask.guard.policy import Verdict as Verdict
     from ssl_mask.guard.provenance import Provenance as Provenance
+    from ssl_mask.guard.self_test import AlterationRecall as AlterationRecall
+    from ssl_mask.guard.self_test import SelfTest as SelfTest
     from ssl_mask.guard.status import Mark as Mark
     from ssl_mask.inference.class_sets import ClassSets as ClassSets
     from ssl_mask.inference.gallery_scores import OldAndNew as OldAndNew
@@ -264,6 +266,8 @@ _HOME = {
     "Declaration": "ssl_mask.guard.policy",
     "Verdict": "ssl_mask.guard.policy",
     "Refusal": "ssl_mask.guard.policy",
+    "SelfTest": "ssl_mask.guard.self_test",
+    "AlterationRecall": "ssl_mask.guard.self_test",
     "Mark": "ssl_mask.guard.status",
     "Provenance": "ssl_mask.guard.provenance",
     "Interval": "ssl_mask.evaluation.metrics",

@@ -15,7 +15,9 @@ from ssl_mask.cli.output import answering, loading
 from ssl_mask.config import resolve
 
 if TYPE_CHECKING:
+    from ssl_mask.console import Console
     from ssl_mask.guard.findings import Role
+    from ssl_mask.guard.self_test import SelfTest
     from ssl_mask.workflows.audit import Audit
 
 app = typer.Typer(add_completion=False)
@@ -53,6 +55,16 @@ def audit(
             metavar="<path>",
             rich_help_panel="Output",
             help="Write a CSV of the images to leave out. No image is ever deleted.",
+        ),
+    ] = None,
+    self_test: Annotated[
+        int | None,
+        typer.Option(
+            metavar="<int>",
+            min=1,
+            rich_help_panel="Leakage guard",
+            help="Alter so many of your test photos in 25 ways in memory, plant the copies among the pool, and say "
+            "what share of them is found. 200 is a good number; all, where there are fewer.",
         ),
     ] = None,
     processes: Annotated[
@@ -97,6 +109,7 @@ def audit(
             declared=Declaration(guard.reason or "", guard.allowed_by or "") if is_declared else None,
             out=out,
             drop_list=drop_list,
+            self_test=self_test,
             processes=processes,
             quiet=quiet,
         )
@@ -132,8 +145,30 @@ def show(result: Audit) -> None:
             console.say(f"{shown(pool.name)}: scores on these {len(pool.files)} images are {status}{why}")
     for text in verdict.warnings:
         console.warn(text)
+    if result.self_test is not None:
+        show_self_test(result.self_test, console)
     if result.sheet is not None:
         console.say(f"Look   {result.sheet}")
     if result.drop_list is not None:
         console.say(f"Drop   {sum(map(len, verdict.drops.values()))} images to leave out are in {result.drop_list}")
     console.say(f"Saved  {result.report} and {len(result.cards)} cards beside it")
+
+
+def show_self_test(tested: SelfTest, console: Console) -> None:
+    """Print the recall of each alteration as a table, and what it says in one sentence."""
+    from rich.table import Column, Table
+
+    from ssl_mask.text import shown
+
+    columns = ("planted", "found", "only to review", "recall", "95 % interval")
+    table = Table("alteration", *(Column(name, justify="right") for name in columns), title="Self-test")
+    for each in tested.alterations:
+        value, low, high = each.recall
+        scores = (f"{value:.3f}", f"{low:.3f} to {high:.3f}") if each.planted else ("", "")
+        table.add_row(each.alteration, str(each.planted), str(each.found), str(each.review), *scores)
+    console.rich.print(table)
+    fewer = "all" if tested.photos == tested.of else f"{tested.photos} of the"
+    console.say(
+        f"Self-test: {tested.sentence} ({fewer} {tested.of} photos of {shown(tested.pool)}, planted into "
+        f"{shown(tested.among)}; the search is {tested.search})"
+    )

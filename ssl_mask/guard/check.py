@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ssl_mask.data.depth import FULL
 from ssl_mask.data.images import MAX_PIXELS
 from ssl_mask.errors import DataError
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
-from ssl_mask.guard.copies.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match
+from ssl_mask.guard.copies.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match, search_of
 from ssl_mask.guard.findings import KINDS, ROLES, File, Findings, Kind, Pair, Pool, PoolRecord, Unchecked, compared
 
 Counting = Callable[..., AbstractContextManager[Callable[[int, int], None]]]
@@ -27,6 +28,18 @@ METHOD = {
     "pdq_radius": PDQ_RADIUS,
     "hog_cosine": HOG_COSINE,
 }
+
+
+@dataclass(frozen=True)
+class ReadPools:
+    """Pools whose images have been read, the most protected first."""
+
+    records: tuple[PoolRecord, ...]
+    prints: Mapping[str, Fingerprints]
+    """By the pool's name, in the order of the record's files."""
+
+    def record(self, name: str) -> PoolRecord:
+        return next(record for record in self.records if record.name == name)
 
 
 @contextmanager
@@ -58,6 +71,16 @@ def check(
     Raises:
         DataError: two pools have one name, or a pool names an image twice.
     """
+    read = read_pools(pools, cache=cache, processes=processes, max_pixels=max_pixels, depth=depth, known=known,
+                      counting=counting)  # fmt: skip
+    return compare_pools(read, cache=cache, processes=processes, counting=counting)
+
+
+def read_pools(
+    pools: Sequence[Pool], *, cache: Path | None, processes: int = 1, max_pixels: int = MAX_PIXELS, depth: int = FULL,
+    known: Mapping[str, Fingerprints] | None = None, counting: Counting = _silent,
+) -> ReadPools:  # fmt: skip
+    """The first half of `check`: the fingerprints of all images. Arguments and errors are those of `check`."""
     _refuse_doubles(pools)
     read = partial(fingerprint, cache=cache, processes=processes, max_pixels=max_pixels, depth=depth)
     prints: dict[str, Fingerprints] = {}
@@ -73,9 +96,16 @@ def check(
                 digests = [pool.digests[i] for i in order] if pool.digests else ()
                 prints[pool.name] = read(files, digests=digests, on_progress=tell)
         records.append(_record(pool, order, prints[pool.name]))
+    return ReadPools(tuple(records), prints)
+
+
+def compare_pools(read: ReadPools, *, cache: Path | None, processes: int = 1, counting: Counting = _silent) -> Findings:
+    """The second half of `check`."""
     compare = partial(match, cache=cache, processes=processes)
-    pairs = tuple(_pairs(records, prints, compare, counting))
-    return Findings(tuple(records), pairs, tuple(_not_checked(records)), METHOD)
+    pairs = tuple(_pairs(read.records, read.prints, compare, counting))
+    searches = {search_of(len(a.files), len(b.files)) for a, b in compared(read.records)}
+    method = {**METHOD, "search": ", ".join(sorted(searches)) or "exact"}
+    return Findings(read.records, pairs, tuple(_not_checked(read.records)), method)
 
 
 def _pairs(

@@ -75,6 +75,37 @@ class AllowedRecord(Record):
     reason: str
 
 
+class RecallRecord(Record):
+    """With its 95 % interval."""
+
+    value: Share
+    low: Share
+    high: Share
+
+
+class AlterationRecord(Record):
+    alteration: str
+    planted: Count
+    found: Count
+    review: Count
+    recall: RecallRecord | None
+
+
+class SelfTestRecord(Record):
+    """What share of altered copies was found."""
+
+    pool: str
+    among: str
+    photos: Count
+    of: Count
+    seed: int
+    search: str
+    planted: Count
+    found: Count
+    sentence: str
+    alterations: tuple[AlterationRecord, ...]
+
+
 class PredicateRecord(Record):
     """All that the card says."""
 
@@ -94,6 +125,7 @@ class PredicateRecord(Record):
     comparisons: tuple[ComparedRecord, ...]
     conflicts: tuple[Pair, ...]
     method: dict[str, Any]
+    self_test: SelfTestRecord | None = None
     declaration: DeclaredRecord | None
     allowed: tuple[AllowedRecord, ...]
     tool: dict[str, str]

@@ -22,6 +22,7 @@ from ssl_mask.files import storage, write_json, write_text
 from ssl_mask.guard.findings import KINDS, Findings, Pair, PoolRecord, canonical
 from ssl_mask.guard.gate import GateResult
 from ssl_mask.guard.policy import Declaration, Verdict
+from ssl_mask.guard.self_test import SelfTest
 from ssl_mask.reports.card_record import PREDICATE, STATEMENT
 from ssl_mask.reports.data_page import pool_page
 from ssl_mask.runs.environment import code_version
@@ -39,6 +40,7 @@ def pool_card(
     root: Path,
     folder: Path,
     declared: Declaration | None = None,
+    self_test: SelfTest | None = None,
 ) -> dict[str, Any]:
     """The content of `<pool>.json`.
 
@@ -47,6 +49,7 @@ def pool_card(
         root: what its paths are relative to.
         folder: where the card will be.
         declared: that unlabeled images of an evaluation pool are trained on.
+        self_test: what share of altered copies was found, of whichever pools.
 
     Raises:
         DataError: a folder of the pool cannot be listed.
@@ -72,6 +75,7 @@ def pool_card(
         "comparisons": [_comparison(findings, pool, other) for other in findings.pools if other.name != name],
         "conflicts": [p._asdict() for p in findings.conflicts if name in (p.first_pool, p.second_pool)][:EXAMPLES],
         "method": dict(findings.method),
+        "self_test": self_test.to_json() if self_test and name in (self_test.pool, self_test.among) else None,
         "declaration": None if declared is None else vars(declared),
         "allowed": [
             {"first": p.first, "second": p.second, "reason": why}

@@ -14,11 +14,15 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 LISTED = 20
 
 LIMITS = (
-    "very small images, crops beyond about 20 %, rotations beyond about 6°, collages, heavy blur",
+    "very small images, crops beyond about a quarter, rotations beyond about 6°, parts of a picture that are neither "
+    "inside of a border of one colour nor a quarter of a collage, blur beyond about 4 % of the width, several "
+    "strong alterations at once",
     "the same person, scene or object in another photo, unless group ids say so",
     "images that no pool of this audit holds: what a pretrained network has seen, above all",
     "edits by somebody who means it: this card is not signed. It is evidence, not proof against tampering",
 )
+EARLIER = ("very small images, crops beyond about 20 %, rotations beyond about 6°, collages, heavy blur", *LIMITS[1:])
+"""Those of cards of before there were self-tests."""
 KAPOOR = "https://doi.org/10.1016/j.patter.2023.100804"
 _NO = "not checked"
 
@@ -36,10 +40,11 @@ def pool_page(card: Mapping[str, Any]) -> str:
         *_examples(predicate["comparisons"]),
         *_exceptions(predicate),
         *_unreadable(predicate["unreadable"]),
+        *_self_test(predicate),
         "## What a check of pictures can and cannot see",
         f"The eight kinds of leakage of Kapoor and Narayanan ({KAPOOR}):",
         md_table(("kind", "here"), leakage_kinds(predicate)),
-        "Not seen: " + "; ".join(LIMITS) + ".",
+        "Not seen: " + "; ".join(LIMITS if "self_test" in predicate else EARLIER) + ".",
         "## Made with",
         md_table(("what", "version"), sorted(predicate["tool"].items())),
     ]
@@ -138,6 +143,36 @@ def _exceptions(predicate: Mapping[str, Any]) -> list[str]:
         rows = [(code(a["first"]), code(a["second"]), md(a["reason"])) for a in allowed[:LISTED]]
         parts += [f"## Allowed pairs ({len(allowed)})", md_table(("first", "second", "reason"), rows)]
     return parts
+
+
+def _self_test(predicate: Mapping[str, Any]) -> list[str]:
+    """What share of altered copies of these photos is found; cards of before there was such a test say nothing."""
+    if "self_test" not in predicate:
+        return []
+    search = predicate["method"].get("search")
+    exact = "The search is exact: every photo was compared with every one of the other pool."
+    search = exact if search == "exact" else f"The search is approximate ({md(str(search))})."
+    tested = predicate["self_test"]
+    if tested is None:
+        without = "its recall was NOT MEASURED" if search != exact else "no altered copies were planted"
+        return ["## Self-test", f"{search} Not run: {without}; `sslmask audit --self-test 200` does it."]
+    rows = [
+        (md(a["alteration"]), str(a["planted"]), str(a["found"]), str(a["review"]), *_recall(a["recall"]))
+        for a in tested["alterations"]
+    ]
+    header = ("alteration", "planted", "found", "only to review", "recall", "95 % interval (Wilson)")
+    return [
+        "## Self-test",
+        f"{md(tested['sentence'][:1].upper() + tested['sentence'][1:])}. {search}",
+        f"{tested['photos']} of {tested['of']} photos of {md(tested['pool'])}, drawn with seed {tested['seed']}, were "
+        f"altered in memory, each way alone, and the copies planted into {md(tested['among'])}. False alarms are not "
+        "counted here: look at the sheet of pairs (`audit_pairs.png`), which shows the pairs of the photos themselves.",
+        md_table(header, rows),
+    ]
+
+
+def _recall(recall: Mapping[str, float] | None) -> tuple[str, str]:
+    return ("", "") if recall is None else (f"{recall['value']:.3f}", f"{recall['low']:.3f} to {recall['high']:.3f}")
 
 
 def _unreadable(unreadable: Mapping[str, str]) -> list[str]:

@@ -1,35 +1,14 @@
-"""The alterations that a copy may have been through, each alone, as files that look like other files.
-
-`write_copies` makes them. A copy depends on the seed, the alteration, the bytes of the original and nothing else, so
-that a battery can be made again anywhere. What is random (where a crop lies, which way a photo is turned) is seeded;
-strengths are relative to the size of the photo. An alteration that is no encoding is saved as JPEG of quality 90.
-"""
+"""Altered copies as files: the alterations are those of the package (`ssl_mask/guard/copies/alterations.py`)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from io import BytesIO
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-import cv2
-import numpy as np
-from numpy.random import Generator
-from numpy.typing import NDArray
-from PIL import Image
+from typing import NamedTuple
 
 from ssl_mask.data.images import decode
-
-Photo = NDArray[np.uint8]  # (H, W, 3) RGB
-Change = Callable[[Photo, Generator], Photo]
-
-
-class Alteration(NamedTuple):
-    change: Change
-    suffix: str = ".jpg"
-    quality: int = 90
+from ssl_mask.guard.copies.alterations import ALL, Alteration, alter
 
 
 class Copy(NamedTuple):
@@ -40,151 +19,20 @@ class Copy(NamedTuple):
     path: Path
 
 
-def write_copies(originals: Sequence[Path], folder: Path, names: Iterable[str], *, seed: int = 0) -> list[Copy]:
-    """Every original through every named alteration of BATTERY or COMBINED, into `folder`.
+def write_copies(
+    originals: Sequence[Path], folder: Path, names: Iterable[str], *, seed: int = 0,
+    known: Mapping[str, Alteration] = ALL,
+) -> list[Copy]:  # fmt: skip
+    """Every original through every named alteration, into `folder`.
 
     File names are hashes, as in a scraped pool: nothing in them tells what a file is a copy of.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known, copies = BATTERY | COMBINED, []
+    copies = []
     for name in names:
         for position, original in enumerate(originals):
-            data = alter(original, known[name], name, seed)
+            data = alter(decode(original), original.read_bytes(), name, known[name], seed=seed)
             path = folder / (hashlib.sha256(data + name.encode()).hexdigest()[:20] + known[name].suffix)
             path.write_bytes(data)
             copies.append(Copy(position, name, path))
     return copies
-
-
-def alter(original: Path, alteration: Alteration, name: str, seed: int) -> bytes:
-    """The bytes of the altered copy."""
-    digest = hashlib.sha256(original.read_bytes() + f"{seed} {name}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    return encode(alteration.change(decode(original), rng), alteration.suffix, alteration.quality)
-
-
-def encode(photo: Photo, suffix: str, quality: int) -> bytes:
-    file, kind = BytesIO(), {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP"}[suffix]
-    Image.fromarray(photo).save(file, kind, **({} if suffix == ".png" else {"quality": quality}))
-    return file.getvalue()
-
-
-# ---- the changes ----
-
-
-def same(photo: Photo, _: Generator) -> Photo:
-    return photo
-
-
-def resize(photo: Photo, _: Generator, *, factor: float) -> Photo:
-    size = tuple(max(1, round(factor * side)) for side in photo.shape[1::-1])
-    return uint8(cv2.resize(photo, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC))
-
-
-def crop(photo: Photo, rng: Generator, *, share: float) -> Photo:
-    """Cuts `share` of the width and of the height, somewhere."""
-    height, width = (round((1 - share) * side) for side in photo.shape[:2])
-    top, left = (int(rng.integers(0, a - b + 1)) for a, b in zip(photo.shape[:2], (height, width), strict=True))
-    return photo[top : top + height, left : left + width]
-
-
-def flip(photo: Photo, _: Generator) -> Photo:
-    return photo[:, ::-1]
-
-
-def tone(photo: Photo, _: Generator, *, gain: float = 1.0, contrast: float = 1.0, gamma: float = 1.0) -> Photo:
-    """Contrast is about mid-grey; what leaves the range is cut off."""
-    values = (np.arange(256) / 255) ** gamma * gain
-    table = uint8(255 * ((values - 0.5) * contrast + 0.5))
-    return table[photo]
-
-
-def blur(photo: Photo, _: Generator) -> Photo:
-    """Gaussian, sigma 1 % of the width: 1.6 px of 160."""
-    return uint8(cv2.GaussianBlur(photo, (0, 0), 0.01 * photo.shape[1]))
-
-
-def grey(photo: Photo, _: Generator) -> Photo:
-    return np.repeat(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
-
-
-def turn(photo: Photo, rng: Generator, *, degrees: float) -> Photo:
-    """Either way about the middle; the corners become black."""
-    height, width = photo.shape[:2]
-    about = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees * rng.choice((-1, 1)), 1.0)
-    return uint8(cv2.warpAffine(photo, about, (width, height), flags=cv2.INTER_LINEAR))
-
-
-def logo(photo: Photo, rng: Generator) -> Photo:
-    """An opaque sign in one colour with letters of another, in a corner, on 10 % of the area."""
-    height, width = photo.shape[:2]
-    high, wide = round(0.2 * height), round(0.5 * width)
-    paper, ink = (tuple(map(int, colour)) for colour in rng.integers(0, 256, (2, 3)))
-    sign = np.full((high, wide, 3), paper, np.uint8)
-    scale, at = high / 30, (round(0.05 * wide), round(0.72 * high))
-    cv2.putText(sign, "PHOTO", at, cv2.FONT_HERSHEY_SIMPLEX, scale * 0.62, ink, max(1, round(scale * 2)))
-    top, left = int(rng.integers(2)) * (height - high), int(rng.integers(2)) * (width - wide)
-    signed = photo.copy()
-    signed[top : top + high, left : left + wide] = sign
-    return signed
-
-
-def negative(photo: Photo, _: Generator) -> Photo:
-    return 255 - photo
-
-
-def border(photo: Photo, rng: Generator, *, share: float = 0.06) -> Photo:
-    """A frame of one colour around the photo, `share` of the longer side wide."""
-    wide = round(share * max(photo.shape[:2]))
-    colour = tuple(map(int, rng.integers(0, 256, 3)))
-    return uint8(cv2.copyMakeBorder(photo, wide, wide, wide, wide, cv2.BORDER_CONSTANT, value=colour))
-
-
-def cast(photo: Photo, rng: Generator) -> Photo:
-    """One colour channel 20 % up, another 20 % down."""
-    return uint8(photo * rng.permutation((1.2, 1.0, 0.8)))
-
-
-def chain(photo: Photo, rng: Generator, *, changes: Sequence[Change]) -> Photo:
-    for change in changes:
-        photo = change(photo, rng)
-    return photo
-
-
-def uint8(values: NDArray[Any]) -> Photo:
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
-
-
-BATTERY: Final[dict[str, Alteration]] = {
-    "JPEG 95": Alteration(same, quality=95),
-    "JPEG 75": Alteration(same, quality=75),
-    "JPEG 50": Alteration(same, quality=50),
-    "JPEG 30": Alteration(same, quality=30),
-    "PNG": Alteration(same, ".png"),
-    "WebP": Alteration(same, ".webp", 80),
-    "half size": Alteration(partial(resize, factor=0.5)),
-    "double size": Alteration(partial(resize, factor=2.0)),
-    "crop 5 %": Alteration(partial(crop, share=0.05)),
-    "crop 10 %": Alteration(partial(crop, share=0.10)),
-    "crop 20 %": Alteration(partial(crop, share=0.20)),
-    "flip": Alteration(flip),
-    "brighter": Alteration(partial(tone, gain=1.3)),
-    "darker": Alteration(partial(tone, gain=0.7)),
-    "more contrast": Alteration(partial(tone, contrast=1.4)),
-    "less contrast": Alteration(partial(tone, contrast=0.6)),
-    "gamma 0.6": Alteration(partial(tone, gamma=0.6)),
-    "gamma 1.6": Alteration(partial(tone, gamma=1.6)),
-    "blur": Alteration(blur),
-    "grey": Alteration(grey),
-    "rotate 5°": Alteration(partial(turn, degrees=5.0)),
-    "logo": Alteration(logo),
-    "border": Alteration(border),
-    "colour cast": Alteration(cast),
-    "negative": Alteration(negative),
-}
-"""The goal of recall counts these, each alone."""
-
-COMBINED: Final[dict[str, Alteration]] = {
-    "flip + crop 10 % + JPEG 30": Alteration(partial(chain, changes=(flip, partial(crop, share=0.10))), quality=30),
-}
-"""Several at once: measured, but not in the goal."""

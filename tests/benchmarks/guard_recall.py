@@ -14,6 +14,9 @@ A pair of an original and a clean photo is a false alarm. A pair of an original 
 apart: it may be the same person on the same base photo. A copy that ours misses was lost by the candidates when the
 verifier would have passed the pair. With ours, all of eval/ is also matched with the clean photos.
 
+`--hard` asks instead what lies beyond the battery: a border of a third, a crop of 30 %, a blur of radius 6, a collage
+of four, inverted colours; of `--originals` photos among 2,000 clean ones and as many that went through the same.
+
 Results are appended to `--out`/guard_recall.jsonl, and what is there for the same side, seed, number of originals,
 and (ours) method is not redone. After a change of the code alone, choose a new `--out`.
 """
@@ -34,18 +37,20 @@ from typing import Any
 
 import cv2
 import numpy as np
-from guard_battery import BATTERY, COMBINED, Copy, write_copies
+from guard_battery import Copy, write_copies
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.data.images import decode
+from ssl_mask.guard.copies.alterations import BATTERY, COMBINED, HARD, Alteration, collage
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
 from ssl_mask.guard.copies.matching import METHOD_VERSION, NEAR, match
 from ssl_mask.guard.copies.verification import similarity, view
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS, EVAL, PEERS = "ours", "ours, all of eval", ("imagededup PHash", "cleanvision")
+OURS, EVAL, HARDER, PEERS = "ours", "ours, all of eval", "ours, hard", ("imagededup PHash", "cleanvision")
+CLEAN = 2_000  # photos, and as many altered ones, with --hard
 ALIKE = 0.8  # correlation around the eyes: photos of one person on one base reach it, others seldom
 Entry = dict[str, Any]
 
@@ -54,6 +59,9 @@ def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(options, Path(folder))
+        if options.hard:
+            show_hard(once(options, HARDER, partial(our_side, scene)))
+            return
         entries = [once(options, OURS, partial(our_side, scene)), once(options, EVAL, partial(all_of_eval, scene))]
         if options.peers_python:
             entries += [once(options, peer, partial(peer_side, scene, peer, options.peers_python)) for peer in PEERS]
@@ -66,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SSLMASK_MASK18", usual)))
     parser.add_argument("--peers-python", help="the Python that has imagededup and cleanvision")
     parser.add_argument("--originals", type=int, default=120)
+    parser.add_argument("--hard", action="store_true", help="what lies beyond the battery")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks-out"))
     return parser.parse_args()
@@ -95,7 +104,7 @@ class Scene:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.data, self.folder = options.data, folder / "pool"
-        self.count, self.seed = options.originals, options.seed
+        self.count, self.seed, self.hard = options.originals, options.seed, options.hard
 
     @cached_property
     def eval(self) -> list[Path]:
@@ -109,11 +118,30 @@ class Scene:
     def clean(self) -> list[Path]:
         train = sorted((self.data / "train" / "images").glob("*/*.jpg"))
         extra = sorted((self.data / "extra").glob("*.jpg"))
-        return [self.take(f"clean-{file.parent.name}", file) for file in train + extra]
+        files = train + extra
+        if self.hard:
+            files = [files[i] for i in np.random.default_rng(self.seed).permutation(len(files))[:CLEAN]]
+        taken = [self.take(f"clean-{file.parent.name}", file) for file in files]
+        return taken + self.altered(taken) if self.hard else taken
+
+    def altered(self, clean: Sequence[Path]) -> list[Path]:
+        """Each clean photo through one of the alterations."""
+        names, folder = list(self.alterations), self.folder / "altered"
+        parts = [write_copies(clean[n :: len(names)], folder, [name], seed=self.seed, known=self.alterations)
+                 for n, name in enumerate(names)]  # fmt: skip
+        return [copy.path for part in parts for copy in part]
+
+    @cached_property
+    def alterations(self) -> dict[str, Alteration]:
+        if not self.hard:
+            return BATTERY | COMBINED
+        others = [decode(path) for path in sorted((self.data / "extra").glob("*.jpg"))[:60]]
+        collages = Alteration(partial(collage, others=others))
+        return HARD | {"collage of four": collages, "negative": BATTERY["negative"]}
 
     @cached_property
     def copies(self) -> list[Copy]:
-        return write_copies(self.originals, self.folder, BATTERY | COMBINED, seed=self.seed)
+        return write_copies(self.originals, self.folder, self.alterations, seed=self.seed, known=self.alterations)
 
     def take(self, prefix: str, file: Path) -> Path:
         self.folder.mkdir(exist_ok=True)
@@ -181,7 +209,7 @@ def peer_side(scene: Scene, peer: str, python: str) -> Entry:
 
 def judge(scene: Scene, pairs: Sequence[tuple[int, int]]) -> Entry:
     """Copies found, by alteration; pairs with another original's copy; pairs with clean photos."""
-    found, others, false = dict.fromkeys(BATTERY | COMBINED, 0), 0, []
+    found, others, false = dict.fromkeys(scene.alterations, 0), 0, []
     for i, j in sorted(set(pairs)):
         if j >= len(scene.copies):
             false.append([scene.originals[i].name, scene.clean[j - len(scene.copies)].name])
@@ -218,6 +246,19 @@ def show(entries: Sequence[Entry]) -> None:
         screen.print("  ", *pair)
 
 
+def show_hard(entry: Entry) -> None:
+    screen, table = Console(), Table("alteration", "recall (with the review band)")
+    for name in entry["found"]:
+        table.add_row(name, cell(entry, [name]))
+    table.add_row("false alarms", amount(entry, lambda e: len(e["false"])))
+    table.add_row("other originals", amount(entry, lambda e: e["others"]))
+    table.add_row("CPU seconds", f"{entry['seconds']:.0f}")
+    screen.print(table)
+    screen.print(f"recall of {entry['originals']} copies an alteration; false alarms: pairs of an original and one of "
+                 f"{entry['clean']} photos of others, half of them altered in the same ways")  # fmt: skip
+    tell_lost(screen, entry["lost"])
+
+
 def cell(entry: Entry, names: Sequence[str]) -> str:
     return amount(entry, lambda e: sum(e["found"][name] for name in names) / len(names) / entry["originals"], ".3f")
 
@@ -229,7 +270,7 @@ def amount(entry: Entry, of: Callable[[Entry], float], form: str = "") -> str:
 
 
 def tell_lost(screen: Console, lost: Sequence[tuple[str, str, float]]) -> None:
-    for name in BATTERY | COMBINED:
+    for name in dict.fromkeys(alteration for alteration, _, _ in lost):
         scores = sorted(value for alteration, _, value in lost if alteration == name)
         if scores:
             passed = sum(value >= NEAR for value in scores)

@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from guard_battery import BATTERY, COMBINED, write_copies
+from guard_battery import write_copies
 from guard_recall import ROOT, unlike
 from numpy.typing import NDArray
 from rich.console import Console
@@ -41,6 +41,7 @@ from rich.table import Table
 
 from ssl_mask.data.digests import DigestMemo, read_file
 from ssl_mask.guard.copies import search
+from ssl_mask.guard.copies.alterations import BATTERY, COMBINED
 from ssl_mask.guard.copies.candidates import Descriptors, Hits, candidates
 from ssl_mask.guard.copies.columns import Column, encoded
 from ssl_mask.guard.copies.fingerprints import FOLDER, Fingerprints, fingerprint

@@ -25,12 +25,13 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from guard_battery import crop, encode, tone, write_copies
+from guard_battery import write_copies
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.data.images import decode
+from ssl_mask.guard.copies.alterations import crop, encode, tone
 from ssl_mask.guard.copies.fingerprints import fingerprint
 from ssl_mask.guard.copies.matching import match
 from ssl_mask.guard.copies.verification import View, similarity, view

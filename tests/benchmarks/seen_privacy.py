@@ -29,13 +29,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from guard_battery import BATTERY, COMBINED, write_copies
+from guard_battery import write_copies
 from guard_recall import unlike
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from ssl_mask.demo_data.draw import draw_demo
+from ssl_mask.guard.copies.alterations import BATTERY, COMBINED
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
 from ssl_mask.guard.copies.sketches import CHOSEN, SIGNS, alike, samples_of, sketched, spectra_of
 from ssl_mask.guard.seen import save_seen

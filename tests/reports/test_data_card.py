@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ssl_mask.files import write_text
 from ssl_mask.guard.allow import Allowed
 from ssl_mask.guard.findings import File, Findings, Pair, PoolRecord, Role, Unchecked, content_digest
 from ssl_mask.guard.policy import Declaration, judge
+from ssl_mask.guard.self_test import AlterationRecall, SelfTest
 from ssl_mask.reports import data_card as module
 from ssl_mask.reports.data_card import card_digest, pool_card, surroundings, write_card
 from ssl_mask.reports.data_page import pool_page
@@ -107,6 +109,45 @@ def test_the_page_has_front_matter_and_says_what_was_not_checked(root: Path) -> 
     assert len(re.findall(r"^\| L[123]", page, flags=re.M)) == 8  # all kinds of the taxonomy
     assert "not signed" in page and "not proof against tampering" in page
     assert "near 0.94" in page and "version by-hand" in page and "sslmask" in page
+
+
+TESTED = SelfTest(
+    "test", "unlabeled", 100, 840, 3, "exact",
+    (AlterationRecall("flip", 100, 100, 0), AlterationRecall("crop 20 %", 100, 97, 2),
+     AlterationRecall("double size", 0, 0, 0)),
+)  # fmt: skip
+
+
+def test_a_self_test_stands_on_the_cards_of_its_two_pools(root: Path) -> None:
+    for name in ("test", "unlabeled"):
+        card = write(root, name, self_test=TESTED)
+        assert verify_card(card) == []
+        page = card.with_suffix(".md").read_text()
+        said = "Of 200 altered copies of your photos 197 were found; weakest: crop 20 % (0.970, 0.915 to 0.990)."
+        assert said in page
+        assert "| crop 20 % | 100 | 97 | 2 | 0.970 | 0.915 to 0.990 |" in page
+        assert "| double size | 0 | 0 | 0 |  |  |" in page and "100 of 840 photos of test, drawn with seed 3" in page
+    page = write(root, "train", self_test=TESTED).with_suffix(".md").read_text()
+    assert "Not run" in page and "197" not in page
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [("exact", "The search is exact: every"), ("ivf64", "approximate (ivf64). Not run: its recall was NOT MEASURED")],
+)
+def test_an_approximate_search_without_a_self_test_says_so(root: Path, search: str, said: str) -> None:
+    findings, folder = replace(found(root), method={**METHOD, "search": search}), root.parent / "cards"
+    card = write_card(folder, pool_card(findings, judge(findings), "test", root=root, folder=folder))
+    assert said in card.with_suffix(".md").read_text() and verify_card(card) == []
+
+
+def test_a_card_of_before_there_were_self_tests_still_verifies(root: Path) -> None:
+    card = json.loads(write(root).read_text())
+    del card["predicate"]["self_test"]
+    card["predicate"]["card_digest"] = card_digest(card)
+    path = write_card(root.parent / "cards", card)
+    assert "Self-test" not in path.with_suffix(".md").read_text()
+    assert verify_card(path) == []
 
 
 def test_declared_and_allowed_stand_in_their_makers_words(root: Path) -> None:

@@ -214,11 +214,54 @@ def test_the_same_bytes_in_any_order_and_with_two_processes(
     def written() -> dict[str, bytes]:
         return {p.name: p.read_bytes() for p in (leaky / "data_cards").iterdir()}
 
-    run(leaky, "audit", "-u", "extra")
+    run(leaky, "audit", "-u", "extra", "--self-test", "2")
     before = written()
     monkeypatch.setenv("SSLMASK_CACHE", str(tmp_path / "empty"))
-    run(leaky, "audit", "-u", "extra/*.jpg", "-u", "extra", "--processes", "2")
+    run(leaky, "audit", "-u", "extra/*.jpg", "-u", "extra", "--self-test", "2", "--processes", "2")
     assert written() == before and len(before) == 10
+
+
+def test_a_self_test_is_in_the_report_on_the_cards_and_on_the_screen(run: Run, faces: Path) -> None:
+    code, out, _ = run(faces, "audit", "--test", "eval/images", "-u", "extra", "--self-test", "1")
+    assert code == 4  # what is refused does not change
+    tested = report(faces)["self_test"]
+    assert (tested["pool"], tested["among"], tested["photos"], tested["of"]) == ("test", "unlabeled", 1, 42)
+    assert tested["planted"] == tested["found"] == 25 == len(tested["alterations"])
+    assert tested["alterations"][0]["recall"] == {"value": 1.0, "low": 0.206549, "high": 1.0}  # n / (n + z²)
+    assert tested["sentence"] in " ".join(out.split()) and "1 of the 42 photos" in " ".join(out.split())
+    for name in ("test", "unlabeled"):
+        page = (faces / f"data_cards/{name}.md").read_text()
+        assert "Of 25 altered copies of your photos 25 were found; 1.000, 0.207 to 1.000" in page
+        assert "| crop 20 % | 1 | 1 | 0 | 1.000 | 0.207 to 1.000 |" in page and "The search is exact" in page
+        assert verify_card(faces / f"data_cards/{name}.json") == []
+    counts = [len(pool["files"]) for pool in report(faces)["findings"]["pools"]]
+    assert counts == [len(list((faces / p).iterdir())) for p in ("eval/images", "extra")]
+
+
+def test_a_self_test_that_cannot_be_is_refused_before_anything_is_read(run: Run, faces: Path) -> None:
+    code, _, err = run(faces, "audit", "--train", "train/images", "-u", "extra", "--self-test", "5")
+    assert code == 3 and "--self-test needs test or validation images" in err and "--test FOLDER" in err
+    assert not (faces / "data_cards").exists()
+    assert run(faces, "audit", "--self-test", "0")[0] == 2
+
+
+def test_an_interrupted_self_test_leaves_nothing(run: Run, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ssl_mask.guard.self_test.among", stopped)
+    code, _, err = run(faces, "audit", "--test", "eval/images", "-u", "extra", "--self-test", "1")
+    assert code == 130 and "nothing was written" in err
+    assert not (faces / "data_cards").exists()
+
+
+@pytest.mark.slow
+def test_the_self_test_of_a_whole_demo(run: Run, faces: Path) -> None:
+    """More photos than there are: all, and both processes at work."""
+    run(faces, "audit", "-u", "extra", "--self-test", "1000", "--set", "data.cache=none", "--processes", "2")
+    tested = report(faces)["self_test"]
+    assert tested["photos"] == tested["of"] == 42 and tested["planted"] == 25 * 42
+    assert tested["found"] >= 0.99 * tested["planted"]
 
 
 def test_a_change_after_the_audit_is_exit_5(run: Run, faces: Path) -> None:

@@ -41,9 +41,11 @@ class Descriptors(NamedTuple):
     """(n, 6, 324)."""
     rows: NDArray[np.int64]
     """(m,)."""
+    nearest: bool = True
+    """Whether the nearest of each are candidates, however unlike they are."""
 
     def pool(self) -> Pool:
-        return Pool(len(self.rows), self._hogs)
+        return Pool(len(self.rows), self._hogs, self.nearest)
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """HOGs (k, 324) of full frames, some at a time, evenly spread over the pool where it is large."""

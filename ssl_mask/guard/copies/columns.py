@@ -56,6 +56,12 @@ class Column:
         """That of some images, in a new order, without reading it."""
         return Column(self._name, self._segments, self._places[rows])
 
+    def after(self, segment: Segment) -> Column:
+        """All images of a segment, and after them these, without reading them."""
+        moved = np.where(self._places < 0, -1, self._places + np.array([1, 0]))
+        places = np.concatenate([_all_of(segment), moved])
+        return Column(self._name, [segment, *self._segments], places)
+
     def _values(self, places: NDArray[np.int64]) -> NDArray[Any]:
         is_thumb = self._name == "thumb"
         kind = np.dtype((np.uint8, (SIDE, SIDE))) if is_thumb else RECORD[self._name]
@@ -81,6 +87,18 @@ def some(rows: Rows, places: NDArray[np.int64]) -> Rows:
     """Those at some places; of a column without reading it."""
     found: Rows = rows.at(places) if isinstance(rows, Column) else rows[places]
     return found
+
+
+def after(segment: Segment, name: str, rows: Rows) -> Rows:
+    """One field of a segment, and after it that of other images; of a column without reading it."""
+    if isinstance(rows, Column):
+        return rows.after(segment)
+    return np.concatenate([Column(name, [segment], _all_of(segment))[:], rows[:]])
+
+
+def _all_of(segment: Segment) -> NDArray[np.int64]:
+    rows = np.arange(len(segment.records))
+    return np.stack([np.zeros_like(rows), rows], axis=1)
 
 
 def encoded(thumb: NDArray[np.uint8]) -> bytes:

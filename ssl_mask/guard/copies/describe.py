@@ -73,6 +73,27 @@ def describe(task: Task) -> tuple[Records, list[Described]]:
     return records, found
 
 
+def describe_pictures(pictures: Sequence[tuple[str, NDArray[np.uint8]]]) -> tuple[Records, list[bytes]]:
+    """A record for each picture in memory, and its small grey picture as JPEG.
+
+    Args:
+        pictures: the SHA-256 of the bytes that show each, and its (H, W, 3) RGB pixels.
+    """
+    records, thumbs = np.zeros(len(pictures), RECORD), np.zeros((len(pictures), SIDE, SIDE), np.uint8)
+    spectra = np.zeros((len(pictures), 16, 16), np.float32)
+    for row, (digest, picture) in enumerate(pictures):
+        spectra[row] = _fill(records[row : row + 1], thumbs[row], digest, picture)
+    if pictures:
+        records["pdq"] = hashes(spectra)
+        records["hog"] = hogs(thumbs)
+    return records, [encoded(thumb) for thumb in thumbs]
+
+
+def describe_thumbs(thumbs: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(n, 8, 32) PDQ hashes and (n, 6, 324) HOGs of (n, 128, 128) grey pictures that are part of others, n > 0."""
+    return hashes(np.stack([coefficients(thumb) for thumb in thumbs])), hogs(thumbs)
+
+
 def _fill(record: Records, thumb: NDArray[np.uint8], digest: str, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Write what is made of one picture alone; returns its (16, 16) DCT coefficients, of which PDQ is made."""
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))

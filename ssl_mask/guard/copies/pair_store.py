@@ -1,6 +1,7 @@
-"""What is known of pairs, kept on disk: which pairs of two pools are candidates, and the scores of those verified.
+"""What is known of pairs, kept on disk: which pairs of two pools are candidates, and the scores of those verified;
+and which pictures of a pool have parts.
 
-Both are found by digests of pixels, so they hold for the same pictures in other files. Every file is written once,
+All are found by digests of pixels, so they hold for the same pictures in other files. Every file is written once,
 under another name until it is whole; every file may be deleted at any time.
 """
 
@@ -19,6 +20,7 @@ from ssl_mask.guard.copies.candidates import Hits
 from ssl_mask.guard.copies.store import load_table, save_table
 
 _SCORE = np.dtype([("key", "<u8", (2,)), ("score", "<f4")])
+_ROW = np.dtype([("row", "<i8")])
 _HIT = np.dtype([("first", "<i4"), ("second", "<i4"), ("variants", "u1")])
 
 
@@ -37,6 +39,19 @@ def load_hits(path: Path) -> Hits | None:
     except (OSError, ValueError):
         return None
     return Hits(table["first"].astype(np.int64), table["second"].astype(np.int64), table["variants"].copy())
+
+
+def save_rows(path: Path, rows: NDArray[np.int64]) -> None:
+    """Raises StorageError when the disk refuses."""
+    save_table(path, rows.astype("<i8").view(_ROW))
+
+
+def load_rows(path: Path) -> NDArray[np.int64] | None:
+    """None where there is nothing, or nothing whole."""
+    try:
+        return load_table(path, _ROW)["row"].astype(np.int64)
+    except (OSError, ValueError):
+        return None
 
 
 def hits_name(pools: Sequence[NDArray[np.uint8]]) -> str:

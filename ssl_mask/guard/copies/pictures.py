@@ -30,6 +30,20 @@ class Pictures(NamedTuple):
         """(pictures,) one file of each."""
         return self.members[self.starts]
 
+    def files(self, rows: NDArray[np.int64]) -> Positions:
+        """The files that show some pictures, in their own order."""
+        return np.sort(self.members[np.isin(self._shown, rows)])
+
+    def shown_by(self, files: Positions) -> NDArray[np.int64]:
+        """The pictures that some files show, each once."""
+        found: NDArray[np.int64] = np.unique(self._shown[np.isin(self.members, files)])
+        return found
+
+    @property
+    def _shown(self) -> NDArray[np.int64]:
+        """(files,) which picture each of `members` shows."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
 
 def pictures(prints: Fingerprints) -> Pictures:
     """Those of the readable files."""

@@ -45,9 +45,16 @@ class Pool(NamedTuple):
     size: int
     hogs: Callable[[slice], NDArray[np.generic]]
     """Those of some pictures, (k, 6, 324): of the full frame and five windows."""
+    nearest: bool = True
+    """Whether the nearest of each are candidates, however unlike they are."""
 
     def slices(self, length: int) -> Iterator[slice]:
         return _slices(self.size, length)
+
+
+def is_exact(first: int, second: int) -> bool:
+    """Whether all cosines of so many pictures with so many others are computed."""
+    return first * second <= _EXACT_UP_TO
 
 
 def steps(smaller: Pool, larger: Pool) -> int:
@@ -61,9 +68,11 @@ def alike(smaller: Pool, larger: Pool, white: Whitening) -> Iterator[Pairs]:
     With `smaller is larger`, only pairs of a lower place with a higher one.
     """
     within = smaller is larger
-    way = _Way.of(white, exact=smaller.size * larger.size <= _EXACT_UP_TO)
-    mine = Nearest(smaller.size if smaller.size <= _NEAREST_UP_TO else 0, _NEAREST - within)
-    theirs = mine if within else Nearest(larger.size if larger.size <= _NEAREST_UP_TO else 0, _NEAREST)
+    way = _Way.of(white, exact=is_exact(smaller.size, larger.size))
+    mine = Nearest(smaller.size if smaller.nearest and smaller.size <= _NEAREST_UP_TO else 0, _NEAREST - within)
+    theirs = (
+        mine if within else Nearest(larger.size if larger.nearest and larger.size <= _NEAREST_UP_TO else 0, _NEAREST)
+    )
     for rows in smaller.slices(_HELD):
         held = way.views(smaller.hogs(rows))
         for columns in larger.slices(_BLOCK):

@@ -7,10 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from guard_battery import BATTERY, COMBINED, Copy, Photo, crop, flip, logo, tone, turn, write_copies
+from guard_battery import Copy, write_copies
+from PIL import Image, ImageFilter
 
 from ssl_mask.data.image_files import find_images
 from ssl_mask.data.images import decode
+from ssl_mask.guard.copies.alterations import BATTERY, COMBINED, HARD, Photo, collage, crop, flip, logo, tone, turn
 from ssl_mask.guard.copies.fingerprints import fingerprint
 from ssl_mask.guard.copies.matching import match
 
@@ -71,6 +73,21 @@ def test_changes_by_hand() -> None:
     turned = turn(photo, rng(), degrees=5.0)
     assert abs(int(turned[64, 64, 0]) - int(photo[64, 64, 0])) < 20
     assert (turned[0, [0, -1]] == 0).all(axis=1).any()
+
+
+def test_hard_changes_by_hand() -> None:
+    photo, others = texture(0), [texture(seed) for seed in range(1, 6)]
+    whole = collage(photo, rng(), others=others)
+    tiles = [whole[y : y + 128, x : x + 128] for y in (0, 128) for x in (0, 128)]
+    known = {photo.tobytes(): 0} | {other.tobytes(): 1 for other in others}
+    assert len({tile.tobytes() for tile in tiles}) == 4 and sorted(known[t.tobytes()] for t in tiles) == [0, 1, 1, 1]
+    framed = HARD["border of a third"].change(photo, rng())
+    assert framed.shape == (214, 214, 3) and (framed[43:171, 43:171] == photo).all()
+    assert len(np.unique(framed[:43].reshape(-1, 3), axis=0)) == 1
+    assert HARD["crop 30 %"].change(photo, rng()).shape == (90, 90, 3)
+    blurred = HARD["blur of radius 6"].change(np.repeat(photo[:, :, :1], 3, axis=2), rng())
+    expected = np.asarray(Image.fromarray(photo[:, :, 0]).filter(ImageFilter.GaussianBlur(6 / 160 * 128)))
+    assert np.abs(blurred[20:-20, 20:-20, 0].astype(int) - expected[20:-20, 20:-20]).max() <= 4
 
 
 # --- the guard --------------------------------------------------------------------------------------------------------

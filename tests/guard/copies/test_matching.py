@@ -56,6 +56,17 @@ def test_copies_are_found_with_the_strongest_kind_and_nothing_else(prints: tuple
     assert {(m.second, m.first): (m.kind, m.score) for m in backwards} == {(m[0], m[1]): (m[2], m[3]) for m in found}
 
 
+def test_progress_counts_only_pairs_that_are_looked_at(prints: tuple[Fingerprints, Fingerprints]) -> None:
+    told: list[tuple[int, int]] = []
+    found = match(
+        *prints, cache=None, skip=lambda i, j: (i != 2) | (j % 2 == 1), on_progress=lambda *at: told.append(at)
+    )
+    assert kinds(found) == {(2, 12): "near"}
+    everything: list[tuple[int, int]] = []
+    match(*prints, cache=None, on_progress=lambda *at: everything.append(at))
+    assert told[-1][0] == told[-1][1] < everything[-1][0] == everything[-1][1]
+
+
 def test_order_processes_and_cache_change_nothing(prints: tuple[Fingerprints, Fingerprints], tmp_path: Path) -> None:
     first, second = prints
     plain = match(first, second, cache=None)
