@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ssl_mask.errors import StorageError as StorageError
     from ssl_mask.errors import TrainingError as TrainingError
     from ssl_mask.errors import UndeclaredError as UndeclaredError
+    from ssl_mask.errors import WorkerError as WorkerError
     from ssl_mask.evaluation.metrics import ClassScore as ClassScore
     from ssl_mask.evaluation.metrics import Interval as Interval
     from ssl_mask.guard.findings import File as File
@@ -303,6 +304,7 @@ _HOME = {
     "ImageError": "ssl_mask.errors",
     "ModelError": "ssl_mask.errors",
     "StorageError": "ssl_mask.errors",
+    "WorkerError": "ssl_mask.errors",
     "GuardError": "ssl_mask.errors",
     "OverlapError": "ssl_mask.errors",
     "UndeclaredError": "ssl_mask.errors",

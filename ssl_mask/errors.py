@@ -6,7 +6,8 @@
     │   ├── DataError                a table, a row, a folder, a split
     │   │   └── ImageError           one image file
     │   ├── ModelError               a backbone, its weights, a checkpoint
-    │   └── StorageError             a full disk, a folder that cannot be written
+    │   ├── StorageError             a full disk, a folder that cannot be written
+    │   └── WorkerError              processes of a cluster died, again and again
     ├── GuardError                   the leakage guard refuses
     │   ├── OverlapError         3   labeled images overlap validation or test images
     │   ├── UndeclaredError      4   unlabeled images overlap them, and this is not declared
@@ -74,6 +75,10 @@ class ModelError(InputError):
 
 class StorageError(InputError):
     """A full disk, or a folder that cannot be written."""
+
+
+class WorkerError(InputError):
+    """Processes of a cluster died, again and again, or no machine is left for the work."""
 
 
 class GuardError(SslMaskError):

@@ -23,7 +23,7 @@ LEVELS = (
     ("inference", "reports"),
     ("evaluation", "guard"),
     ("data", "data/layouts", "runs", "algorithms", "devices", "guard/copies"),
-    ("models", "config", "demo_data", "files", "reading"),
+    ("models", "config", "demo_data", "files", "reading", "cluster"),
     ("losses", "selection", "types", "console", "errors", "text"),
 )
 """From top to bottom. A room imports rooms below it; rooms of one level import each other without a cycle of files."""
@@ -58,6 +58,7 @@ FORBIDDEN = {
     "cli": set(),
     "devices": {"ssl_mask.config", "ssl_mask.data"},
     "files": HEAVY,
+    "cluster": HEAVY,
     "reading": HEAVY,
     "errors": HEAVY,
     "text": HEAVY,

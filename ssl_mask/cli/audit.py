@@ -10,9 +10,10 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write, check_folder, check_folder_to_write
 from ssl_mask.cli.flags import DECLARED, Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import Engine, EngineOption, Json, Quiet, check_engine, command
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.config import resolve
+from ssl_mask.errors import ConfigError
 
 if TYPE_CHECKING:
     from ssl_mask.console import Console
@@ -73,6 +74,7 @@ def audit(
             min=1, max=1024, rich_help_panel="Output", show_default="one per core", help="Processes that read images."
         ),
     ] = None,
+    engine: EngineOption = Engine.local,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -90,11 +92,17 @@ def audit(
         "train": train, "val": val, "test": test, "unlabeled": given.flags.get("data.unlabeled"),
     }  # fmt: skip
     with answering(as_json) as answer:
+        if processes is not None and engine == Engine.ray:
+            raise ConfigError(
+                "--processes counts processes of this machine; with --engine ray there are as many as the cluster has "
+                "cores.", hint="Leave one of them out.",
+            )  # fmt: skip
         settings = resolve(given.layers(quiet=quiet), has_gpu=lambda: False)
         check_folder_to_write(out, "--out")
         if drop_list is not None:
             check_file_to_write(drop_list, "--drop-list")
         with loading("the image libraries", quiet=quiet, as_json=as_json):
+            executor = check_engine(engine)
             if train is None and sum(map(bool, sources.values())) < 2:
                 check_folder(settings)
             from ssl_mask.guard.policy import Declaration, enforce
@@ -111,6 +119,7 @@ def audit(
             drop_list=drop_list,
             self_test=self_test,
             processes=processes,
+            engine=executor,
             quiet=quiet,
         )
         answer(json.loads(result.report.read_text(encoding="utf-8")))

@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command, image_option, run_option
+from ssl_mask.cli.options import Engine, EngineOption, Json, Quiet, check_engine, command, image_option, run_option
 from ssl_mask.cli.output import answering, loading
 
 app = typer.Typer(add_completion=False)
@@ -30,6 +30,7 @@ def embed(
             help="The Parquet file to write.",
         ),
     ] = None,
+    engine: EngineOption = Engine.local,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -46,10 +47,11 @@ def embed(
         if out is not None:
             check_file_to_write(out, "--out")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
+            executor = check_engine(engine)
             from ssl_mask.workflows.embed import embed as embed_images
 
         written = embed_images(
             run, runs_folder=settings.runs, images=images, out=out, cache=settings.data.cache,
-            max_pixels=given.flags.get("data.max_pixels"), quiet=quiet,
+            max_pixels=given.flags.get("data.max_pixels"), engine=executor, quiet=quiet,
         )  # fmt: skip
         answer({"path": str(written)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,6 +47,23 @@ Refit = Annotated[
     typer.Option(
         "--refit", metavar="", rich_help_panel="Training",
         help="With --folds: also train one model on all labels, for as many steps as suit the folds.",
+    ),
+]  # fmt: skip
+
+
+class Engine(StrEnum):
+    """As `ssl_mask.cluster.Engine`."""
+
+    local = "local"
+    ray = "ray"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine", rich_help_panel="Output",
+        help="Who works: `local`, this machine; `ray`, the processes of the cluster that RAY_ADDRESS or `ray start` "
+        "names, else of a local Ray that is started and stopped. The results are the same.",
     ),
 ]  # fmt: skip
 Quiet = Annotated[
@@ -132,3 +150,12 @@ class Verb(TyperCommand):
 def command(app: typer.Typer, *examples: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function a command of `app`, with examples at the end of its help."""
     return app.command(cls=Verb, epilog="\n".join(["Examples:", *(f"$ {example}" for example in examples)]))
+
+
+def check_engine(engine: Engine) -> Any:
+    """The engine; raises InputError where Ray is asked for and not installed."""
+    if engine == Engine.ray:
+        from ssl_mask.cluster import ray
+
+        ray()
+    return engine.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 
 from ssl_mask.cli.early import check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command, image_option
+from ssl_mask.cli.options import Engine, EngineOption, Json, Quiet, check_engine, command, image_option
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.errors import InputError
 
@@ -122,7 +123,8 @@ def predict(
         typer.Option(
             metavar="<i/N>",
             rich_help_panel="Prediction",
-            help="Predict only part i of N, such as 0/10, for `sslmask pseudo --from-predictions`.",
+            help="Predict only part i of N, such as 0/10, for `sslmask pseudo --from-predictions`; all/10: each of the "
+            "ten parts, as a file of its own.",
         ),
     ] = None,
     out: Annotated[
@@ -143,6 +145,7 @@ def predict(
             help="Add class names for people to a submission whose answers are numbers.",
         ),
     ] = False,
+    engine: EngineOption = Engine.local,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -159,11 +162,13 @@ def predict(
             "runs_folder": settings.runs, "images": images, "data": given.flags.get("data.root"), "tta": tta,
             "out": out, "batch_size": batch_size, "max_pixels": given.flags.get("data.max_pixels"), "quiet": quiet,
         }  # fmt: skip
+        if engine == Engine.ray:
+            refuse_beyond_networks("--engine ray", neighbours, unknown, None)
         if shard is not None:
             part = check_shard(shard, sources, on_bad, names=names, guard="guard.mode" in given.flags)
-            refuse_beyond_networks(neighbours, unknown, sets)
+            refuse_beyond_networks("--shard", neighbours, unknown, sets)
         if any(source.endswith(".onnx") for source in sources):
-            refuse_beyond_exported(sources, weights, neighbours, unknown, sets, shard)
+            refuse_beyond_exported(sources, weights, neighbours, unknown, sets, shard, engine)
             check_folder_to_write(out or Path(sources[0]).parent, "--out")
             from ssl_mask.workflows.predict_exported import predict_exported
 
@@ -181,8 +186,9 @@ def predict(
         check_weights(weights, sources)
         check_early(sources, settings.runs, images, out)
         with loading("torch, timm", quiet=quiet, as_json=as_json):
+            options["engine"] = check_engine(engine)
             from ssl_mask.workflows.predict import predict as run_prediction
-            from ssl_mask.workflows.predict_shard import predict_shard
+            from ssl_mask.workflows.predict_shard import predict_shards
 
         cache = settings.data.cache
         if shard is None:
@@ -200,14 +206,16 @@ def predict(
             )
             answer(prediction_answer(done))
         else:
-            written = predict_shard(
-                part,
+            numbers, count = part
+            written = predict_shards(
+                numbers,
+                count,
                 sources[0],
                 on_bad="skip" if on_bad == OnBad.skip else "fail",
                 cache="off" if cache == "auto" else cache,  # each image is read once
                 **options,
             )
-            answer({"path": str(written), "leakage": "not-checked"})
+            answer({"path": str(written[0] if len(written) == 1 else written[0].parent), "leakage": "not-checked"})
 
 
 def check_early(runs: list[str], folder: Path, images: str | None, out: Path | None) -> None:
@@ -233,16 +241,16 @@ def check_weights(weights: Weights, runs: list[str]) -> None:
         )
 
 
-def refuse_beyond_networks(neighbours: Neighbours, unknown: float | None, sets: float | None) -> None:
-    """Raises InputError where an option would be ignored."""
+def refuse_beyond_networks(flag: str, neighbours: Neighbours, unknown: float | None, sets: float | None) -> None:
+    """Raises InputError where an option would be ignored, or needs more than the networks."""
     asked = {"neighbours": neighbours == Neighbours.auto, "unknown": unknown is not None, "sets": sets is not None}
     for name in (name for name, given in asked.items() if given):
-        raise InputError(f"--shard knows no --{name}.", hint="A shard holds what the networks say alone.")
+        raise InputError(f"{flag} knows no --{name}.", hint="It is about what the networks say alone.")
 
 
 def refuse_beyond_exported(
     runs: list[str], weights: Weights, neighbours: Neighbours, unknown: float | None, sets: float | None,
-    shard: str | None,
+    shard: str | None, engine: Engine,
 ) -> None:  # fmt: skip
     """Raises InputError where an exported network cannot do what is asked."""
     if len(runs) > 1:
@@ -251,7 +259,8 @@ def refuse_beyond_exported(
             hint="Give one --run. To export several networks as one, export their study.",
         )
     asked = {"weights oof": weights == Weights.oof, "neighbours": neighbours == Neighbours.auto,
-             "unknown": unknown is not None, "sets": sets is not None, "shard": shard is not None}  # fmt: skip
+             "unknown": unknown is not None, "sets": sets is not None, "shard": shard is not None,
+             "engine ray": engine == Engine.ray}  # fmt: skip
     for name in (name for name, given in asked.items() if given):
         raise InputError(
             f"{runs[0]} is an exported network, which knows no --{name}.",
@@ -259,8 +268,8 @@ def refuse_beyond_exported(
         )
 
 
-def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard: bool) -> tuple[int, int]:
-    """`3/10` as (3, 10): shard 3 of 10, from 0; refuses options that a shard would ignore.
+def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard: bool) -> tuple[Sequence[int], int]:
+    """`3/10` as ([3], 10): shard 3 of 10, from 0; `all/10`: each of them. Refuses options that a shard would ignore.
 
     Raises:
         InputError: no such shard; or several runs, `--on-bad fallback`, `--names` or `--guard`.
@@ -278,10 +287,13 @@ def check_shard(text: str, runs: list[str], on_bad: OnBad, *, names: bool, guard
             "--shard knows no --guard.",
             hint="A shard is not-checked; `sslmask pseudo --from-predictions` checks the images that it selects.",
         )
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if match is None or not int(match[1]) < int(match[2]) < 100_000:
-        raise InputError(f"--shard {text!r} is not a shard.", hint="Shards count from 0: 0/10, 1/10, … 9/10.")
-    return int(match[1]), int(match[2])
+    match = re.fullmatch(r"([0-9]+|all)/([0-9]+)", text)
+    first = 0 if match is None or match[1] == "all" else int(match[1])
+    if match is None or not first < int(match[2]) < 100_000:
+        raise InputError(
+            f"--shard {text!r} is not a shard.", hint="Shards count from 0: 0/10, 1/10, … 9/10; or all/10."
+        )
+    return range(int(match[2])) if match[1] == "all" else [first], int(match[2])
 
 
 def prediction_answer(done: Predictions) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import FoldFlags, check_folder, check_folder_to_write, check_resumed, check_settings
 from ssl_mask.cli.flags import DECLARED, GUARD, TRAINING, UNLABELED, Given, takes
-from ssl_mask.cli.options import Folds, Json, Quiet, Refit, Repeats, command
+from ssl_mask.cli.options import Engine, EngineOption, Folds, Json, Quiet, Refit, Repeats, check_engine, command
 from ssl_mask.cli.output import answering, loading, rounds_answer, run_answer
 from ssl_mask.config import resolve, validate
 from ssl_mask.errors import ConfigError
@@ -48,6 +48,7 @@ def pseudo(
             metavar="<run>", rich_help_panel="Training", help="Continue an interrupted run or study: its name or path."
         ),
     ] = None,
+    engine: EngineOption = Engine.local,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -71,6 +72,7 @@ def pseudo(
             asked.refuse_alone()
             check_folder_to_write(early.runs, "--runs")
         with loading("torch, timm", quiet=quiet, as_json=as_json):
+            executor = check_engine(engine)
             if resume is None:
                 check_folder(early)
             from ssl_mask.workflows.pseudo import pseudo as run_rounds
@@ -80,11 +82,12 @@ def pseudo(
         if folded:
             study = pseudo_folds(
                 settings, folds=folds or 5, repeats=repeats or 1, refit=refit, resume=resume,
-                audit_answers=audit_answers, quiet=quiet,
+                audit_answers=audit_answers, engine=executor, quiet=quiet,
             )  # fmt: skip
             answer(rounds_answer(study))
         else:
-            answer(run_answer(run_rounds(settings, resume=resume, audit_answers=audit_answers, quiet=quiet)))
+            run = run_rounds(settings, resume=resume, audit_answers=audit_answers, engine=executor, quiet=quiet)
+            answer(run_answer(run))
 
 
 def _check_resumed(given: Given, name: str, runs: Path, asked: FoldFlags) -> bool:

@@ -92,12 +92,17 @@ def one_process(*, quiet: bool) -> Compute:
     return Compute(accelerator, Console(quiet=quiet))
 
 
-def embedded(source: Source, predictor: Predictor, rows: Manifest, data: str) -> EmbeddingTable:
+def embedded(
+    source: Source, predictor: Predictor, rows: Manifest, data: str, *, by: Predictor | None = None
+) -> EmbeddingTable:
     """The images with their vectors.
+
+    Args:
+        by: the same predictor, shared out.
 
     Raises:
         ImageError: an unreadable image. MismatchError: one that has changed since it was trained on.
     """
-    seen = predictor.embed(rows)
+    seen = (by or predictor).embed(rows)
     refuse_changed(rows, seen.manifest)
     return table_of(seen.manifest, seen.vectors, header_of(source, predictor, data))

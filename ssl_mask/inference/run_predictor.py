@@ -118,12 +118,14 @@ def predict_together(
     """
     opened, readable = predictors[0].open(rows, on_bad)
     manifest, why = asked_for(rows, opened, readable)
+    if 0 < len(readable) < len(rows):  # another image stands in for each: the others stay where they are in their batch
+        opened = opened.at(np.clip(np.searchsorted(readable, np.arange(len(rows))), 0, len(readable) - 1).tolist())
     each = _logits(predictors, opened, tta=tta) if readable else []
     found: list[PredictedImages] = []
     for i, predictor in enumerate(predictors):
         probs = np.full((len(rows), len(predictor.schema.joint_classes)), np.nan, dtype=np.float32)
         if readable:
-            probs[readable] = mean_probs(each[i], predictor.source.metadata.temperatures)
+            probs[readable] = mean_probs(each[i], predictor.source.metadata.temperatures)[readable]
         found.append(PredictedImages(manifest, probs, why))
     return found
 

@@ -10,6 +10,7 @@ is recognised without reading an image, and shards that do not belong together a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.predictions import TOLERANCE, PredictedImages, write_predictions
+from ssl_mask.data.predictions import TOLERANCE, PredictedImages, read_predictions, write_predictions
 from ssl_mask.errors import DataError
 from ssl_mask.inference.predictor import Predictor
 from ssl_mask.reading import reading, regular
@@ -33,6 +34,8 @@ ROWS_OF = b"sslmask.rows"
 """Key in a shard's metadata: which images it is about."""
 MIRRORED = b"sslmask.mirrored"
 """Key in a shard's metadata: whether the mirrored view is averaged in; `yes` or `no`."""
+UNREADABLE = b"sslmask.unreadable"
+"""Key in a shard's metadata: position of each unreadable image, and why; as JSON."""
 
 AGAIN = "Predict that shard again."
 BLOCK = 65_536
@@ -50,10 +53,10 @@ def shard_name(number: int, count: int) -> str:
 # ---- writing ----
 
 
-def shard_metadata(predictor: Predictor, rows: Manifest, *, tta: bool) -> dict[bytes, bytes]:
-    """What a shard says of itself."""
+def shard_metadata(weights: bytes, rows: Manifest, *, tta: bool) -> dict[bytes, bytes]:
+    """What a shard says of itself. `weights`: as `weights_digest`."""
     return {
-        MADE_BY: weights_digest(predictor),
+        MADE_BY: weights,
         ROWS_OF: rows_hash(rows).encode(),
         MIRRORED: b"yes" if tta else b"no",
     }
@@ -89,10 +92,21 @@ def write_shard(path: Path, predicted: PredictedImages, metadata: Mapping[bytes,
     """The predictions table with absolute paths; an unreadable image has no `sha256` and probabilities of NaN."""
     rows = predicted.manifest
     absolute = rows.with_rows(r._replace(path=str(f)) for r, f in zip(rows.rows, rows.files, strict=True))
+    why = json.dumps({str(position): why for position, why in sorted(predicted.unreadable.items())})
+    metadata = {**metadata, UNREADABLE: why.encode()}
     write_predictions(path, absolute, predicted.probs, metadata=metadata, row_group_size=BLOCK)
 
 
 # ---- reading ----
+
+
+def read_shard(path: Path, rows: Manifest) -> PredictedImages:
+    """What `write_shard` wrote of these rows. Raises DataError: a damaged file, or one of other classes."""
+    table = read_predictions(path, rows.schema)
+    with reading(path, DataError, hint=AGAIN):
+        why = json.loads((pq.read_schema(path).metadata or {})[UNREADABLE])
+        manifest = rows.with_digests(table.sha256.tolist())
+    return PredictedImages(manifest, table.probs, {int(position): str(reason) for position, reason in why.items()})
 
 
 def read_shards(folder: Path, classes: Sequence[str]) -> list[Path]:

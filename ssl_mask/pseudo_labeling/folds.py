@@ -7,6 +7,7 @@ out-of-fold predictions without fold k. The mean of the teachers is calibrated o
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,7 @@ from ssl_mask.devices import broadcast
 from ssl_mask.errors import DataError
 from ssl_mask.evaluation.folds import fit_temperatures, head_scores, joint_probs
 from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.inference.shared_out import FOLDER
 from ssl_mask.pseudo_labeling.round import image_size, load_teacher, write_round
 from ssl_mask.pseudo_labeling.select import select_pseudo_labels
 from ssl_mask.pseudo_labeling.teachers import Taught, pooled, teach
@@ -77,8 +79,10 @@ def select_for_students(
             taught for other, taught in zip(students, seen, strict=True)
             if other.split == student.split and other.run != student.run
         ]  # fmt: skip
-        predictors = [load(teacher) for teacher in student.teachers]
+        parts = student.run.path / FOLDER
+        predictors = [load(teacher, parts=parts) for teacher in student.teachers]
         select_for(config, number, student, predictors, others, overlapping, compute)
+        shutil.rmtree(parts, ignore_errors=True)
 
 
 def write_by_path(path: Path, images: PredictedImages) -> None:

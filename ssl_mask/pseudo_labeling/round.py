@@ -6,7 +6,9 @@ Reads no answers: what is selected depends on the teacher, the pool's pixels and
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from ssl_mask.guard.predictions import SAMPLE, agree
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.inference.shards import sample_rows, shards_are_mirrored
+from ssl_mask.inference.shared_out import FOLDER, shared_out
 from ssl_mask.pseudo_labeling.record import refuse_nothing, selection_record, tell_selection
 from ssl_mask.pseudo_labeling.select import (
     History,
@@ -66,7 +69,8 @@ def select_round(
     """
     asked = config.pseudo
     compute = Compute(accelerator, console, max(64, config.train.batch_size))
-    predictors = [load_teacher(teacher, manifest.schema, config, compute) for teacher in teachers]
+    parts = into.path / FOLDER
+    predictors = [load_teacher(teacher, manifest.schema, config, compute, parts) for teacher in teachers]
     size = image_size(teachers[0])
     data = load_training_data(manifest, config.data, size, accelerator, console, unlabeled=False)
     if asked.from_predictions is not None:
@@ -87,6 +91,7 @@ def select_round(
             asked, number, taught.mean, validation, data.labeled, (taught.votes, seen.votes)
         )
     broadcast(accelerator, lambda: write_round(asked, number, teachers, before, into, selection, validation, console))
+    shutil.rmtree(parts, ignore_errors=True)
 
 
 def image_size(teacher: Source) -> int:
@@ -94,16 +99,22 @@ def image_size(teacher: Source) -> int:
     return read_metadata(teacher.members[0].best).image_size
 
 
-def load_teacher(teacher: Source, schema: LabelSchema, config: RunConfig, compute: Compute) -> Predictor:
+def load_teacher(
+    teacher: Source, schema: LabelSchema, config: RunConfig, compute: Compute, parts: Path | None = None
+) -> Predictor:
     """The best weights of a teacher, or the product of its factors.
+
+    Args:
+        parts: folder for what a cluster has predicted.
 
     Raises:
         ModelError: no checkpoint, or it knows other classes.
     """
-    predictor = load_predictor([teacher], compute, reading=config.data)
+    load = partial(load_predictor, [teacher], reading=config.data)
+    predictor = load(compute)
     if schema != predictor.schema:
         raise ModelError(f"{teacher.path} was trained for other classes.", hint="Name teachers for these labels.")
-    return predictor
+    return shared_out(predictor, load, compute, parts)
 
 
 def from_shards(

@@ -6,40 +6,33 @@ are thrown away. A worker holds the lock of its trial, and a killed worker leave
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
 import tempfile
-import threading
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ssl_mask import cluster
 from ssl_mask.errors import InputError
 from ssl_mask.tuning.engines import Work
 from ssl_mask.tuning.journal import Next
 
 QUIET = {
-    "RAY_raylet_start_wait_time_s": "200",  # a loaded machine takes its time
-    "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_DISABLE_IMPORT_WARNING": "1",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600",
-    "RAY_AIR_NEW_OUTPUT": "0", "GLOG_minloglevel": "2",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0", "TUNE_DISABLE_SIGINT_HANDLER": "1", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "600", "RAY_AIR_NEW_OUTPUT": "0",
 }  # fmt: skip
 
 
 def ray() -> Any:
-    """The library, quiet.
+    """The library with Ray Tune, quiet.
 
     Raises:
         InputError: it is not installed.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    library = cluster.ray()
     try:
-        import ray as library
         from ray import tune  # noqa: F401 - Ray can be there without it
     except ImportError as error:
         raise InputError("--engine ray needs Ray Tune.", hint='Install it: pip install "sslmask[ray]"') from error
@@ -70,7 +63,7 @@ def run_on_ray(
     from ray import tune
 
     asking = _searcher(next_trial, after, lost, parallel)
-    with connected(library), tempfile.TemporaryDirectory(prefix="sslmask-ray-") as folder:
+    with cluster.connected(library), tempfile.TemporaryDirectory(prefix="sslmask-ray-") as folder:
         here = {"work": work, "folder": str(Path.cwd())}
         share = {"cpu": 1.0, "gpu": 1.0 if library.cluster_resources().get("GPU") else 0.0}
         tune.Tuner(
@@ -136,21 +129,3 @@ def _work_there(config: dict[str, Any], *, work: Work, folder: str) -> None:
         tune.report({"stops": str(error) or type(error).__name__})
     else:
         tune.report({"stops": ""})
-
-
-@contextmanager
-def connected(library: Any) -> Iterator[None]:
-    """To the cluster that RAY_ADDRESS names or that `ray start` has started here; else to a local one of our own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        before, handler = library.is_initialized(), signal.getsignal(signal.SIGTERM)
-        if not before:
-            library.init(log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, handler)  # Ray's own prints the machine's registers
-        logging.getLogger("ray").setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            if not before:
-                library.shutdown()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ssl_mask import cluster
 from ssl_mask.config import DataConfig, RunConfig
 from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
@@ -56,6 +57,7 @@ def audit(
     drop_list: Path | None = None,
     self_test: int | None = None,
     processes: int | None = None,
+    engine: cluster.Engine = "local",
     quiet: bool = False,
 ) -> Audit:
     """Find overlaps between pools; write `audit.json`, a card per pool and a contact sheet into `out`.
@@ -70,7 +72,8 @@ def audit(
         self_test: so many protected photos (all, where there are fewer), drawn by `config.seed`, are altered in 25 ways
             in memory, and the copies looked for among the pool: what share is found goes into report and cards. About
             as long as another audit and 0.1 s a photo; 0.5 MB of memory a photo.
-        processes: not given: one per core.
+        processes: of this machine that read images; not given: one per core.
+        engine: `ray`: the processes of a cluster, or of a local Ray, read and compare; the same findings.
 
     Raises:
         DataError: no images, a bad row, a file in the way that is not ours, or no two pools for a self-test.
@@ -86,7 +89,7 @@ def audit(
     _refuse_files_in_the_way(out, drop_list)
     allowed = read_allow(allow) if allow is not None else ()
     console = Console(quiet=quiet)
-    with nothing_written():
+    with nothing_written(), cluster.engine(engine):
         pools = _load(config, sources, console)
         findings, tested = _compared(config, pools, self_test, processes or cores(), console)
     roots = {p.name: p.root for p in pools}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from ssl_mask import devices
+from ssl_mask import cluster, devices
 from ssl_mask.console import Console
 from ssl_mask.data.embeddings import write_embeddings
 from ssl_mask.data.layouts.images import read_images
@@ -14,6 +15,7 @@ from ssl_mask.inference.inputs import pool_name
 from ssl_mask.inference.labeled import labeled_images
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.predictor import Compute
+from ssl_mask.inference.shared_out import shared_out
 
 LABELED = "labeled"
 """Name of the images that a run was trained and validated on."""
@@ -27,6 +29,7 @@ def embed(
     out: str | Path | None = None,
     cache: str = "auto",
     max_pixels: int | None = None,
+    engine: cluster.Engine = "local",
     quiet: bool = False,
 ) -> Path:
     """Write the embeddings of images: vectors of length 1 with path, SHA-256, group and labels.
@@ -40,6 +43,7 @@ def embed(
         out: the file. None: `embeddings/<images>.parquet` in the folder of the run.
         cache: folder of the cache, `auto` or `off`.
         max_pixels: an image with more pixels is refused. None: as the run was configured.
+        engine: `ray`: the processes of a cluster, or of a local Ray, embed; the same bytes.
 
     Returns:
         The file.
@@ -54,14 +58,16 @@ def embed(
     """
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
-    with nothing_written():
-        source = named_source(run, Path(runs_folder))
-        predictor = load_predictor([source], Compute(accelerator, console), cache=cache, max_pixels=max_pixels)
+    with nothing_written(), cluster.engine(engine):
+        source, compute = named_source(run, Path(runs_folder)), Compute(accelerator, console)
+        load = partial(load_predictor, [source], cache=cache, max_pixels=max_pixels)
+        predictor = load(compute)
         rows = labeled_images(source) if images is None else read_images(images, source.schema, source.submission)
         name = LABELED if images is None else pool_name(images)
         path = Path(out) if out is not None else source.path / "embeddings" / f"{name}.parquet"
         console.say(f"Embed  {len(rows)} images with {source.name}")
-        table = embedded(source, predictor, rows, str(images or LABELED))
+        by = shared_out(predictor, load, compute)
+        table = embedded(source, predictor, rows, str(images or LABELED), by=by)
     if accelerator.is_main_process:
         write_embeddings(path, table)
         console.say(f"Saved  {path}  ({len(table)} rows, {table.vectors.shape[1]} numbers each)")

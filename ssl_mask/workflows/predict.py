@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_mask import devices
+from ssl_mask import cluster, devices
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
@@ -22,6 +24,7 @@ from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.neighbour_predictor import choose_neighbours
 from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.inference.shared_out import FOLDER, shared_out
 from ssl_mask.inference.submission import ensemble_record, refuse_foreign, write_submission
 from ssl_mask.inference.unknown_marks import Unknown, mark_unknown
 from ssl_mask.inference.unreadable import how_to_go_on, tell_unreadable
@@ -76,6 +79,7 @@ def predict(
     cache: str = "auto",
     max_pixels: int | None = None,
     guard: Literal["on", "off"] = "on",
+    engine: cluster.Engine = "local",
     quiet: bool = False,
 ) -> Predictions:
     """Predict a pool of images with a run, with a study (the mean of its runs), or with several of them.
@@ -100,6 +104,7 @@ def predict(
         names: add class names for people to a submission whose answers are numbers.
         max_pixels: an image with more pixels is refused before it is decoded. None: as each run was configured.
         guard: compare the images with all that the runs have seen; `off`: the predictions are `not-checked`.
+        engine: `ray`: the processes of a cluster, or of a local Ray, predict and compare; the same bytes.
 
     Raises:
         SslMaskError: no run, no images, an unreadable image, runs of different schemas, no room to write.
@@ -123,18 +128,23 @@ def predict(
         raise InputError("`out` names a folder, but write=False writes nothing.", hint="Leave one of them out.")
     refuse_no_share(unknown, "--unknown", "0.05 marks 5 of 100 images of known classes.")
     refuse_no_share(sets, "--sets", "0.9 holds the true class in 90 of 100 images.")
+    if engine == "ray" and (neighbours == "auto" or unknown is not None):
+        raise InputError("--engine ray knows no --neighbours and no --unknown.", hint="Leave out --engine ray.")
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
 
-    with nothing_written():
+    with nothing_written("the submission" if engine == "ray" else ""), cluster.engine(engine):
         found = tuple(find_source(r, Path(runs_folder)) for r in runs)
         compute = Compute(accelerator, console, batch_size, workers)
         chosen = oof_weights(found, console) if weights == "oof" else None
         voting = tuple(choose_neighbours(s, compute, console, cache=cache) for s in found if neighbours == "auto")
         ensemble = Ensemble(found, chosen, voting or None)
-        predictor = load_predictor(
-            found, compute, weights=ensemble.shares, cache=cache, max_pixels=max_pixels, neighbours=ensemble.votings
-        )
+        once = "off" if engine == "ray" and cache == "auto" else cache  # other machines' caches would only fill up
+        load = partial(
+            load_predictor, found, weights=ensemble.shares, cache=once, max_pixels=max_pixels,
+            neighbours=ensemble.votings,
+        )  # fmt: skip
+        predictor = load(compute)
         rows, pool = rows_to_predict(predictor, images, data, console)
         asked = {"tta": tta, "weights": weights == "oof", "neighbours": neighbours == "auto"}
         asked |= {"unknown": unknown is not None, "sets": sets is not None}
@@ -146,7 +156,8 @@ def predict(
         console.say(
             f"Predict {len(rows)} images with {told_sources(found)}" + (", mirrored views averaged" if tta else "")
         )
-        predicted = _predict(predictor, rows, tta, on_bad)
+        parts = path.parent / FOLDER
+        predicted = _predict(shared_out(predictor, load, compute, parts if write else None), rows, tta, on_bad)
         judging: dict[str, Any] = {"shares": ensemble.shares, "cache": cache, "max_pixels": max_pixels}
         marks = None if unknown is None else mark_unknown(found, predicted, compute, console, rate=unknown, **judging)
         held = None if sets is None else class_sets(
@@ -164,6 +175,7 @@ def predict(
                 path, ensemble_record(ensemble, marks, held), predicted, leakage, tta=tta, on_bad=on_bad, pool=pool,
                 names=names, max_pixels=max_pixels, unknown=marks, sets=held,
             )  # fmt: skip
+            shutil.rmtree(parts, ignore_errors=True)  # also those of a command that was stopped, on a cluster
         tell_unreadable(predicted, on_bad, console)
         if leakage.overlap:
             console.warn(f"{leakage.why[0]}: a score on them does not measure new images.")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ssl_mask import devices
+from ssl_mask import cluster, devices
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.errors import Interrupted, nothing_written
@@ -37,6 +37,7 @@ def pseudo(
     *,
     resume: str | Path | None = None,
     audit_answers: Path | None = None,
+    engine: cluster.Engine = "local",
     quiet: bool = False,
 ) -> Run:
     """Train `config.pseudo.rounds` rounds after round 0; returns a run with the weights of the best round.
@@ -45,6 +46,7 @@ def pseudo(
         config: of every round. `config.name` names the study.
         resume: a study to continue; its own configuration counts.
         audit_answers: the pool's true labels, a CSV as `evaluate` takes. Only reported: no round depends on it.
+        engine: `ray`: the processes of a cluster, or of a local Ray, read, compare and predict the pool of each round.
 
     Raises:
         SslMaskError: any bad input; finished rounds are kept. Interrupted: the message says how to go on.
@@ -62,12 +64,12 @@ def pseudo(
     found = resumed_study(resume, config.runs, "pseudo") if resume is not None else None
     config = RunDir(found.home).config() if found is not None else config
     pool = Pool(config, accelerator, console)
-    with nothing_written("this study" if found is None else "this round"):
+    with nothing_written("this study" if found is None else "this round"), cluster.engine(engine):
         check_first(config, pool, audit_answers, new=found is None)
     study = found or devices.broadcast(accelerator, partial(begin, config, pool))
     whole = RunDir(study.home)
     with at_work(study, accelerator), keeping_status(whole) if accelerator.is_main_process else nullcontext():
-        stopped = run_rounds(config, study, pool, audit_answers, quiet=quiet)
+        stopped = run_rounds(config, study, pool, audit_answers, engine=engine, quiet=quiet)
         if accelerator.is_main_process:
             whole.update(stopped=stopped)
             write_text(whole.card, run_card(whole))
@@ -109,7 +111,10 @@ def keeping_status(whole: RunDir) -> Iterator[None]:
     whole.update(status="finished")
 
 
-def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None, *, quiet: bool) -> str:
+def run_rounds(
+    config: RunConfig, study: Study, pool: Pool, answers: Path | None, *, engine: cluster.Engine = "local",
+    quiet: bool,
+) -> str:  # fmt: skip
     """Select what each round trains on, train it, report it, and keep the best so far.
 
     Returns:
@@ -125,7 +130,8 @@ def run_rounds(config: RunConfig, study: Study, pool: Pool, answers: Path | None
         if todo != "nothing":
             console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
         if todo == "select":
-            select_for_round(config, whole, number, pool, zero)
+            with cluster.engine(engine):  # not while it trains
+                select_for_round(config, whole, number, pool, zero)
         train_member(study, round_config(config, study, number), accelerator, console, title="", quiet=quiet)
 
     def report(number: int) -> None:

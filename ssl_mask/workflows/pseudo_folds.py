@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ssl_mask import devices
+from ssl_mask import cluster, devices
 from ssl_mask.config import RunConfig, validate
 from ssl_mask.console import Console
 from ssl_mask.errors import ConfigError, nothing_written
@@ -37,6 +37,7 @@ def pseudo_folds(
     refit: bool = False,
     resume: str | Path | None = None,
     audit_answers: Path | None = None,
+    engine: cluster.Engine = "local",
     quiet: bool = False,
 ) -> RoundStudy:
     """Train `config.pseudo.rounds` rounds after round 0, each a study of folds; the best one predicts.
@@ -47,6 +48,7 @@ def pseudo_folds(
         refit: also train one model on all labels and pseudo-labels of all teachers; it has no validation of its own.
         resume: a study to continue; its own settings count.
         audit_answers: the pool's true labels, a CSV as `evaluate` takes. Only reported: no round depends on it.
+        engine: as `pseudo`.
         quiet: print nothing.
 
     Raises:
@@ -73,15 +75,15 @@ def pseudo_folds(
         own = found.settings()
         asked = FoldsSettings(folds=own.folds, repeats=own.repeats, refit=own.refit or refit)
     setting = Setting(config, asked, accelerator, console)
-    with nothing_written("this study" if found is None else "this round"):
+    with nothing_written("this study" if found is None else "this round"), cluster.engine(engine):
         check_first(setting, audit_answers, new=found is None)
     whole = found or devices.broadcast(accelerator, partial(begin, setting))
     with at_work(whole.study, accelerator):
         if accelerator.is_main_process and asked.refit and not whole.settings().refit:
             whole.study.change_settings(refit=True)
-        stopped = run_rounds(setting, whole, audit_answers, quiet=quiet)
+        stopped = run_rounds(setting, whole, audit_answers, engine=engine, quiet=quiet)
         if asked.refit:
-            run_refit(setting, whole, quiet=quiet)
+            run_refit(setting, whole, engine=engine, quiet=quiet)
     if accelerator.is_main_process:
         publish(whole, stopped)
     console.say(f"Saved  {whole.path}  (read {whole.card.name}; next: sslmask predict --run {whole.path})")
@@ -113,7 +115,10 @@ def begin(setting: Setting) -> RoundStudy:
     return RoundStudy(begin_study(config, "pseudo", "pseudo", "rounds", asked.to_json()))
 
 
-def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, quiet: bool) -> str:
+def run_rounds(
+    setting: Setting, whole: RoundStudy, answers: Path | None, *, engine: cluster.Engine = "local",
+    quiet: bool,
+) -> str:  # fmt: skip
     """Train and report all rounds.
 
     Returns:
@@ -132,11 +137,11 @@ def run_rounds(setting: Setting, whole: RoundStudy, answers: Path | None, *, qui
         return devices.broadcast(accelerator, partial(stopped_early, whole, number))
 
     numbers = range(1 if taught and asked.round_zero is None else 0, asked.rounds + 1)
-    train = partial(train_round, setting, whole, quiet=quiet)
+    train = partial(train_round, setting, whole, engine=engine, quiet=quiet)
     return each_round(numbers, train, report, fell, console, taught=taught, scored="Out-of-fold")
 
 
-def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool) -> None:
+def train_round(setting: Setting, whole: RoundStudy, number: int, *, engine: cluster.Engine, quiet: bool) -> None:
     """Select what is not selected yet, and train what is not trained yet, of a round."""
     accelerator, console = setting.accelerator, setting.console
     folds = whole.round(number)
@@ -152,16 +157,17 @@ def train_round(setting: Setting, whole: RoundStudy, number: int, *, quiet: bool
         missing = decide(lambda: [f for f in setting.folds if is_missing(folds, *f)])
         if missing:
             students = {fold: student_of(setting, whole, number, fold) for fold in setting.folds}
-            select_for_students(
-                setting.config, number, list(students.values()), [students[fold] for fold in missing],
-                setting.overlapping, accelerator, console,
-                scores=whole.taught_as_mean if number == 1 and not whole.round(0).finished else None,
-            )  # fmt: skip
+            with cluster.engine(engine):  # not while they train
+                select_for_students(
+                    setting.config, number, list(students.values()), [students[fold] for fold in missing],
+                    setting.overlapping, accelerator, console,
+                    scores=whole.taught_as_mean if number == 1 and not whole.round(0).finished else None,
+                )  # fmt: skip
         changes = {fold: changes_of(setting.config, whole, number, *fold) for fold in setting.folds}
     run_folds(folds, accelerator, console, changes=changes, quiet=quiet)
 
 
-def run_refit(setting: Setting, whole: RoundStudy, *, quiet: bool) -> None:
+def run_refit(setting: Setting, whole: RoundStudy, *, engine: cluster.Engine, quiet: bool) -> None:
     """One model on all labels, with pseudo-labels by all teachers of the best round and thresholds from all folds."""
     accelerator, console = setting.accelerator, setting.console
     best: int = devices.broadcast(accelerator, lambda: whole.record().best_round)
@@ -175,6 +181,7 @@ def run_refit(setting: Setting, whole: RoundStudy, *, quiet: bool) -> None:
     ):
         students = [student_of(setting, whole, best, fold) for fold in setting.folds]
         refit = refit_student(setting, run, students)
-        select_for_students(setting.config, best, students, [refit], setting.overlapping, accelerator, console)
+        with cluster.engine(engine):
+            select_for_students(setting.config, best, students, [refit], setting.overlapping, accelerator, console)
     changes = {"data": {"pseudo_labels": str(run.pseudo_labels)}}
     train_refit(folds, accelerator, console, changes=changes, quiet=quiet)

@@ -16,7 +16,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import read_predictions
-from ssl_mask.errors import DataError, ImageError
+from ssl_mask.errors import DataError, ImageError, Interrupted
 from ssl_mask.inference import shards as files
 from ssl_mask.inference.run_predictor import RunPredictor
 from ssl_mask.pseudo_labeling.round import select_round
@@ -91,7 +91,7 @@ def test_a_shard_that_is_cut_off_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pq, "write_table", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match="nothing of this shard was written"):
         write(teacher, drawn / "extra", tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -130,7 +130,7 @@ def test_a_fold_without_pseudo_labels_ends_a_study_that_has_trained_something(
     )  # fmt: skip
     reported: list[int] = []
 
-    def train(_: object, __: object, number: int, *, quiet: bool) -> None:  # noqa: ARG001
+    def train(_: object, __: object, number: int, **how: object) -> None:  # noqa: ARG001
         if number == at:
             raise nothing(at)
 

@@ -36,6 +36,20 @@ class Nearest:
         best = order[starts[:, None] + np.arange(each)]
         self._cosines[row + rows], self._others[row + rows] = values[best], others[best]
 
+    def __len__(self) -> int:
+        return len(self._cosines)
+
+    def join(self, other: Nearest, row: int, column: int) -> None:
+        """What was found of the pictures from `row` on among the others from `column` on joins what is known."""
+        if len(other) == 0:
+            return
+        part = slice(row, row + len(other))
+        values = np.concatenate([self._cosines[part], other._cosines], axis=1)
+        others = np.concatenate([self._others[part], np.where(other._others < 0, -1, other._others + column)], axis=1)
+        best = np.lexsort((others, -values), axis=1)[:, : self._cosines.shape[1]]
+        self._cosines[part] = np.take_along_axis(values, best, axis=1)
+        self._others[part] = np.take_along_axis(others, best, axis=1)
+
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Pictures, and those near them."""
         i, place = np.nonzero(self._others >= 0)

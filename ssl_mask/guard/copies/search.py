@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask import cluster
 from ssl_mask.guard.copies.nearest import Nearest, places
 from ssl_mask.guard.copies.whitening import Whitening, cosines, unit
+from ssl_mask.guard.copies.workers import spread
 
 HOG_COSINE = 0.45
 
@@ -34,11 +37,13 @@ _GROUPS = (slice(0, 2), slice(2, 6))  # of _ORDER
 _ORDER = [0, 5, 1, 2, 3, 4]
 _HELD = 2**17  # pictures of the smaller pool at a time: 1 GB
 _BLOCK, _TILE = 512, 1024  # pictures of the larger, of the smaller pool: their cosines fit into a processor's cache
+_BLOCKS_PER_TASK = 8  # of the larger pool
 _PAIRS_AT_ONCE = 2048
 _NONE = -2.0  # less than any cosine
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 Cosines = NDArray[np.float32]
+_Found = tuple[list[Pairs], Nearest, Nearest]
 
 
 class Pool(NamedTuple):
@@ -68,11 +73,21 @@ def alike(smaller: Pool, larger: Pool, white: Whitening) -> Iterator[Pairs]:
     With `smaller is larger`, only pairs of a lower place with a higher one.
     """
     within = smaller is larger
-    way = _Way.of(white, exact=is_exact(smaller.size, larger.size))
+    exact = is_exact(smaller.size, larger.size)
     mine = Nearest(smaller.size if smaller.nearest and smaller.size <= _NEAREST_UP_TO else 0, _NEAREST - within)
     theirs = (
         mine if within else Nearest(larger.size if larger.nearest and larger.size <= _NEAREST_UP_TO else 0, _NEAREST)
     )
+    if cluster.in_use() and not within:
+        yield from _shared_out(smaller, larger, white, mine, theirs, exact=exact)
+    else:
+        yield from _passing(smaller, larger, _Way.of(white, exact=exact), mine, theirs)
+    yield from _nearest(mine, theirs, within=within)
+
+
+def _passing(smaller: Pool, larger: Pool, way: _Way, mine: Nearest, theirs: Nearest) -> Iterator[Pairs]:
+    """The pairs above the threshold, block by block; what is nearest is noted."""
+    within = smaller is larger
     for rows in smaller.slices(_HELD):
         held = way.views(smaller.hogs(rows))
         for columns in larger.slices(_BLOCK):
@@ -90,7 +105,33 @@ def alike(smaller: Pool, larger: Pool, white: Whitening) -> Iterator[Pairs]:
                 mine.offer(best, row, column)
                 theirs.offer(best.T, column, row)
             yield _pairs(found)
-    yield from _nearest(mine, theirs, within=within)
+
+
+def _shared_out(
+    smaller: Pool, larger: Pool, white: Whitening, mine: Nearest, theirs: Nearest, *, exact: bool
+) -> Iterator[Pairs]:
+    """The same by the processes of a cluster; each has whole blocks of the larger pool: the bits are the same."""
+    for rows in smaller.slices(_HELD):
+        work = partial(_part, white, smaller.hogs(rows), (len(mine), len(theirs)), exact)
+        parts = list(larger.slices(_BLOCK * _BLOCKS_PER_TASK))
+        each: Iterator[_Found] = spread(work, map(larger.hogs, parts), 1)
+        for part, (found, ours, others) in zip(parts, each, strict=True):
+            mine.join(ours, rows.start, part.start)
+            theirs.join(others, part.start, rows.start)
+            yield from ((i + rows.start, j + part.start) for i, j in found)
+
+
+def _part(
+    white: Whitening, held: NDArray[np.generic], noted: tuple[int, int], exact: bool, passing: NDArray[np.generic]
+) -> _Found:
+    """Compares HOGs of a part of the larger pool with those of some pictures of the smaller one.
+
+    Args:
+        noted: whether the nearest of each are, in the smaller and in the larger pool.
+    """
+    smaller, larger = (Pool(len(hogs), hogs.__getitem__) for hogs in (held, passing))
+    mine, theirs = (Nearest(p.size if n else 0, _NEAREST) for p, n in zip((smaller, larger), noted, strict=True))
+    return list(_passing(smaller, larger, _Way.of(white, exact=exact), mine, theirs)), mine, theirs
 
 
 def _nearest(mine: Nearest, theirs: Nearest, *, within: bool) -> Iterator[Pairs]:

@@ -1,4 +1,4 @@
-"""Work spread over processes; the results and their order do not depend on how many."""
+"""Work spread over processes, of this machine or a cluster; results and their order do not depend on how many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from typing import TypeVar
 import cv2
 from threadpoolctl import threadpool_limits
 
-from ssl_mask.errors import IncompleteError
+from ssl_mask import cluster
+from ssl_mask.errors import IncompleteError, WorkerError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -26,12 +27,19 @@ Result = TypeVar("Result")
 
 def spread(work: Callable[[Task], Result], tasks: Iterable[Task], processes: int) -> Iterator[Result]:
     """`work` of each task, in order, on one core each. At most four tasks a process are under way, so that results do
-    not pile up.
+    not pile up. Where a cluster is in use, its processes work instead.
 
     Raises:
         IncompleteError: a worker was killed, by want of memory or by a crash of a decoder.
     """
     work = partial(_on_one_core, work)
+    if cluster.in_use():
+        try:
+            yield from cluster.spread(work, tasks)
+        except WorkerError as error:
+            problem = f"The leakage check is not complete. {error.problem}"
+            raise IncompleteError(problem, hint=error.hint) from error
+        return
     if processes <= 1:
         yield from map(work, tasks)
         return

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from textures import grey
 
+from ssl_mask import cluster
 from ssl_mask.guard.copies import search
 from ssl_mask.guard.copies.hog import hogs, mirrored
 from ssl_mask.guard.copies.nearest import Nearest
@@ -151,3 +155,32 @@ def test_memory_does_not_grow_with_the_larger_pool(white: Whitening, monkeypatch
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] < 40 * 2**20
     assert steps(pool(base[:40]), larger) == 8
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("noted", [(0, 0), (60, 0), (60, 200)])
+def test_a_cluster_finds_the_same(
+    pictures: tuple[Hogs, Hogs], white: Whitening, noted: tuple[int, int], exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of two blocks, sent to and fro; of the nearest of each picture, those of all parts together count."""
+    monkeypatch.setattr(search, "_BLOCK", 16)
+    monkeypatch.setattr(search, "_TILE", 32)
+    monkeypatch.setattr(search, "_HELD", 64 if any(noted) else 25)
+    monkeypatch.setattr(search, "_BLOCKS_PER_TASK", 2)
+    monkeypatch.setattr(search, "_EXACT_UP_TO", 10**9 if exact else 0)
+    monkeypatch.setattr(search, "_NEAREST_UP_TO", max(noted))
+    smaller, larger = map(pool, pictures)
+    alone = found(smaller, larger, white)
+    within = found(smaller, smaller, white)
+    sent: list[int] = []
+
+    def spread(work: Callable[[Any], Any], tasks: Iterable[Any], _: int) -> Iterator[Any]:
+        for task in tasks:
+            sent.append(len(task))
+            yield pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(work))(task)))
+
+    monkeypatch.setattr(search, "spread", spread)
+    monkeypatch.setattr(cluster, "in_use", lambda: True)
+    assert found(smaller, larger, white) == alone and len(alone) >= 60
+    assert sent == ([32] * 6 + [8]) * (1 if any(noted) else 3)
+    assert found(smaller, smaller, white) == within and len(sent) in {7, 21}  # within one pool: here
