@@ -198,6 +198,8 @@ class RunStatus(LeakageRecord):
     """With the supervised baseline, where one was trained."""
     study: StudyScore | None = None
     """Of a finished study of folds that it is a part of."""
+    earlier_origins: tuple[str, ...] = ()
+    """Its origins (`seal.origin_of`) of before its seen-sets were written anew: a state saved then is bound to one."""
     rounds: tuple[RoundSummary, ...] | None = None
     """None: not a study of rounds."""
     best_round: Count | None = None

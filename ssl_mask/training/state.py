@@ -5,7 +5,7 @@ Loading it cannot run code: `torch.load(weights_only=True)`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,18 @@ def save_state(path: Path, training: Training, progress: Mapping[str, Any], *, o
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None,
         "progress": dict(progress),
     }
-    content["made_by"] = _made_by(content, origin)
+    content["made_by"] = _made_by(origin, _weights_digest(content))
     with atomic_path(path) as partial, partial.open("wb") as file:
         torch.save(content, file)
 
 
 @without_compiler()
-def load_state(path: Path, training: Training, *, origin: str) -> Any:
+def load_state(path: Path, training: Training, *, origin: str, earlier: Collection[str] = ()) -> Any:
     """Load a saved state into `training`; returns its `progress`, which nobody has checked yet.
 
     Args:
-        origin: of the run, as it was when the state was saved.
+        origin: of the run.
+        earlier: its origins of before, which the state may be bound to still.
 
     Raises:
         ModelError: the file is missing, damaged, or of another network.
@@ -60,7 +61,8 @@ def load_state(path: Path, training: Training, *, origin: str) -> Any:
     with reading(path, ModelError, hint="Restore it from a copy, or start a new run (--init-from takes its weights)."):
         # On the CPU first: loading copies each tensor to where it belongs, and `cpu:0` is no place to torch.load.
         content = load_tensors(path)
-        if content["made_by"] != _made_by(content, origin):
+        weights = _weights_digest(content)
+        if content["made_by"] not in {_made_by(each, weights) for each in (origin, *earlier)}:
             raise MismatchError(
                 f"{path} was not saved by this run, or it has changed since.",
                 hint="Restore it from a copy, or start a new run.",
@@ -96,8 +98,12 @@ def _refuse_misfit(given: Mapping[str, Any], optimizer: Any) -> None:
             raise ValueError("its optimizer is of another network")
 
 
-def _made_by(content: Mapping[str, Any], origin: str) -> str:
+def _made_by(origin: str, weights: str) -> str:
     """Binds the weights to the run, so that nothing enters by a state that was put in the place of another one."""
+    return f"{origin} {weights}"
+
+
+def _weights_digest(content: Mapping[str, Any]) -> str:
     tensors = {f"model/{k}": v for k, v in content["model"].items()}
     tensors |= {f"ema/{k}": v for k, v in (content["ema"] or {}).items()}
-    return f"{origin} {tensors_digest(tensors)}"
+    return tensors_digest(tensors)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ssl_mask.config import RunConfig, to_yaml, validate
-from ssl_mask.errors import ConfigError, DataError
+from ssl_mask.errors import ConfigError, DataError, ModelError
 from ssl_mask.files import write_text
+from ssl_mask.guard.findings import Role
 from ssl_mask.guard.gate import GateResult
 from ssl_mask.guard.lineage import Heritage, leakage_record
+from ssl_mask.guard.seen import seen_digests
 from ssl_mask.runs.checkpoint import load_checkpoint, read_metadata, write_checkpoint
 from ssl_mask.runs.records import LeakageRecord, RunStatus
 from ssl_mask.runs.run import RunDir
@@ -17,7 +19,7 @@ from ssl_mask.runs.seal import origin_of
 from ssl_mask.training.progress import Progress
 from ssl_mask.training.record import data_record
 from ssl_mask.training.session import Session
-from ssl_mask.training.state import load_state, save_state
+from ssl_mask.training.state import load_state
 
 
 def resumed_config(run: RunDir, length: Mapping[str, float]) -> RunConfig:
@@ -74,8 +76,10 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heri
         ModelError: no saved state where one was saved, or a damaged one.
         ConfigError: it has done more steps than are asked for.
     """
-    if run.last.is_file() or run.status().step:  # killed before the first save: from the first step, as it began
-        saved = load_state(run.last, session.training, origin=origin_of(run.status()))
+    before = run.status()
+    if run.last.is_file() or before.step:  # killed before the first save: from the first step, as it began
+        origin, earlier = origin_of(before), before.earlier_origins
+        saved = load_state(run.last, session.training, origin=origin, earlier=earlier)
         session.progress = Progress.from_json(saved, str(run.last))
     done, steps = session.progress.step, session.last_step
     if done > steps:
@@ -85,15 +89,29 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heri
         )
     session.accelerator.wait_for_everyone()  # nothing is written before all have read
     if session.accelerator.is_main_process:
-        before, leakage = run.status(), leakage_record(gate, heritage, run, session.config.guard)
-        if leakage.seen != before.seen:
-            _bind_again(session, run, before, leakage)
-        run.update(status="running", steps=session.last_step, **dict(leakage))
+        known = _images(run, before)
+        leakage = leakage_record(gate, heritage, run, session.config.guard)
+        after, earlier = before.model_copy(update=dict(leakage)), before.earlier_origins
+        if leakage.seen != before.seen and known == _images(run, after):  # the same, written in another format
+            _bind_again(run, before, leakage)
+            earlier = (*earlier, origin_of(before))  # its saved state is bound to it until the run saves the next one
+        # Last: whatever was written when a kill comes before this, the next resume writes all of it again.
+        run.update(status="running", steps=session.last_step, earlier_origins=earlier, **dict(leakage))
         write_text(run.config_file, to_yaml(session.config))
 
 
-def _bind_again(session: Session, run: RunDir, before: RunStatus, now: LeakageRecord) -> None:
-    """Bind what was saved to seen-sets that are written in another format than before.
+def _images(run: RunDir, status: RunStatus) -> dict[Role, frozenset[str]] | None:
+    """SHA-256 of the images in the seen-sets of a status, by role; None where they are not its."""
+    try:
+        found = {role: seen_digests(run.seen(role)) for role in status.seen or {}}
+    except ModelError:
+        return None
+    counts = {role: record.images for role, record in (status.seen or {}).items()}
+    return found if counts == {role: len(digests) for role, digests in found.items()} else None
+
+
+def _bind_again(run: RunDir, before: RunStatus, now: LeakageRecord) -> None:
+    """Bind weights to seen-sets of the same images that are written in another format than before.
 
     Weights that were not bound to those of before came from elsewhere: they stay as they are, and are refused.
     """
@@ -101,6 +119,3 @@ def _bind_again(session: Session, run: RunDir, before: RunStatus, now: LeakageRe
         if path.is_file() and read_metadata(path).seen == before.seen:
             kept = load_checkpoint(path)
             write_checkpoint(path, replace(kept, metadata=kept.metadata.model_copy(update={"seen": now.seen})))
-    if run.last.is_file():
-        origin = origin_of(before.model_copy(update=dict(now)))
-        save_state(run.last, session.training, session.progress.to_json(), origin=origin)

@@ -207,7 +207,7 @@ def cosines(rebuilt: Floats, others: Floats) -> Floats:
 
 def embedded(faces: Floats) -> Floats:
     network = EMBEDDED["embedded"]
-    model = timm().create_model(network.timm_name, num_classes=0).eval()
+    model = timm.create_model(network.timm_name, num_classes=0).eval()
     model.load_state_dict(embedded_state("embedded"), strict=False)
     images = torch.from_numpy(faces).clamp(0, 1).reshape(-1, 1, SIDE, SIDE).expand(-1, 3, -1, -1)
     images = torch.nn.functional.interpolate(images, size=96, mode="bicubic", align_corners=False)

@@ -58,6 +58,9 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
     assert torch.equal(one, two)
     with pytest.raises(MismatchError):
         load_state(saved, other, origin="another")
+    with pytest.raises(MismatchError):
+        load_state(saved, other, origin="another", earlier=("a third",))
+    assert load_state(saved, other, origin="another", earlier=("a third", "o")) == progress.to_json()
 
 
 def without(content: Content, *keys: Any) -> None:

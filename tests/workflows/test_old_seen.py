@@ -6,18 +6,22 @@ import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from old_seen import write_old_seen
 
 from ssl_mask.config import RunConfig
+from ssl_mask.errors import MismatchError
 from ssl_mask.guard import lineage
 from ssl_mask.guard.copies.fingerprints import fingerprint
 from ssl_mask.guard.copies.sketches import Sketches
 from ssl_mask.guard.lineage import read_seen
 from ssl_mask.runs.checkpoint import load_checkpoint, read_metadata, write_checkpoint
 from ssl_mask.runs.run import RunDir
+from ssl_mask.workflows import resume
+from ssl_mask.workflows import train as workflow
 from ssl_mask.workflows.train import train
 
 Tiny = Callable[..., RunConfig]
@@ -31,9 +35,9 @@ def holds_pictures(run: RunDir) -> bool:
     return "jpegs" in parts[0]
 
 
-def test_an_old_run_is_read_and_a_resumed_one_has_no_pictures(
-    drawn: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def old_run(drawn: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run that was killed at its end, with seen-sets of the first format."""
     photos = fingerprint(sorted(drawn.rglob("*.jpg")), cache=None)
 
     def save_old(path: Path, seen: Sketches) -> None:
@@ -43,23 +47,83 @@ def test_an_old_run_is_read_and_a_resumed_one_has_no_pictures(
         patch.setattr(lineage, "save_seen", save_old)
         run = train(tiny(guard={"mode": "on"}, train={"steps": 2, "keep": "all"}), quiet=True)
     assert run is not None and holds_pictures(run.dir)
-    asked, old = run.dir.config(), read_metadata(run.dir.best)
-    before = read_seen(run.dir, old)
-    assert before is not None and before["train"].digests == photos_of(run.dir, "train")
-    foreign, best = run.dir.all_kept / "000001-foreign.safetensors", load_checkpoint(run.dir.best)
+    run.dir.card.unlink()
+    return run.dir
+
+
+def test_an_old_run_is_read_and_a_resumed_one_has_no_pictures(old_run: RunDir) -> None:
+    asked, old = old_run.config(), read_metadata(old_run.best)
+    before = read_seen(old_run, old)
+    assert before is not None and before["train"].digests == photos_of(old_run, "train")
+    foreign, best = old_run.all_kept / "000001-foreign.safetensors", load_checkpoint(old_run.best)
     write_checkpoint(foreign, replace(best, metadata=best.metadata.model_copy(update={"seen": {}})))
-    run.dir.card.unlink()  # as where it was killed in the end
-    train(asked, resume=run.path, quiet=True)
-    assert not holds_pictures(run.dir)
+    train(asked, resume=old_run.path, quiet=True)
     assert read_metadata(foreign).seen == {}  # nobody vouches for weights from elsewhere
     foreign.unlink()
-    for weights in (run.dir.best, *run.dir.all_kept.glob("*.safetensors")):
-        new = read_metadata(weights)
-        assert new.seen == run.dir.status().seen and new.seen != old.seen
-        after = read_seen(run.dir, new)  # they are those that it was saved with
-        assert after is not None and after["train"].digests == before["train"].digests
-    longer = train(asked, resume=run.path, length={"steps": 3}, quiet=True)  # its state is bound to them too
+    bound_to_digests(old_run)
+    assert old_run.status().seen != old.seen
+    after = read_seen(old_run, read_metadata(old_run.best))
+    assert after is not None and after["train"].digests == before["train"].digests
+    longer = train(asked, resume=old_run.path, length={"steps": 3}, quiet=True)  # its state is bound to them too
     assert longer is not None and longer.status.step == 3
+
+
+def test_killed_at_any_write_of_the_resume_it_is_resumed_again(
+    old_run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the seen-sets, the weights, run.json and config.yaml are written, and when all of them are."""
+    asked = old_run.config()
+    places = ((lineage, "save_seen"), (resume, "write_checkpoint"), (RunDir, "update"), (resume, "write_text"),
+              (workflow, "fit"))  # fmt: skip
+    for place, name in places:
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            patch.setattr(place, name, killed)
+            train(asked, resume=old_run.path, quiet=True)
+    bound_to_digests(old_run)
+    train(asked, resume=old_run.path, length={"steps": 3}, quiet=True)
+    bound_to_digests(old_run)
+    assert old_run.status().step == 3 and old_run.status().status == "finished"
+    train(asked, resume=old_run.path, length={"steps": 4}, quiet=True)
+    assert old_run.status().step == 4
+
+
+def test_weights_are_not_bound_to_other_images(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as where what the run builds on was replaced, since it was trained, by a run that has seen others."""
+    run = train(tiny(guard={"mode": "on"}, train={"steps": 2}), quiet=True)
+    assert run is not None
+    old, real = read_metadata(run.dir.best), lineage.seen_of
+    assert old.seen is not None
+
+    def others(*given: Any) -> Any:
+        seen = real(*given)
+        assert seen is not None
+        return seen | {"train": replace(seen["train"], digests=("00" * 32, *seen["train"].digests[1:]))}
+
+    monkeypatch.setattr(lineage, "seen_of", others)
+    run.dir.card.unlink()
+    train(run.dir.config(), resume=run.path, quiet=True)
+    assert run.dir.status().seen != old.seen and run.dir.status().earlier_origins == ()
+    assert read_metadata(run.dir.best).seen == old.seen
+    with pytest.raises(MismatchError, match="not what the checkpoint was saved with"):
+        read_seen(run.dir, old)
+
+
+class KilledError(Exception):
+    """Where a process would have ended without a word."""
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KilledError
+
+
+def bound_to_digests(run: RunDir) -> None:
+    """All that was saved is bound to seen-sets without pictures."""
+    assert not holds_pictures(run)
+    weights = [run.best, *run.all_kept.glob("*.safetensors")]
+    assert len(weights) > 1
+    for file in weights:
+        metadata = read_metadata(file)
+        assert metadata.seen == run.status().seen and read_seen(run, metadata) is not None
 
 
 def photos_of(run: RunDir, split: str) -> tuple[str, ...]:
