@@ -145,7 +145,7 @@ def bits(content: NDArray[np.uint8]) -> Floats:
 
 
 STORED: dict[str, Callable[[Fingerprints], Floats]] = {
-    "PDQ, 256 bits (v1)": lambda photos: bits(photos.pdq[:, 0]),
+    "PDQ, 256 bits (v1)": lambda photos: bits(photos.pdq[:][:, 0]),
     "digests of samples": lambda photos: bits(samples_of(photos.thumbs[:])),
 }
 
