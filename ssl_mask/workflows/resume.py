@@ -8,12 +8,11 @@ from dataclasses import replace
 from ssl_mask.config import RunConfig, to_yaml, validate
 from ssl_mask.errors import ConfigError, DataError, ModelError
 from ssl_mask.files import write_text
-from ssl_mask.guard.findings import Role
 from ssl_mask.guard.gate import GateResult
 from ssl_mask.guard.lineage import Heritage, leakage_record
 from ssl_mask.guard.seen import seen_digests
 from ssl_mask.runs.checkpoint import load_checkpoint, read_metadata, write_checkpoint
-from ssl_mask.runs.records import LeakageRecord, RunStatus
+from ssl_mask.runs.records import LeakageRecord, RunStatus, SeenRole
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seal import origin_of
 from ssl_mask.training.progress import Progress
@@ -100,7 +99,7 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heri
         write_text(run.config_file, to_yaml(session.config))
 
 
-def _images(run: RunDir, status: RunStatus) -> dict[Role, frozenset[str]] | None:
+def _images(run: RunDir, status: RunStatus) -> dict[SeenRole, frozenset[str]] | None:
     """SHA-256 of the images in the seen-sets of a status, by role; None where they are not its."""
     try:
         found = {role: seen_digests(run.seen(role)) for role in status.seen or {}}
