@@ -17,6 +17,7 @@ TEXTS = {
     "round_table": "Pseudo-labels for 22600 images",
     "score_table": "too few to say",
     "factors": "not corrected by the joint prior",
+    "speed_table": "840 photos in 32 s, of which 25.2 s to read them",
     "study_card": "(95 % interval 0.451 to 0.516)",
     "tune_card": "**Recommended: trial",
 }
