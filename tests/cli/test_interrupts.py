@@ -36,7 +36,7 @@ def stopping(stop: type[BaseException]) -> Callable[..., None]:
     [
         (["train"], "ssl_mask.workflows.train.read_manifest", "nothing of this run was written."),
         (["uda", "-u", "extra"], "ssl_mask.workflows.train.load_training_data", "nothing of this run was written."),
-        (["audit", "-u", "extra"], "ssl_mask.workflows.audit.check", "nothing was written."),
+        (["audit", "-u", "extra"], "ssl_mask.workflows.audit.read_pools", "nothing was written."),
         (["demo"], "ssl_mask.workflows.demo.draw_demo", "nothing was left half-written."),
         (["runs"], "ssl_mask.runs.listing.list_runs", "nothing was left half-written."),
         (["card", "show", "x.md"], "ssl_mask.reports.verify_card.read_card", "nothing was left half-written."),
@@ -67,7 +67,7 @@ def test_while_the_command_line_is_read_it_is_told_too(
 def test_the_object_of_json_says_it_too(
     command: Command, drawn: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], code: int, word: str
 ) -> None:
-    monkeypatch.setattr("ssl_mask.workflows.audit.check", stopping(stop))
+    monkeypatch.setattr("ssl_mask.workflows.audit.read_pools", stopping(stop))
     left, out, _ = command("audit", "--data", str(drawn), "--json")
     assert left == code
     assert json.loads(out) == {"error": f"{word}; nothing was written.", "hint": "", "exit_code": code}

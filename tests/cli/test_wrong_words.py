@@ -114,8 +114,8 @@ def test_what_is_no_shard(text: str) -> None:
 
 
 def test_shards_count_from_0() -> None:
-    assert shard("0/1") == (0, 1)
-    assert shard("9/10") == (9, 10)
+    assert shard("0/1") == ([0], 1)
+    assert shard("9/10") == ([9], 10)
 
 
 @pytest.mark.parametrize(
