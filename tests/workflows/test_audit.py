@@ -257,8 +257,8 @@ def test_an_interrupted_self_test_leaves_nothing(run: Run, faces: Path, monkeypa
 
 @pytest.mark.slow
 def test_the_self_test_of_a_whole_demo(run: Run, faces: Path) -> None:
-    """More photos than there are: all, and both processes at work."""
-    run(faces, "audit", "-u", "extra", "--self-test", "1000", "--set", "data.cache=none", "--processes", "2")
+    """More photos than there are: all."""
+    run(faces, "audit", "-u", "extra", "--self-test", "1000", "--set", "data.cache=none")
     tested = report(faces)["self_test"]
     assert tested["photos"] == tested["of"] == 42 and tested["planted"] == 25 * 42
     assert tested["found"] >= 0.99 * tested["planted"]
