@@ -1,7 +1,7 @@
 """The seen-set of a checkpoint: what a model was trained on, in one small file that travels with it.
 
-About 0.8 kB an image: digests of its bytes, of its pixels, and of samples of its shape, from which nobody can rebuild
-it. An ordinary .npz without pickles, so loading it runs no code. The same images give the same bytes, whatever their
+About 0.8 kB an image: digests of its bytes, of its pixels, and of samples of its shape, and no picture.
+An ordinary .npz without pickles, so loading it runs no code. The same images give the same bytes, whatever their
 order. The first format held grey pictures of 128 pixels; it is read as what this one would hold of them.
 """
 
