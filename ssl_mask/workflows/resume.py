@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ssl_mask.config import RunConfig, to_yaml, validate
+from ssl_mask.devices import broadcast
 from ssl_mask.errors import ConfigError, DataError, ModelError
 from ssl_mask.files import write_text
 from ssl_mask.guard.gate import GateResult
-from ssl_mask.guard.lineage import Heritage, leakage_record
+from ssl_mask.guard.lineage import Heritage, leakage_record, seen_of
 from ssl_mask.guard.seen import seen_digests
 from ssl_mask.runs.checkpoint import load_checkpoint, read_metadata, write_checkpoint
 from ssl_mask.runs.records import LeakageRecord, RunStatus, SeenRole
@@ -66,6 +67,31 @@ def refuse_changed_data(session: Session, run: RunDir) -> None:
             )
 
 
+def refuse_other_images(session: Session, run: RunDir, gate: GateResult, heritage: Heritage) -> None:
+    """Check that a run and what it builds on have seen the images that they had seen when it began.
+
+    Its weights come from what was there then. Where a run that it builds on was replaced by one that has seen others,
+    a record of today's would hide the images that are in the weights.
+
+    Raises:
+        DataError: other images.
+    """
+
+    def decide() -> None:
+        if not _has_state(run):
+            return
+        before, now = _images(run, run.status()), seen_of(gate, heritage.before)
+        if before and now is not None and before != {role: frozenset(seen.digests) for role, seen in now.items()}:
+            raise DataError(
+                f"{run.path} and what it builds on have not seen the images that they had seen when it began.",
+                hint=f"Restore what it builds on ({', '.join(run.status().ancestors)}), or start a new run."
+                if heritage.ancestors
+                else "Restore the data, or start a new run.",
+            )
+
+    broadcast(session.accelerator, decide)
+
+
 def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heritage) -> None:
     """Put the saved state back.
 
@@ -76,7 +102,7 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heri
         ConfigError: it has done more steps than are asked for.
     """
     before = run.status()
-    if run.last.is_file() or before.step:  # killed before the first save: from the first step, as it began
+    if _has_state(run):
         origin, earlier = origin_of(before), before.earlier_origins
         saved = load_state(run.last, session.training, origin=origin, earlier=earlier)
         session.progress = Progress.from_json(saved, str(run.last))
@@ -90,13 +116,20 @@ def continue_run(session: Session, run: RunDir, gate: GateResult, heritage: Heri
     if session.accelerator.is_main_process:
         known = _images(run, before)
         leakage = leakage_record(gate, heritage, run, session.config.guard)
-        after, earlier = before.model_copy(update=dict(leakage)), before.earlier_origins
+        changes = {"status": "running", "steps": session.last_step, **dict(leakage)}
+        after = before.model_copy(update=dict(leakage))
         if leakage.seen != before.seen and known == _images(run, after):  # the same, written in another format
             _bind_again(run, before, leakage)
-            earlier = (*earlier, origin_of(before))  # its saved state is bound to it until the run saves the next one
+            # Its saved state is bound to this one until the run saves the next.
+            changes["earlier_origins"] = (*before.earlier_origins, origin_of(before))
         # Last: whatever was written when a kill comes before this, the next resume writes all of it again.
-        run.update(status="running", steps=session.last_step, earlier_origins=earlier, **dict(leakage))
+        run.update(**changes)
         write_text(run.config_file, to_yaml(session.config))
+
+
+def _has_state(run: RunDir) -> bool:
+    """Whether there is a state to go on from; a run that was killed before its first save starts again."""
+    return run.last.is_file() or run.status().step > 0
 
 
 def _images(run: RunDir, status: RunStatus) -> dict[SeenRole, frozenset[str]] | None:

@@ -42,7 +42,13 @@ from ssl_mask.training.parallel import refuse_single_images
 from ssl_mask.training.record import data_record
 from ssl_mask.training.reference import write_reference
 from ssl_mask.training.session import Session, build, make_model
-from ssl_mask.workflows.resume import can_go_on, continue_run, refuse_changed_data, resumed_config
+from ssl_mask.workflows.resume import (
+    can_go_on,
+    continue_run,
+    refuse_changed_data,
+    refuse_other_images,
+    resumed_config,
+)
 
 
 def train(
@@ -99,6 +105,7 @@ def train(
     with writer.locked():
         if resumed is not None:
             refuse_changed_data(session, resumed)
+            refuse_other_images(session, resumed, gate, heritage)
         try:
             writer.write(partial(write_reference, session))  # of the weights as they are before training
             if resumed is not None:
