@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, command
+from ssl_mask.cli.options import Json, Quiet, command, tta_option
 from ssl_mask.cli.output import answering, loading
 
 if TYPE_CHECKING:
@@ -37,15 +37,7 @@ def bench(
             help="How many photos have to be predicted.",
         ),
     ] = None,
-    tta: Annotated[
-        bool,
-        typer.Option(
-            "--tta",
-            metavar="",
-            rich_help_panel="Prediction",
-            help="With the mirrored view (a model.onnx has settled that).",
-        ),
-    ] = False,
+    tta: Annotated[bool, tta_option("With the mirrored view (a model.onnx has settled that).")] = False,
     seconds: Annotated[
         float,
         typer.Option(

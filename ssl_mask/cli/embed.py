@@ -9,7 +9,17 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Engine, EngineOption, Json, Quiet, check_engine, command, image_option, run_option
+from ssl_mask.cli.options import (
+    Engine,
+    EngineOption,
+    Json,
+    Quiet,
+    check_engine,
+    command,
+    image_option,
+    out_option,
+    run_option,
+)
 from ssl_mask.cli.output import answering, loading
 
 app = typer.Typer(add_completion=False)
@@ -21,15 +31,7 @@ def embed(
     given: Given,
     run: Annotated[str, run_option("A run, or a study (the vectors of its networks side by side)")] = "latest",
     images: Annotated[str | None, image_option("the images that the run was trained and validated on")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="<path>",
-            rich_help_panel="Output",
-            show_default="a file inside the run or the study",
-            help="The Parquet file to write.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, out_option("a file inside the run or the study", "The Parquet file to write.")] = None,
     engine: EngineOption = Engine.local,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -10,7 +10,7 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import Json, Quiet, RunName, command
+from ssl_mask.cli.options import Json, Quiet, RunName, command, out_option, tta_option
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.errors import InputError
 
@@ -28,13 +28,7 @@ def export(
     run: RunName = "latest",
     to: Annotated[Format, typer.Option(rich_help_panel="Output", help="The format of the file.")] = Format.onnx,
     tta: Annotated[
-        bool,
-        typer.Option(
-            "--tta",
-            metavar="",
-            rich_help_panel="Prediction",
-            help="Test-time augmentation: average over the plain and mirrored view, in the file.",
-        ),
+        bool, tta_option("Test-time augmentation: average over the plain and mirrored view, in the file.")
     ] = False,
     int8: Annotated[
         bool,
@@ -48,12 +42,7 @@ def export(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="<path>",
-            rich_help_panel="Output",
-            show_default="export/model.onnx inside the run or the study",
-            help="The file to write, such as model.onnx.",
-        ),
+        out_option("export/model.onnx inside the run or the study", "The file to write, such as model.onnx."),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,

@@ -9,7 +9,7 @@ import typer
 
 from ssl_mask.cli.early import check_file_to_write, check_folder_to_write
 from ssl_mask.cli.flags import Given, takes
-from ssl_mask.cli.options import GroupRegex, Json, Quiet, command, run_option
+from ssl_mask.cli.options import GroupRegex, Json, Quiet, command, out_option, run_option
 from ssl_mask.cli.output import answering, loading
 from ssl_mask.text import shown
 
@@ -199,15 +199,7 @@ def search(
             min=1, max=1000, metavar="<number>", rich_help_panel="Prediction", help="Neighbours of each image."
         ),
     ] = 10,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="<path>",
-            rich_help_panel="Output",
-            show_default="none",
-            help="A PNG to write: each image and its neighbours.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, out_option("none", "A PNG to write: each image and its neighbours.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -115,11 +115,19 @@ def image_option(default: str) -> Any:
     )  # fmt: skip
 
 
+def out_option(default: str, what: str) -> Any:
+    """`--out` of a verb that writes `what`; `default` says where it is written otherwise."""
+    return typer.Option(metavar="<path>", rich_help_panel="Output", show_default=default, help=what)
+
+
 def page_file(default: str) -> Any:
-    """`--out` of a verb that writes a page; `default` says where it is written otherwise."""
-    return typer.Option(
-        metavar="<path>", rich_help_panel="Output", show_default=default, help="The HTML file to write."
-    )  # fmt: skip
+    """`--out` of a verb that writes a page."""
+    return out_option(default, "The HTML file to write.")
+
+
+def tta_option(what: str) -> Any:
+    """`--tta` of a verb that predicts; `what` says when the mirrored view is added."""
+    return typer.Option("--tta", metavar="", rich_help_panel="Prediction", help=what)
 
 
 class Verb(TyperCommand):

@@ -129,7 +129,7 @@ def predict(
     refuse_no_share(unknown, "--unknown", "0.05 marks 5 of 100 images of known classes.")
     refuse_no_share(sets, "--sets", "0.9 holds the true class in 90 of 100 images.")
     if engine == "ray" and (neighbours == "auto" or unknown is not None):
-        raise InputError("--engine ray knows no --neighbours and no --unknown.", hint="Leave out --engine ray.")
+        raise InputError("--engine ray cannot be used with --neighbours or --unknown.", hint="Leave out --engine ray.")
     accelerator = devices.make_accelerator("auto")
     console = Console(quiet=quiet or not accelerator.is_main_process)
 

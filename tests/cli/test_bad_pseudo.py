@@ -160,7 +160,7 @@ def test_shards_that_are_not_there(cli: Cli, drawn: Path, started: Path, tmp_pat
     for text in ("3/3", "a", "1/0"):
         refused(cli, [*predict, "--shard", text], f"--shard '{text}' is not a shard", "Shards count from 0")
     refused(cli, [*predict, "--shard", "0/3", "--run", "latest"], "--shard takes one --run")
-    refused(cli, [*predict, "--shard", "0/3", "--on-bad", "fallback"], "--shard knows no --on-bad fallback")
+    refused(cli, [*predict, "--shard", "0/3", "--on-bad", "fallback"], "--shard cannot be used with --on-bad fallback")
 
 
 # ---- folds ----

@@ -45,8 +45,8 @@ def test_without_ray_one_sentence_says_what_to_install(
     ("words", "code", "said"),
     [
         (["predict", "--engine", "dask"], 2, "'dask' is not one of"),
-        (["predict", "--engine", "ray", "--neighbours", "auto"], 3, "--engine ray knows no --neighbours."),
-        (["predict", "--engine", "ray", "--unknown", "0.05"], 3, "--engine ray knows no --unknown."),
+        (["predict", "--engine", "ray", "--neighbours", "auto"], 3, "--engine ray cannot be used with --neighbours."),
+        (["predict", "--engine", "ray", "--unknown", "0.05"], 3, "--engine ray cannot be used with --unknown."),
         (["predict", "--shard", "all/0"], 3, "--shard 'all/0' is not a shard. Shards count from 0: 0/10, 1/10"),
         (["predict", "--shard", "each/3"], 3, "--shard 'each/3' is not a shard."),
         (["audit", "--engine", "ray", "--processes", "3"], 3, "--processes counts processes of this machine"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_line import Cli
@@ -12,7 +11,7 @@ from made_records import run_status
 
 from ssl_mask.cli.early import check_file_to_write, check_folder_to_write, check_resumed, check_seeds, parse_seeds
 from ssl_mask.cli.flags import Given
-from ssl_mask.cli.predict import OnBad, check_shard
+from ssl_mask.cli.predict_checks import EXCLUDED, OF_A_RUN, parse_shard, refuse_excluded
 from ssl_mask.config import resolve, to_yaml
 from ssl_mask.errors import ConfigError, InputError, StorageError
 from ssl_mask.files import write_json, write_text
@@ -102,36 +101,63 @@ def test_a_value_that_a_setting_cannot_have_is_refused(cli: Cli, begun: Path, wo
 # ---- what does not go together ----
 
 
-def shard(text: str = "0/2", **changes: Any) -> tuple[int, int]:
-    usual: dict[str, Any] = {"runs": ["a"], "on_bad": OnBad.fail, "names": False, "guard": False}
-    return check_shard(text, **(usual | changes))
-
-
 @pytest.mark.parametrize("text", ["3/3", "4/3", "-1/3", "1", "a/b", "1/0", "1/100000", "1.5/3", "1/3/5", "", "٣/9"])
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(InputError, match="is not a shard"):
-        shard(text)
+        parse_shard(text)
 
 
 def test_shards_count_from_0() -> None:
-    assert shard("0/1") == ([0], 1)
-    assert shard("9/10") == ([9], 10)
+    assert parse_shard("0/1") == ([0], 1)
+    assert parse_shard("9/10") == ([9], 10)
 
 
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [({"guard": True}, "--guard"), ({"names": True}, "--names"), ({"runs": ["a", "b"]}, "one --run"),
-     ({"on_bad": OnBad.fallback}, "fallback")],
-)  # fmt: skip
-def test_a_shard_ignores_no_option(changes: dict[str, Any], named: str) -> None:
-    with pytest.raises(InputError, match=f"--shard .*{named}"):
-        shard(**changes)
+def asked(*options: str) -> dict[str, bool]:
+    every = {*OF_A_RUN, *EXCLUDED, *(other for excluded in EXCLUDED.values() for other in excluded)}
+    assert every >= set(options)
+    return {option: option in options for option in every}
+
+
+@pytest.mark.parametrize("other", ["--guard", "--names", "--on-bad fallback", "--neighbours", "--unknown", "--sets"])
+def test_a_shard_ignores_no_option(other: str) -> None:
+    with pytest.raises(InputError, match=f"^--shard cannot be used with {other}\\."):
+        refuse_excluded(asked("--shard", other), ["a"])
+    refuse_excluded(asked(other), ["a"])
+
+
+def test_a_shard_is_of_one_run() -> None:
+    with pytest.raises(InputError, match="--shard takes one --run"):
+        refuse_excluded(asked("--shard"), ["a", "b"])
+    refuse_excluded(asked("--shard"), ["a"])
+
+
+def test_ray_refuses_what_it_would_ignore() -> None:
+    for other in ("--neighbours", "--unknown"):
+        with pytest.raises(InputError, match=f"--engine ray cannot be used with {other}"):
+            refuse_excluded(asked("--engine ray", other), ["a"])
+    refuse_excluded(asked("--engine ray", "--sets"), ["a"])
+    refuse_excluded(asked("--engine ray", "--shard"), ["a"])
+
+
+def test_an_exported_network_is_no_run() -> None:
+    for option in ("--weights oof", "--neighbours", "--unknown", "--sets", "--shard", "--engine ray"):
+        with pytest.raises(InputError, match=f"m.onnx is an exported network, which cannot be used with {option}"):
+            refuse_excluded(asked(option), ["m.onnx"])
+    refuse_excluded(asked("--names", "--guard", "--on-bad fallback"), ["m.onnx"])
+    with pytest.raises(InputError, match=r"m\.onnx predicts alone, but there are 2 --run"):
+        refuse_excluded(asked(), ["a", "m.onnx"])
+
+
+def test_one_run_has_nothing_to_weigh() -> None:
+    with pytest.raises(InputError, match="--weights oof weighs several --run"):
+        refuse_excluded(asked("--weights oof"), ["a"])
+    refuse_excluded(asked("--weights oof"), ["a", "b"])
 
 
 def test_a_shard_with_the_guard_is_refused_on_the_command_line(cli: Cli, begun: Path) -> None:
     assert begun.is_dir()
     code, text = cli("predict", "--shard", "0/2", "--guard", "on", "--run", "train-001")
-    assert code == 3 and "--shard knows no --guard." in text
+    assert code == 3 and "--shard cannot be used with --guard." in text
 
 
 def test_images_that_are_not_there_are_refused_at_once(cli: Cli, begun: Path) -> None:

@@ -290,8 +290,8 @@ def test_bench_and_predict_from_the_command_line(
     assert code == 0 and json.loads(said)["leakage"] == "photos-clean"
     for words, problem in (
         (("predict", "--run", model, "--run", model), "predicts alone"),
-        (("predict", "--run", model, "--neighbours", "auto"), "knows no --neighbours"),
-        (("predict", "--run", model, "--shard", "0/2"), "knows no --shard"),
+        (("predict", "--run", model, "--neighbours", "auto"), "cannot be used with --neighbours"),
+        (("predict", "--run", model, "--shard", "0/2"), "cannot be used with --shard"),
         (("predict", "--run", str(tmp_path / "none.onnx")), "There is no"),
         (("export", model), "is exported already"),
         (("export", str(run_of(exported)), "--out", str(tmp_path / "m.txt")), "does not end in .onnx"),
