@@ -110,6 +110,7 @@ METHODS: dict[str, Method] = {
     "folds": Method(folds=True),
     "folds (uda)": Method("uda_laptop", pool=True, folds=True),
     "folds (lite2)": Method(settings=LITE2, folds=True),
+    "folds (uda, lite2, 3 times as long)": Method("uda_laptop", LITE2, pool=True, length=3, folds=True),
     "folds (rounds of many teachers)": soft("folds (uda)", "folds (lite2)", "folds", folds=True),
 }
 """The most informative first."""
