@@ -47,6 +47,7 @@ from .guard.self_test import AlterationRecall as AlterationRecall
 from .guard.self_test import SelfTest as SelfTest
 from .guard.status import Mark as Mark
 from .inference.class_sets import ClassSets as ClassSets
+from .inference.engine_speeds import EngineSpeed as EngineSpeed
 from .inference.gallery_scores import OldAndNew as OldAndNew
 from .inference.unknown_marks import Unknown as Unknown
 from .runs.acquired import AcquireRecord as AcquireRecord
@@ -118,7 +119,6 @@ from .workflows.acquire import acquire as acquire
 from .workflows.audit import Audit as Audit
 from .workflows.audit import audit as audit
 from .workflows.bench import Bench as Bench
-from .workflows.bench import EngineSpeed as EngineSpeed
 from .workflows.bench import bench as bench
 from .workflows.compare import Comparison as Comparison
 from .workflows.compare import compare as compare

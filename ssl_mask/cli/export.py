@@ -54,7 +54,7 @@ def export(
     """
     with answering(as_json) as answer:
         settings = given.alone()
-        from ssl_mask.runs.exported import is_exported
+        from ssl_mask.runs.find import is_exported
         from ssl_mask.runs.sources import find_source
 
         if out is not None:

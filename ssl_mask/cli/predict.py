@@ -145,7 +145,7 @@ def predict(
     predictions.provenance.json, which says whether the images were seen in training.
     """
     with answering(as_json) as answer:
-        from ssl_mask.runs.exported import is_exported
+        from ssl_mask.runs.find import is_exported
 
         settings, sources = given.alone(), run or ["latest"]
         if images is not None and "data.root" in given.flags:

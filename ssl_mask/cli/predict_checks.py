@@ -36,7 +36,7 @@ def refuse_excluded(asked: Mapping[str, bool], runs: Sequence[str]) -> None:
     Raises:
         InputError: names both, and why.
     """
-    from ssl_mask.runs.exported import is_exported
+    from ssl_mask.runs.find import is_exported
 
     if exported := next((run for run in runs if is_exported(run)), None):
         if len(runs) > 1:

@@ -16,6 +16,8 @@ from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import Source
 
 SPLITS: tuple[Split, ...] = ("train", "val")
+LABELED = "labeled"
+"""Name of these images, where others are named by their folder."""
 
 
 def labeled_images(source: Source) -> Manifest:

@@ -6,31 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
 
+from ssl_mask.inference.engine_speeds import EngineSpeed
 from ssl_mask.reports.tables import Cells, markdown
 
 
-class Measured(Protocol):
-    """Of one engine on one device; see `workflows.bench.EngineSpeed`."""
-
-    @property
-    def engine(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def p50_ms(self) -> float: ...
-    @property
-    def p95_ms(self) -> float: ...
-    @property
-    def best_batch(self) -> int: ...
-    @property
-    def images_per_second(self) -> float: ...
-    @property
-    def memory_bytes(self) -> int | None: ...
-
-
-def speed_cells(speeds: Sequence[Measured]) -> Cells:
+def speed_cells(speeds: Sequence[EngineSpeed]) -> Cells:
     """A row an engine and device."""
     header = ("engine", "device", "p50 ms", "p95 ms", "best\nbatch", "images/s", "memory MB")
     return Cells(header, tuple(
@@ -40,7 +21,7 @@ def speed_cells(speeds: Sequence[Measured]) -> Cells:
     ))  # fmt: skip
 
 
-def speed_sentence(photos: int, seconds: float, read_ms: float | None, fastest: Measured) -> str:
+def speed_sentence(photos: int, seconds: float, read_ms: float | None, fastest: EngineSpeed) -> str:
     """Such as `840 photos in 31 s: …`."""
     time = f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
     reading = "without reading them" if read_ms is None else f"of which {photos * read_ms / 1000:.1f} s to read them"
@@ -48,17 +29,8 @@ def speed_sentence(photos: int, seconds: float, read_ms: float | None, fastest: 
 
 
 def _show() -> None:
-    class MadeUp(NamedTuple):
-        engine: str
-        device: str
-        p50_ms: float
-        p95_ms: float
-        best_batch: int
-        images_per_second: float
-        memory_bytes: int | None
-
-    rows = [MadeUp("torch", "CPU, 2 threads", 21.3, 25.0, 16, 61.0, 210_000_000),
-            MadeUp("onnxruntime", "CPU, 2 threads", 9.8, 11.2, 8, 128.0, 90_000_000)]  # fmt: skip
+    rows = [EngineSpeed("torch", "CPU, 2 threads", 21.3, 25.0, 16, 61.0, 210_000_000),
+            EngineSpeed("onnxruntime", "CPU, 2 threads", 9.8, 11.2, 8, 128.0, 90_000_000)]  # fmt: skip
     print(markdown(speed_cells(rows)))
     print(speed_sentence(840, 840 * (0.03 + 1 / 128), 30.0, rows[1]))
 

@@ -143,11 +143,6 @@ class ExportedModel:
         return self.path.parent / "predictions" / f"{self.path.stem}-{pool}"
 
 
-def is_exported(reference: str | Path) -> bool:
-    """Whether a user names an exported network: by its file."""
-    return Path(reference).suffix == ".onnx"
-
-
 def write_exported(path: Path, graph: bytes, record: dict[str, Any]) -> ExportRecord:
     """Write a graph with what is known of it; returns the record as it was written.
 

@@ -36,6 +36,11 @@ def find_run(reference: str | Path, runs: Path) -> RunDir:
     raise DataError(f"No run {str(reference)!r}.", hint=hint)
 
 
+def is_exported(reference: str | Path) -> bool:
+    """Whether a user names an exported network: by its file."""
+    return Path(reference).suffix == ".onnx"
+
+
 def list_runs(runs: Path) -> list[RunDir]:
     """All runs in a folder and in its studies, by name."""
     found = [*runs.glob("[!.]*/run.json"), *runs.glob("[!.]*/[!.]*/run.json")]  # a hidden one is being made

@@ -19,10 +19,10 @@ from typing import Literal
 
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import LabelSchema
-from ssl_mask.errors import DataError
+from ssl_mask.errors import DataError, InputError
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.factors import FactorsRecord, FactorStudy
-from ssl_mask.runs.find import find_run, list_runs
+from ssl_mask.runs.find import find_run, is_exported, list_runs
 from ssl_mask.runs.folds import REFIT, FoldStudy
 from ssl_mask.runs.gallery import GalleryDir, GalleryRecord, find_gallery, is_gallery
 from ssl_mask.runs.records import CheckpointMetadata
@@ -129,7 +129,7 @@ def find_source(reference: str | Path, runs: Path) -> Source:
     Raises:
         DataError: no such run, a study that is not finished, one that does not predict, or an exported network.
     """
-    if Path(reference).suffix == ".onnx":
+    if is_exported(reference):
         raise DataError(
             f"{reference} is an exported network, which cannot be used here.",
             hint="Name the run that it was made from. `sslmask predict` takes it, alone.",
@@ -148,6 +148,23 @@ def find_source(reference: str | Path, runs: Path) -> Source:
     if study is None or study.path != study.home:  # the rounds of a run, which has the weights of the best one
         return run_source(find_run(reference, runs))
     return study_source(study)
+
+
+def find_networks(reference: str | Path, runs: Path) -> Source:
+    """As `find_source`, for what takes the networks out of a run or a study.
+
+    Raises:
+        InputError: an exported network or a gallery.
+    """
+    if is_exported(reference):
+        raise InputError(f"{reference} is exported already.", hint="Name the run or the study that it was made from.")
+    source = find_source(reference, runs)
+    if source.kind == "gallery":
+        raise InputError(
+            f"{source.path} is a gallery, which predicts by its images.",
+            hint=f"Name what embeds its images: {source.parts[0].path}",
+        )
+    return source
 
 
 def gallery_source(gallery: GalleryDir, runs: Path) -> Source:

@@ -12,13 +12,10 @@ from ssl_mask.data.layouts.images import read_images
 from ssl_mask.errors import nothing_written
 from ssl_mask.inference.embeddings import embedded, named_source
 from ssl_mask.inference.inputs import pool_name
-from ssl_mask.inference.labeled import labeled_images
+from ssl_mask.inference.labeled import LABELED, labeled_images
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.shared_out import shared_out
-
-LABELED = "labeled"
-"""Name of the images that a run was trained and validated on."""
 
 
 def embed(

@@ -35,8 +35,8 @@ from ssl_mask.inference.parity import parity, probs_of_photos, refuse_apart, ref
 from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.inference.submission import member_record
 from ssl_mask.runs import environment
-from ssl_mask.runs.exported import ExportedModel, ExportRecord, is_exported, write_exported
-from ssl_mask.runs.sources import Source, find_source
+from ssl_mask.runs.exported import ExportedModel, ExportRecord, write_exported
+from ssl_mask.runs.sources import Source, find_networks
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def export(
     refuse_missing_packages()
     console = Console(quiet=quiet)
     with nothing_written("the exported network"):
-        source = exportable(run, Path(runs_folder))
+        source = find_networks(run, Path(runs_folder))
         model = ExportedModel(Path(out) if out is not None else source.path / "export" / "model.onnx")
         predictor = load_predictor([source], Compute(devices.make_accelerator("fp32"), console), cache=cache)
         job = _Job(source, predictor, square_shapes(predictor), photos_of(source), reading_of(predictor), console)
@@ -179,19 +179,6 @@ def _with_8_bits(
     )
     job.console.say(f"Saved  {small.path}  ({small.path.stat().st_size / 1e6:.1f} MB)")
     return small.path, written
-
-
-def exportable(run: str | Path, runs_folder: Path) -> Source:
-    """The run or the study that a user names. Raises InputError where it cannot be exported."""
-    if is_exported(run):
-        raise InputError(f"{run} is exported already.", hint="Name the run or the study that it was made from.")
-    source = find_source(run, runs_folder)
-    if source.kind == "gallery":
-        raise InputError(
-            f"{source.path} is a gallery, which predicts by its images.",
-            hint=f"Export its network: {source.parts[0].path}",
-        )
-    return source
 
 
 def save(model: ExportedModel, graph: bytes, about: dict[str, Any], source: Source) -> ExportRecord:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from ssl_mask.console import Console
 from ssl_mask.data.embeddings import EmbeddingTable, read_embeddings
 from ssl_mask.data.image_groups import HOW_TO_NAME_GROUPS
-from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.errors import DataError, nothing_written
-from ssl_mask.guard.copies.fingerprints import Fingerprints
-from ssl_mask.guard.copies.sketches import sketched
-from ssl_mask.guard.gate import GateResult, gate_new_labels
-from ssl_mask.guard.seen import save_seen
 from ssl_mask.inference.embeddings import embedded, embedders, named_source, one_process, refuse_other_embeddings
 from ssl_mask.inference.gallery_contents import (
     classes_named,
@@ -30,22 +22,18 @@ from ssl_mask.inference.gallery_contents import (
     with_origin,
     write_gallery,
 )
+from ssl_mask.inference.gallery_intake import Guard, compared, groups_in, new_fingerprints, new_part
 from ssl_mask.inference.gallery_predictor import read_rows, refuse_other_weights
 from ssl_mask.inference.gallery_scores import OldAndNew, old_and_new
-from ssl_mask.inference.labeled import labeled_images
+from ssl_mask.inference.labeled import LABELED, labeled_images
 from ssl_mask.inference.load import load_predictor
-from ssl_mask.inference.nearest import group_numbers
-from ssl_mask.inference.predictor import Compute, Predictor
 from ssl_mask.reports.gallery_card import scores_told
 from ssl_mask.runs.create import create_folder, refuse_taken
-from ssl_mask.runs.environment import code_version
-from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryPart, GalleryRecord, find_gallery
-from ssl_mask.runs.sources import Source, gallery_source
-from ssl_mask.workflows.embed import LABELED
+from ssl_mask.runs.gallery import BUILT, GalleryDir, GalleryRecord, find_gallery
+from ssl_mask.runs.sources import gallery_source
 
 K, TEMPERATURE = 10, 0.1
 """Groups that vote, and how much nearer ones count more."""
-Guard = Literal["on", "off"]
 
 
 @dataclass(frozen=True)
@@ -110,9 +98,8 @@ def build_gallery(
             table = embedded(source, predictor, labeled_images(source), LABELED)
         refuse_unlabeled(table, str(embeddings or source.path))
         table = with_origin(table, source, 0)
-        gate = _gate(_manifest(table, predictor), source, guard, compute, drop_overlap=drop_overlap)
-        table = _without_dropped(table, gate)
-        part = _part(0, BUILT, (), table, str(embeddings or LABELED), gate)
+        table, gate = compared(table, predictor, source, compute, guard=guard, drop_overlap=drop_overlap)
+        part = new_part(0, BUILT, (), table, str(embeddings or LABELED), gate)
     config = source.members[0].config().model_copy(update={"runs": runs, "name": name})
     first = GalleryRecord(
         source=str(source.path.absolute()), members=embedders(source, predictor), base=predictor.schema,
@@ -122,11 +109,11 @@ def build_gallery(
 
     def fill(folder: Path, _: str) -> None:
         home = GalleryDir(folder)
-        write_gallery(home, first, (part,), table, folds_of(source), _fingerprints(home, gate))
+        write_gallery(home, first, (part,), table, folds_of(source), new_fingerprints(home, gate))
 
     gallery = GalleryDir(create_folder(config, "gallery", fill))
     record = gallery.record()
-    groups = _groups_in(table)
+    groups = groups_in(table)
     compute.console.say(
         f"Saved  {gallery.path}  ({len(table)} images of {groups} groups; next: sslmask predict --run {gallery.path})"
     )
@@ -177,10 +164,9 @@ def add_to_gallery(
         rows = rows_of_class(images, classes, record, source.members[0].trained_config().data, group_regex)
         fresh = new_rows(embedded(source.parts[0], embedder, rows, str(images)), table, str(images))
         fresh = with_origin(fresh, source.parts[0], number)
-        gate = _gate(_manifest(fresh, embedder), source.parts[0], guard, compute, drop_overlap=drop_overlap)
-        fresh = _without_dropped(fresh, gate)
-        part = _part(number, "/".join(classes), classes, fresh, str(images), gate)
-        before, prints = honest_of(home, record), [*home.fingerprints(record), *_fingerprints(home, gate)]
+        fresh, gate = compared(fresh, embedder, source.parts[0], compute, guard=guard, drop_overlap=drop_overlap)
+        part = new_part(number, "/".join(classes), classes, fresh, str(images), gate)
+        before, prints = honest_of(home, record), [*home.fingerprints(record), *new_fingerprints(home, gate)]
         after = write_gallery(
             home, record, (*record.parts, part), table.joined(fresh), folds_of(source.parts[0]), prints
         )
@@ -228,62 +214,12 @@ def remove_from_gallery(
     return _told(home, after, taken, old_and_new(before, honest_of(home, after)), "Removed", compute.console)
 
 
-def _fingerprints(home: GalleryDir, gate: GateResult) -> list[Path]:
-    """The fingerprints of what is put in, as a file; none where the guard was off."""
-    prints: Fingerprints | None = gate.prints.get("train")
-    if prints is None:
-        return []
-    path = home.path / "seen-part-new.npz"
-    save_seen(path, sketched(prints))
-    return [path]
-
-
-def _part(
-    number: int, name: str, classes: tuple[str, ...], table: EmbeddingTable, data: str, gate: GateResult
-) -> GalleryPart:
-    return GalleryPart(
-        number=number, name=name, classes=classes, images=len(table), data=data, code=code_version(),
-        checked=gate.findings is not None, leakage=gate.mark.status, leakage_reason=gate.mark.reason,
-        marks={digest: mark.status for digest, mark in gate.marks.items()},
-    )  # fmt: skip
-
-
-def _without_dropped(table: EmbeddingTable, gate: GateResult) -> EmbeddingTable:
-    """Without the images that are also in the test set. Raises DataError where none is left."""
-    dropped = gate.dropped("train")
-    left = table.at([i for i, digest in enumerate(table.sha256.tolist()) if digest not in dropped])
-    if not len(left):
-        raise DataError(f"All {len(table)} images are also in the test set.", hint="Name other images.")
-    return left
-
-
-def _gate(
-    rows: Manifest, source: Source, guard: Guard | None, compute: Compute, *, drop_overlap: bool
-) -> GateResult:  # fmt: skip
-    """Compare what is put in with the test images of the data set. Raises GuardError where it is among them."""
-    config, (accelerator, console) = source.members[0].trained_config(), (compute.accelerator, compute.console)
-    return gate_new_labels(config, rows, accelerator, console, mode=guard, drop_overlap=drop_overlap)
-
-
-def _manifest(table: EmbeddingTable, predictor: Predictor) -> Manifest:
-    """The images of a table as training images: what is put in is asked with its labels."""
-    rows = tuple(
-        Row(path, group, "train", path, None, digest=digest)
-        for path, group, digest in zip(table.path.tolist(), table.group.tolist(), table.sha256.tolist(), strict=True)
-    )
-    return Manifest(Path(), "gallery", predictor.schema, rows, bool((table.group != "").all()), predictor.submission)
-
-
-def _groups_in(table: EmbeddingTable) -> int:
-    return len(np.unique(group_numbers(table.group.tolist())))
-
-
 def _told(
     home: GalleryDir, record: GalleryRecord, moved: EmbeddingTable, scores: OldAndNew | None, verb: str,
     console: Console,
 ) -> Gallery:  # fmt: skip
     """Args: moved: the images that were put in or taken out."""
-    groups = _groups_in(moved)
+    groups = groups_in(moved)
     console.say(f"{verb:<6} {len(moved)} images of {groups} groups; {home.path} holds {record.images} images of "
                 f"{len(record.label_schema.joint_classes)} classes")  # fmt: skip
     for sentence in scores_told(scores):

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from ssl_mask import cluster, devices
 from ssl_mask.console import Console
 from ssl_mask.data.manifest import Manifest
-from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.errors import InputError, nothing_written
 from ssl_mask.guard.provenance import Provenance, provenance_of
 from ssl_mask.inference.class_sets import ClassSets, class_sets
@@ -23,15 +22,13 @@ from ssl_mask.inference.ensemble import Ensemble, oof_weights
 from ssl_mask.inference.inputs import rows_to_predict
 from ssl_mask.inference.load import load_predictor
 from ssl_mask.inference.neighbour_predictor import choose_neighbours
-from ssl_mask.inference.predictor import Compute, Predictor
+from ssl_mask.inference.predictor import Compute
 from ssl_mask.inference.shared_out import FOLDER, shared_out
 from ssl_mask.inference.submission import ensemble_record, refuse_foreign, write_submission
 from ssl_mask.inference.unknown_marks import Unknown, mark_unknown
-from ssl_mask.inference.unreadable import how_to_go_on, tell_unreadable
+from ssl_mask.inference.unreadable import OnBad, tell_predicted, with_fallback
 from ssl_mask.runs.predicted import ChosenWeights, NeighboursRecord
 from ssl_mask.runs.sources import Source, find_source
-
-OnBad = Literal["fail", "skip", "fallback"]
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,8 @@ def predict(
             f"Predict {len(rows)} images with {told_sources(found)}" + (", mirrored views averaged" if tta else "")
         )
         parts = path.parent / FOLDER
-        predicted = _predict(shared_out(predictor, load, compute, parts if write else None), rows, tta, on_bad)
+        by = shared_out(predictor, load, compute, parts if write else None)
+        predicted = with_fallback(lambda how: by.probs(rows, tta=tta, on_bad=how), predictor.prior, on_bad)
         judging: dict[str, Any] = {"shares": ensemble.shares, "cache": cache, "max_pixels": max_pixels}
         marks = None if unknown is None else mark_unknown(found, predicted, compute, console, rate=unknown, **judging)
         held = None if sets is None else class_sets(
@@ -176,11 +174,7 @@ def predict(
                 names=names, max_pixels=max_pixels, unknown=marks, sets=held,
             )  # fmt: skip
             shutil.rmtree(parts, ignore_errors=True)  # also those of a command that was stopped, on a cluster
-        tell_unreadable(predicted, on_bad, console)
-        if leakage.overlap:
-            console.warn(f"{leakage.why[0]}: a score on them does not measure new images.")
-        console.say(f"Guard  {leakage.sentence}")
-        console.say(f"Saved  {path}  ({len(rows)} rows)" if write else f"Done   {len(rows)} rows; nothing is written")
+        tell_predicted(predicted, leakage, on_bad, path if write else None, console)
     accelerator.wait_for_everyone()
     return Predictions(
         predicted.manifest,
@@ -199,15 +193,6 @@ def refuse_no_share(given: float | None, flag: str, example: str) -> None:
     """Raises InputError where a number is not between 0 and 1."""
     if given is not None and not 0 < given < 1:
         raise InputError(f"{flag} {given:g} is not between 0 and 1.", hint=f"Give a share: {flag} {example}")
-
-
-def _predict(predictor: Predictor, rows: Manifest, tta: bool, on_bad: OnBad) -> PredictedImages:
-    """With `fallback`, an unreadable image gets the class shares of the training images."""
-    with how_to_go_on(on_bad):
-        predicted = predictor.probs(rows, tta=tta, on_bad="fail" if on_bad == "fail" else "skip")
-    if on_bad == "fallback":
-        predicted.probs[list(predicted.unreadable)] = predictor.prior
-    return predicted
 
 
 def default_folder(sources: Sequence[Source], runs_folder: Path, pool: str) -> Path:

@@ -16,11 +16,9 @@ from ssl_mask.guard.provenance import Provenance, provenance_of
 from ssl_mask.inference.inputs import OWN_TEST, named_images, test_images
 from ssl_mask.inference.onnx_predictor import load_onnx_predictor
 from ssl_mask.inference.submission import refuse_foreign, write_submission
-from ssl_mask.inference.unreadable import how_to_go_on, tell_unreadable
+from ssl_mask.inference.unreadable import OnBad, tell_predicted, with_fallback
 from ssl_mask.runs.exported import ExportRecord
 from ssl_mask.runs.seal import file_digest
-
-OnBad = Literal["fail", "skip", "fallback"]
 
 
 @dataclass(frozen=True)
@@ -97,19 +95,14 @@ def predict_exported(
         if write:
             refuse_foreign(path)
         console.say(f"Predict {len(rows)} images with {exported.name} of {record.name}" + told(record))
-        with how_to_go_on(on_bad):
-            predicted = predictor.probs(rows, on_bad="fail" if on_bad == "fail" else "skip")
-        if on_bad == "fallback":
-            predicted.probs[list(predicted.unreadable)] = record.prior
+        predicted = with_fallback(lambda how: predictor.probs(rows, on_bad=how), np.asarray(record.prior), on_bad)
         leakage = provenance_of([predictor.source], predicted.manifest, console, mode=guard, max_pixels=max_pixels)
     if write:
         write_submission(
             path, made_by(exported.path, record), predicted, leakage, tta="mirrored" in record.tta, on_bad=on_bad,
             pool=pool, names=names, max_pixels=max_pixels,
         )  # fmt: skip
-    tell_unreadable(predicted, on_bad, console)
-    tell_leakage(leakage, console)
-    console.say(f"Saved  {path}  ({len(rows)} rows)" if write else f"Done   {len(rows)} rows; nothing is written")
+    tell_predicted(predicted, leakage, on_bad, path if write else None, console)
     return ExportedPredictions(
         predicted.manifest, predicted.probs, dict(predicted.unreadable), leakage, path if write else None
     )  # fmt: skip
@@ -118,13 +111,6 @@ def predict_exported(
 def told(record: ExportRecord) -> str:
     """What else there is to say of an exported network."""
     return (", mirrored views averaged" if "mirrored" in record.tta else "") + (", 8 bits" if record.int8 else "")
-
-
-def tell_leakage(leakage: Provenance, console: Console) -> None:
-    """Say how far a score can be trusted."""
-    if leakage.overlap:
-        console.warn(f"{leakage.why[0]}: a score on them does not measure new images.")
-    console.say(f"Guard  {leakage.sentence}")
 
 
 def made_by(path: Path, record: ExportRecord) -> dict[str, Any]:

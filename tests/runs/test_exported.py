@@ -11,7 +11,8 @@ from ssl_mask.config import DataConfig
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import Factor, LabelSchema
 from ssl_mask.errors import DataError, MismatchError, ModelError
-from ssl_mask.runs.exported import ExportedModel, is_exported, read_exported, write_exported
+from ssl_mask.runs.exported import ExportedModel, read_exported, write_exported
+from ssl_mask.runs.find import is_exported
 from ssl_mask.runs.sources import find_source
 
 GRAPH = bytes(range(256)) * 9

@@ -21,11 +21,10 @@ from ssl_mask.data.images import decode
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import DataError, ImageError, InputError, MismatchError, ModelError
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.inference import onnx_file, parity
+from ssl_mask.inference import engine_speeds, onnx_file, parity
 from ssl_mask.inference.onnx_session import OnnxSession
 from ssl_mask.runs.checkpoint import load_checkpoint
 from ssl_mask.runs.exported import PHOTOS, read_exported
-from ssl_mask.workflows import bench as bench_module
 from ssl_mask.workflows import export as export_module
 from ssl_mask.workflows.bench import bench
 from ssl_mask.workflows.evaluate import evaluate
@@ -259,7 +258,7 @@ def rows_of(exported: Export, split: str) -> list[dict[str, str]]:
 
 
 def test_bench_measures_every_engine_and_adds_up(exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_module, "cores", lambda: 2)
+    monkeypatch.setattr(engine_speeds, "cores", lambda: 2)
     alone = bench(exported.path, photos=840, seconds=0.01, quiet=True)
     assert [(s.engine, s.device) for s in alone.speeds] == [
         ("onnxruntime", "CPU, 1 thread"), ("onnxruntime", "CPU, 2 threads")
