@@ -155,7 +155,7 @@ def spread(
 
 
 def _there(work: _Work, task: Any) -> Any:
-    """In a process of Ray's."""
+    """In a process of Ray's: with the settings of the command, and in its folder where this machine has it."""
     if Path(work.folder).is_dir():
         os.chdir(work.folder)
     os.environ.update(work.settings)

@@ -61,7 +61,7 @@ def audit(
     self_test: Annotated[
         int | None,
         typer.Option(
-            metavar="<int>",
+            metavar="<number>",
             min=1,
             rich_help_panel="Leakage guard",
             help="Alter so many of your test photos in 25 ways in memory, plant the copies among the pool, and say "

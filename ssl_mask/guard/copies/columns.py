@@ -66,21 +66,21 @@ class Column:
         is_thumb = self._name == "thumb"
         kind = np.dtype((np.uint8, (SIDE, SIDE))) if is_thumb else RECORD[self._name]
         values = np.zeros((len(places), *kind.shape), kind.base)
-        for segment, where in self._by_segment(places[:, 0]):
-            rows = places[where, 1]
+        for kept, where in self._by_segment(places[:, 0]):
+            segment, rows = kept.open(), places[where, 1]
             if is_thumb:
-                values[where] = [decoded(segment.thumb(row)) for row in rows.tolist()]
+                values[where] = [decoded(segment.thumb(row), kept) for row in rows.tolist()]
             else:
                 values[where] = segment.records[self._name][rows]
             release(segment.records)
             release(segment.thumbs)
         return values
 
-    def _by_segment(self, numbers: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64]]]:
+    def _by_segment(self, numbers: NDArray[np.int64]) -> Iterator[tuple[Segment | Stored, NDArray[np.int64]]]:
         order = np.argsort(numbers, kind="stable")
         for where in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
             if len(where) and numbers[where[0]] >= 0:
-                yield self._segments[numbers[where[0]]].open(), where
+                yield self._segments[numbers[where[0]]], where
 
 
 def some(rows: Rows, places: NDArray[np.int64]) -> Rows:
@@ -106,12 +106,13 @@ def encoded(thumb: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".jpg", thumb, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
 
 
-def decoded(jpeg: bytes) -> NDArray[np.uint8]:
-    """Raises StorageError for what is no such picture."""
+def decoded(jpeg: bytes, kept: Segment | Stored) -> NDArray[np.uint8]:
+    """Raises StorageError for what is no such picture; names the file where it is `kept`."""
     thumb = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE) if jpeg else None
     if thumb is None or thumb.shape != (SIDE, SIDE):
+        where = kept.path.with_suffix(".thumbs") if isinstance(kept, Stored) else "the memory of this process"
         raise StorageError(
-            "A picture in the cache of the leakage guard is damaged.",
-            hint="Delete the folder `guard-v2` in the cache; the fingerprints are then made anew.",
+            f"A picture in {where}, in the cache of the leakage guard, is damaged.",
+            hint="Delete that file; its fingerprints are then made anew.",
         )
     return np.asarray(thumb, np.uint8)

@@ -43,7 +43,7 @@ class Match(NamedTuple):
 def search_of(first: int, second: int) -> str:
     """How candidates of so many images among so many are looked for: `exact` compares each with each. Anything else is
     only honest with the recall of a self-test beside it (see `guard.self_test`)."""
-    return "exact" if is_exact(first, second) else "a first pass by means of windows"
+    return "exact" if is_exact(first, second) else "a first pass over the means of windows"
 
 
 def match(
