@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -25,6 +25,21 @@ class Rows(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
     def __len__(self) -> int: ...
+
+
+class Kept(NamedTuple):
+    """A (128, 128) grey picture as it is kept; where it is looked at is where it is decoded."""
+
+    content: bytes
+    where: str = ""
+    """The file that has it as JPEG; "" where the content is its grey values."""
+
+    @property
+    def thumb(self) -> NDArray[np.uint8]:
+        """Raises StorageError for what is no such picture."""
+        if self.where:
+            return decoded(self.content, self.where)
+        return np.frombuffer(self.content, np.uint8).reshape(SIDE, SIDE)
 
 
 class Column:
@@ -62,6 +77,17 @@ class Column:
         places = np.concatenate([_all_of(segment), moved])
         return Column(self._name, [segment, *self._segments], places)
 
+    def kept(self, rows: NDArray[np.int64]) -> list[Kept]:
+        """Some pictures, of which none is decoded."""
+        places = self._places[rows]
+        found = [Kept(b"", "no file")] * len(places)
+        for kept, where in self._by_segment(places[:, 0]):
+            segment, name = kept.open(), _name(kept)
+            for place in where.tolist():
+                found[place] = Kept(segment.thumb(int(places[place, 1])), name)
+            release(segment.thumbs)
+        return found
+
     def _values(self, places: NDArray[np.int64]) -> NDArray[Any]:
         is_thumb = self._name == "thumb"
         kind = np.dtype((np.uint8, (SIDE, SIDE))) if is_thumb else RECORD[self._name]
@@ -69,7 +95,7 @@ class Column:
         for kept, where in self._by_segment(places[:, 0]):
             segment, rows = kept.open(), places[where, 1]
             if is_thumb:
-                values[where] = [decoded(segment.thumb(row), kept) for row in rows.tolist()]
+                values[where] = [decoded(segment.thumb(row), _name(kept)) for row in rows.tolist()]
             else:
                 values[where] = segment.records[self._name][rows]
             release(segment.records)
@@ -89,6 +115,13 @@ def some(rows: Rows, places: NDArray[np.int64]) -> Rows:
     return found
 
 
+def kept(thumbs: Rows, places: NDArray[np.int64]) -> list[Kept]:
+    """Some pictures as they are kept."""
+    if isinstance(thumbs, Column):
+        return thumbs.kept(places)
+    return [Kept(thumb.tobytes()) for thumb in thumbs[places]]
+
+
 def after(segment: Segment, name: str, rows: Rows) -> Rows:
     """One field of a segment, and after it that of other images; of a column without reading it."""
     if isinstance(rows, Column):
@@ -106,11 +139,15 @@ def encoded(thumb: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".jpg", thumb, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
 
 
-def decoded(jpeg: bytes, kept: Segment | Stored) -> NDArray[np.uint8]:
-    """Raises StorageError for what is no such picture; names the file where it is `kept`."""
+def _name(kept: Segment | Stored) -> str:
+    """Where its pictures are."""
+    return str(kept.path.with_suffix(".thumbs")) if isinstance(kept, Stored) else "the memory of this process"
+
+
+def decoded(jpeg: bytes, where: str) -> NDArray[np.uint8]:
+    """Raises StorageError for what is no such picture, and names `where` it is kept."""
     thumb = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE) if jpeg else None
     if thumb is None or thumb.shape != (SIDE, SIDE):
-        where = kept.path.with_suffix(".thumbs") if isinstance(kept, Stored) else "the memory of this process"
         raise StorageError(
             f"A picture in {where}, in the cache of the leakage guard, is damaged.",
             hint="Delete that file; its fingerprints are then made anew.",

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_mask.guard.copies.candidates import Hits
+from ssl_mask.guard.copies.columns import Kept, kept
 from ssl_mask.guard.copies.fingerprints import Fingerprints
 from ssl_mask.guard.copies.pair_store import Scores, pair_keys
 from ssl_mask.guard.copies.pictures import Pictures
-from ssl_mask.guard.copies.verification import SIDE, View, similarity, view
+from ssl_mask.guard.copies.verification import View, similarity, view
 from ssl_mask.guard.copies.workers import spread
 
 _PAIRS_PER_TASK = 128
@@ -23,8 +24,7 @@ _READY = 768  # pictures, 130 kB each
 
 
 class _Task(NamedTuple):
-    thumbs: NDArray[np.uint8]
-    """(k, 128, 128)."""
+    thumbs: list[Kept]
     pairs: NDArray[np.int64]
     """(n, 2) rows of `thumbs`."""
     variants: NDArray[np.uint8]
@@ -78,22 +78,22 @@ def _task(
 ) -> _Task:
     a, row_a = np.unique(first.pictures.positions[hits.first[part]], return_inverse=True)
     b, row_b = np.unique(second.pictures.positions[hits.second[part]], return_inverse=True)
-    thumbs = np.concatenate([first.prints.thumbs[a], second.prints.thumbs[b]])
+    thumbs = kept(first.prints.thumbs, a) + kept(second.prints.thumbs, b)
     pairs = np.stack([row_a, row_b + len(a)], axis=1)
     return _Task(thumbs, np.where(turned[part, None], pairs[:, ::-1], pairs), variants[part])
 
 
 def _verify(task: _Task) -> NDArray[np.float32]:
-    thumbs = [thumb.tobytes() for thumb in task.thumbs]
+    ready = [_ready(thumb) for thumb in task.thumbs]
     pairs = zip(task.pairs.tolist(), task.variants.tolist(), strict=True)
-    scores = [similarity(_ready(thumbs[i]), _ready(thumbs[j]), _numbers(bits)) for (i, j), bits in pairs]
+    scores = [similarity(ready[i], ready[j], _numbers(bits)) for (i, j), bits in pairs]
     return np.array(scores, np.float32)
 
 
 @lru_cache(maxsize=_READY)
-def _ready(thumb: bytes) -> View:
+def _ready(picture: Kept) -> View:
     """Kept from task to task: a picture is in many pairs, and to make it ready takes as long as half a pair."""
-    return view(np.frombuffer(thumb, np.uint8).reshape(SIDE, SIDE))
+    return view(picture.thumb)
 
 
 def _numbers(bits: int) -> tuple[int, ...]:
