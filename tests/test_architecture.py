@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from ssl_mask.cli.verbs import VERBS
+
 PACKAGE = Path(__file__).parents[1] / "ssl_mask"
 LEVELS = (
     ("cli",),
@@ -52,7 +54,7 @@ FORBIDDEN = {
     "pseudo_labeling": {"typer", "ssl_mask.algorithms"},
     # What is asked and what it is worth; a workflow hands it the training of a trial as a function.
     "tuning": {"typer", "torch", "accelerate", "ssl_mask.training", "ssl_mask.guard", "ssl_mask.models"},
-    # What finished runs say together; who trains them is a workflow.
+    # Which runs are trained next, and what the finished ones say together; a workflow hands in how a run is trained.
     "studies": {"typer", "torch", "ssl_mask.algorithms", "ssl_mask.models"},
     "workflows": {"typer"},
     "cli": set(),
@@ -145,6 +147,14 @@ def violations(package: Path) -> list[str]:
 
 def test_the_package_keeps_its_rules() -> None:
     assert violations(PACKAGE) == []
+
+
+def test_workflows_are_verbs() -> None:
+    """What several verbs share is in a room below. A file is a verb (or more: `gallery_search`), or a kind of one."""
+    kinds = {"compare": "uda", "factors": "train", "folds": "train", "resume": "train"}
+    assert kinds.keys().isdisjoint(VERBS) and set(kinds.values()) <= VERBS.keys()
+    files = {path.stem for path in (PACKAGE / "workflows").glob("*.py")} - {"__init__"}
+    assert {file for file in files if file.split("_")[0] not in VERBS} == kinds.keys()
 
 
 def test_every_room_has_a_rule() -> None:

@@ -24,7 +24,8 @@ from ssl_mask.runs.comparison import ComparisonRecord, DifferenceRecord, Referen
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seeds import Seeds, baseline_name, run_name
 from ssl_mask.runs.study import Study, begin_study, resumed_study
-from ssl_mask.workflows.members import at_work, train_member
+from ssl_mask.studies.members import Trainer, at_work, train_member
+from ssl_mask.workflows.train import train
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def compare(
     console.say(f"Study  {study.path}: {len(members)} runs")
     with at_work(study, accelerator):
         for member in members:
-            train_member(study, member, accelerator, console, quiet=quiet)
+            train_member(study, member, Trainer(train, accelerator, console, quiet))
         result = _report(study, plan, console) if accelerator.is_main_process else ComparisonRecord(rows=())
     return Comparison(study.path, result)
 

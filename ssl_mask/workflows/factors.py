@@ -9,8 +9,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from accelerate import Accelerator
-
 from ssl_mask import devices
 from ssl_mask.config import RunConfig, factor_config, validate
 from ssl_mask.console import Console
@@ -20,12 +18,13 @@ from ssl_mask.runs.create import create_folder
 from ssl_mask.runs.factors import FactorsSettings, FactorStudy, folders_of
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study, create_study, resumed_study
+from ssl_mask.studies.estimates import estimate_factors
 from ssl_mask.studies.factor_checks import checked_factors, labels_digest, unchanged_rows
 from ssl_mask.studies.factor_results import join, tell
-from ssl_mask.workflows.dry_run import estimate_factors
-from ssl_mask.workflows.folds import create_folds, run_folds
-from ssl_mask.workflows.members import at_work, train_member
-from ssl_mask.workflows.refit import train_refit
+from ssl_mask.studies.folds import create_folds, run_folds
+from ssl_mask.studies.members import Trainer, at_work, train_member
+from ssl_mask.studies.refit import train_refit
+from ssl_mask.workflows.train import train, two_steps
 
 
 def train_factors(
@@ -67,13 +66,14 @@ def train_factors(
     asked = None if folds is None else FoldsSettings(folds=folds, repeats=repeats, refit=refit)
     with nothing_written("this study"):
         if resume is None and dry_run:
-            devices.broadcast(accelerator, lambda: checked_factors(config, asked, console))
-            estimate_factors(config, asked, accelerator, console)
+            rows = devices.broadcast(accelerator, lambda: checked_factors(config, asked, console))
+            two = partial(two_steps, accelerator=accelerator, console=Console(quiet=True))
+            estimate_factors(config, rows.schema.sizes, asked, two, console)
             return None
         if dry_run:
             raise InputError("--dry-run is of a new study.", hint="Leave out --resume.")
         study = devices.broadcast(accelerator, lambda: _open(config, asked, verb, resume, console, refit=refit))
-    run_factors(study, accelerator, console, quiet=quiet)
+    run_factors(study, Trainer(train, accelerator, console, quiet))
     return study
 
 
@@ -119,7 +119,7 @@ def create_factors(
     return FactorStudy(create_study(path, verb, "factors", config, settings.to_json()))
 
 
-def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console, *, quiet: bool = False) -> None:
+def run_factors(factors: FactorStudy, trainer: Trainer) -> None:
     """Train what is missing of a study, and join the factors.
 
     Raises:
@@ -127,6 +127,7 @@ def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console
         MismatchError: a study that is finished, but whose parts were changed.
         SslMaskError: what a training raises. Interrupted: says how to go on.
     """
+    accelerator, console = trainer.accelerator, trainer.console
     decide = partial(devices.broadcast, accelerator)
     config, asked = validate(factors.study.record().config), factors.settings()
     with at_work(factors.study, accelerator):
@@ -135,24 +136,22 @@ def run_factors(factors: FactorStudy, accelerator: Accelerator, console: Console
         if decide(lambda: factors.finished):
             decide(factors.refuse_changed_parts)
         else:
-            _train_parts(factors, config, accelerator, console, quiet=quiet)
+            _train_parts(factors, config, trainer)
             decide(lambda: join(factors, config, rows))
         if asked.folds is not None and asked.folds.refit:
             for folder in asked.parts.values():
-                train_refit(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
+                train_refit(FoldStudy(Study(factors.path / folder)), trainer)
     if accelerator.is_main_process:
         tell(factors, console)
 
 
-def _train_parts(
-    factors: FactorStudy, config: RunConfig, accelerator: Accelerator, console: Console, *, quiet: bool
-) -> None:
+def _train_parts(factors: FactorStudy, config: RunConfig, trainer: Trainer) -> None:
     """Train what is missing, one factor after the other."""
     asked = factors.settings()
     for name, folder in asked.parts.items():
         if asked.folds is None:
             member = factors.study.member(factor_config(config, name), folder)
-            train_member(factors.study, member, accelerator, console, quiet=quiet)
+            train_member(factors.study, member, trainer)
         else:
-            console.say(f"\nFactor {name}", style="bold")
-            run_folds(FoldStudy(Study(factors.path / folder)), accelerator, console, quiet=quiet)
+            trainer.console.say(f"\nFactor {name}", style="bold")
+            run_folds(FoldStudy(Study(factors.path / folder)), trainer)

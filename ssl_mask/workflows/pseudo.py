@@ -29,7 +29,8 @@ from ssl_mask.runs.run import RunDir, round_name
 from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study
 from ssl_mask.runs.view import Run
-from ssl_mask.workflows.members import at_work, train_member
+from ssl_mask.studies.members import Trainer, at_work, train_member
+from ssl_mask.workflows.train import train
 
 
 def pseudo(
@@ -69,7 +70,8 @@ def pseudo(
     study = found or devices.broadcast(accelerator, partial(begin, config, pool))
     whole = RunDir(study.home)
     with at_work(study, accelerator), keeping_status(whole) if accelerator.is_main_process else nullcontext():
-        stopped = run_rounds(config, study, pool, audit_answers, engine=engine, quiet=quiet)
+        trainer = Trainer(train, accelerator, console, quiet)
+        stopped = run_rounds(config, study, pool, audit_answers, trainer, engine=engine)
         if accelerator.is_main_process:
             whole.update(stopped=stopped)
             write_text(whole.card, run_card(whole))
@@ -112,8 +114,8 @@ def keeping_status(whole: RunDir) -> Iterator[None]:
 
 
 def run_rounds(
-    config: RunConfig, study: Study, pool: Pool, answers: Path | None, *, engine: cluster.Engine = "local",
-    quiet: bool,
+    config: RunConfig, study: Study, pool: Pool, answers: Path | None, trainer: Trainer, *,
+    engine: cluster.Engine = "local",
 ) -> str:  # fmt: skip
     """Select what each round trains on, train it, report it, and keep the best so far.
 
@@ -132,7 +134,7 @@ def run_rounds(
         if todo == "select":
             with cluster.engine(engine):  # not while it trains
                 select_for_round(config, whole, number, pool, zero)
-        train_member(study, round_config(config, study, number), accelerator, console, title="", quiet=quiet)
+        train_member(study, round_config(config, study, number), trainer, title="")
 
     def report(number: int) -> None:
         if accelerator.is_main_process:

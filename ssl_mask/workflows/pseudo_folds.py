@@ -24,9 +24,10 @@ from ssl_mask.runs.folds import FoldsSettings
 from ssl_mask.runs.rounds import RoundsSettings, RoundStudy
 from ssl_mask.runs.study import begin_study, resumed_study
 from ssl_mask.studies.fold_checks import checked_config
-from ssl_mask.workflows.folds import Changes, create_folds, run_folds
-from ssl_mask.workflows.members import at_work
-from ssl_mask.workflows.refit import train_refit
+from ssl_mask.studies.folds import Changes, create_folds, run_folds
+from ssl_mask.studies.members import Trainer, at_work
+from ssl_mask.studies.refit import train_refit
+from ssl_mask.workflows.train import train
 
 
 def pseudo_folds(
@@ -81,9 +82,10 @@ def pseudo_folds(
     with at_work(whole.study, accelerator):
         if accelerator.is_main_process and asked.refit and not whole.settings().refit:
             whole.study.change_settings(refit=True)
-        stopped = run_rounds(setting, whole, audit_answers, engine=engine, quiet=quiet)
+        trainer = Trainer(train, accelerator, console, quiet)
+        stopped = run_rounds(setting, whole, audit_answers, trainer, engine=engine)
         if asked.refit:
-            run_refit(setting, whole, engine=engine, quiet=quiet)
+            run_refit(setting, whole, trainer, engine=engine)
     if accelerator.is_main_process:
         publish(whole, stopped)
     console.say(f"Saved  {whole.path}  (read {whole.card.name}; next: sslmask predict --run {whole.path})")
@@ -116,9 +118,8 @@ def begin(setting: Setting) -> RoundStudy:
 
 
 def run_rounds(
-    setting: Setting, whole: RoundStudy, answers: Path | None, *, engine: cluster.Engine = "local",
-    quiet: bool,
-) -> str:  # fmt: skip
+    setting: Setting, whole: RoundStudy, answers: Path | None, trainer: Trainer, *, engine: cluster.Engine = "local"
+) -> str:
     """Train and report all rounds.
 
     Returns:
@@ -137,17 +138,17 @@ def run_rounds(
         return devices.broadcast(accelerator, partial(stopped_early, whole, number))
 
     numbers = range(1 if taught and asked.round_zero is None else 0, asked.rounds + 1)
-    train = partial(train_round, setting, whole, engine=engine, quiet=quiet)
-    return each_round(numbers, train, report, fell, console, taught=taught, scored="Out-of-fold")
+    one_round = partial(train_round, setting, whole, trainer, engine=engine)
+    return each_round(numbers, one_round, report, fell, console, taught=taught, scored="Out-of-fold")
 
 
-def train_round(setting: Setting, whole: RoundStudy, number: int, *, engine: cluster.Engine, quiet: bool) -> None:
+def train_round(setting: Setting, whole: RoundStudy, trainer: Trainer, number: int, *, engine: cluster.Engine) -> None:
     """Select what is not selected yet, and train what is not trained yet, of a round."""
     accelerator, console = setting.accelerator, setting.console
     folds = whole.round(number)
     decide = partial(devices.broadcast, accelerator)
     if decide(lambda: folds.finished):
-        run_folds(folds, accelerator, console, quiet=quiet)
+        run_folds(folds, trainer)
         return
     console.say(f"\nRound {number}" + (" (labels only)" if number == 0 else ""), style="bold")
     if not decide(folds.study.record_file.is_file):
@@ -164,16 +165,16 @@ def train_round(setting: Setting, whole: RoundStudy, number: int, *, engine: clu
                     scores=whole.taught_as_mean if number == 1 and not whole.round(0).finished else None,
                 )  # fmt: skip
         changes = {fold: changes_of(setting.config, whole, number, *fold) for fold in setting.folds}
-    run_folds(folds, accelerator, console, changes=changes, quiet=quiet)
+    run_folds(folds, trainer, changes=changes)
 
 
-def run_refit(setting: Setting, whole: RoundStudy, *, engine: cluster.Engine, quiet: bool) -> None:
+def run_refit(setting: Setting, whole: RoundStudy, trainer: Trainer, *, engine: cluster.Engine) -> None:
     """One model on all labels, with pseudo-labels by all teachers of the best round and thresholds from all folds."""
     accelerator, console = setting.accelerator, setting.console
     best: int = devices.broadcast(accelerator, lambda: whole.record().best_round)
     folds = whole.round(best)
     if best == 0:
-        train_refit(folds, accelerator, console, quiet=quiet)
+        train_refit(folds, trainer)
         return
     run = folds.refit
     if devices.broadcast(
@@ -184,4 +185,4 @@ def run_refit(setting: Setting, whole: RoundStudy, *, engine: cluster.Engine, qu
         with cluster.engine(engine):
             select_for_students(setting.config, best, students, [refit], setting.overlapping, accelerator, console)
     changes = {"data": {"pseudo_labels": str(run.pseudo_labels)}}
-    train_refit(folds, accelerator, console, changes=changes, quiet=quiet)
+    train_refit(folds, trainer, changes=changes)

@@ -36,7 +36,7 @@ from ssl_mask.runs.view import Run
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.text import csv_text
 from ssl_mask.training.algorithm import refuse_unknown_names, target_classes
-from ssl_mask.training.cost import measure
+from ssl_mask.training.cost import Cost, measure
 from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.parallel import refuse_single_images
 from ssl_mask.training.record import data_record
@@ -226,6 +226,13 @@ def finish(session: Session, run: RunDir) -> None:
     part_of_a_study = Study(run.path.parent).record_file.is_file()
     predict = "" if part_of_a_study else f"; next: sslmask predict --run {run.path}"
     session.console.say(f"Saved  {run.path}  (read {run.card.name}{predict})")
+
+
+def two_steps(config: RunConfig, accelerator: Accelerator, console: Console) -> Cost:
+    """What a run of a study would cost, from two of its steps; says what the guard found. Writes nothing."""
+    session, gate, _ = prepare(config, accelerator, Console(quiet=True))
+    console.say(f"Guard  {gate.sentence}")
+    return measure(session)
 
 
 def estimate(session: Session) -> None:

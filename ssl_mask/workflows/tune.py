@@ -24,6 +24,7 @@ from ssl_mask.files import write_json
 from ssl_mask.reports import tune_card
 from ssl_mask.runs.study import Study, resumed_study
 from ssl_mask.runs.trials import DEFAULT, Metric, TrialRecord, TrialStudy, VerdictRecord
+from ssl_mask.studies.estimates import estimate_search
 from ssl_mask.tuning.confirm import ConfirmationError, confirm
 from ssl_mask.tuning.engines import run_here
 from ssl_mask.tuning.journal import Journal
@@ -34,7 +35,7 @@ from ssl_mask.tuning.search import checked_settings, extended, journal_of, new_s
 from ssl_mask.tuning.trial import lighten, tell_lost
 from ssl_mask.tuning.verdict import judge, winner_of
 from ssl_mask.workflows import tune_folds
-from ssl_mask.workflows.dry_run import estimate_search
+from ssl_mask.workflows.train import two_steps
 
 Engine = Literal["optuna", "ray"]
 
@@ -112,7 +113,8 @@ def tune(
         if resume is None:
             asked = checked_settings(config, space, trials, folds, repeats, metric, confirm, console)
             if dry_run:
-                estimate_search(config, asked, accelerator, console)
+                two = partial(two_steps, accelerator=accelerator, console=console)
+                estimate_search(config, asked, two, console)
                 return None
             search = new_search(config, asked, console)
         elif dry_run:

@@ -15,11 +15,13 @@ from ssl_mask.evaluation.folds import best_point, mean_curve
 from ssl_mask.runs.folds import FoldsRecord, FoldsSettings, FoldStudy
 from ssl_mask.runs.trials import TuneSettings
 from ssl_mask.studies.fold_results import curve_of
+from ssl_mask.studies.folds import create_folds, run_folds
+from ssl_mask.studies.members import Trainer
 from ssl_mask.tuning.journal import Journal
 from ssl_mask.tuning.search import default_config
 from ssl_mask.tuning.space import changed
 from ssl_mask.tuning.trial import Outcome, Report, lighten, run_trial
-from ssl_mask.workflows.folds import create_folds, run_folds
+from ssl_mask.workflows.train import train
 
 
 def work_on_trial(journal: Journal, number: int) -> bool:
@@ -64,9 +66,8 @@ def train_trial(
 
     for finished in range(1, 1 + len(folds.members()) * folds.finished):  # killed between its end and its record
         after(finished)
-    return run_folds(
-        folds, devices.make_accelerator(config.train.precision), Console(quiet=True), after=after, quiet=True
-    )
+    accelerator = devices.make_accelerator(config.train.precision)
+    return run_folds(folds, Trainer(train, accelerator, Console(quiet=True), quiet=True), after=after)
 
 
 def refuse_failed(folds: FoldStudy) -> None:

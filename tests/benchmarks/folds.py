@@ -138,10 +138,12 @@ def refit(job: Entry, layers: Entry, data: Path) -> Entry:  # noqa: ARG001
     """One model on all labels, of the step that suits the folds."""
     from ssl_mask.console import Console as Quiet
     from ssl_mask.devices import make_accelerator
-    from ssl_mask.workflows.refit import train_refit
+    from ssl_mask.studies.members import Trainer
+    from ssl_mask.studies.refit import train_refit
+    from ssl_mask.workflows.train import train
 
     study = study_of({**job, "what": "folds"}, layers)
-    run = train_refit(study, make_accelerator("fp32"), Quiet(quiet=True), quiet=True)
+    run = train_refit(study, Trainer(train, make_accelerator("fp32"), Quiet(quiet=True), quiet=True))
     return {"ensemble": classes(probs_of([run.path])), "seconds": run.status().seconds}
 
 
@@ -204,7 +206,9 @@ def trained(config: Any, verb: str, after: Any = None) -> tuple[Any, Entry]:
     from ssl_mask.devices import make_accelerator
     from ssl_mask.runs.folds import FoldsSettings, FoldStudy
     from ssl_mask.runs.study import Study
-    from ssl_mask.workflows.folds import create_folds, run_folds
+    from ssl_mask.studies.folds import create_folds, run_folds
+    from ssl_mask.studies.members import Trainer
+    from ssl_mask.workflows.train import train
 
     left = begun(config)
     path = config.runs / config.name
@@ -215,7 +219,7 @@ def trained(config: Any, verb: str, after: Any = None) -> tuple[Any, Entry]:
         if after is not None:
             after(runs[finished - 1].path)
 
-    record = run_folds(study, make_accelerator("fp32"), Quiet(quiet=True), after=ask, quiet=True)
+    record = run_folds(study, Trainer(train, make_accelerator("fp32"), Quiet(quiet=True), quiet=True), after=ask)
     return study, {
         "path": str(study.path),
         "oof": record.macro_f1.value,

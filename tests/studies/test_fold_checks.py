@@ -21,11 +21,11 @@ from ssl_mask.files import write_json
 from ssl_mask.reports import samples, study_samples
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.run import RunDir
-from ssl_mask.studies import fold_checks
+from ssl_mask.studies import fold_checks, folds
 from ssl_mask.studies.fold_checks import checked_config
+from ssl_mask.studies.members import Trainer
+from ssl_mask.studies.refit import refit_config
 from ssl_mask.training.algorithm import fixed_temperatures, refuse_unknown_names
-from ssl_mask.workflows import folds, members
-from ssl_mask.workflows.refit import refit_config
 
 
 def table(folder: Path, rows: list[tuple[str, str, str]]) -> Path:
@@ -144,8 +144,11 @@ def test_a_study_says_how_long_the_rest_takes(
     clock = iter([1000.0, 1090.0, 1180.0, 1270.0])
     monkeypatch.setattr(folds, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     write_run(study.members()[0])
-    monkeypatch.setattr(members, "train", lambda member, **_: write_run(study.study.run(str(member.name))))
-    each = folds._train_each(study, settings, {}, devices.make_accelerator("fp32"), Console(), quiet=True)
+
+    def train(config: RunConfig, **_: Any) -> None:
+        write_run(study.study.run(str(config.name)))
+
+    each = folds._train_each(study, settings, {}, Trainer(train, devices.make_accelerator("fp32"), Console()))
     assert list(each) == [1, 2, 3, 4]
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Fold ")]
     assert [line.partition("weights)")[2] for line in lines] == [

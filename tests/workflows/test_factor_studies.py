@@ -183,7 +183,7 @@ def test_what_joins_the_parts_is_made_anew_without_training(
     study.oof.unlink()
     with pytest.raises(DataError, match="is not finished"):
         find_source(study.path, study.path.parent)
-    monkeypatch.setattr("ssl_mask.workflows.members.train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("ssl_mask.workflows.factors.train", lambda *_, **__: pytest.fail("trained again"))
     train_factors(RunConfig(runs=study.path.parent), resume=study.path.name, quiet=True)
     assert study.record_file.read_text() == before[0]
     np.testing.assert_array_equal(read_predictions(study.oof).probs, before[1])

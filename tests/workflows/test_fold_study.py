@@ -27,7 +27,9 @@ from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.run import RunDir
 from ssl_mask.studies import fold_results
-from ssl_mask.workflows import folds
+from ssl_mask.studies.folds import create_folds, run_folds
+from ssl_mask.studies.members import Trainer
+from ssl_mask.workflows.folds import train_folds
 from ssl_mask.workflows.train import train
 
 
@@ -41,7 +43,7 @@ def settings(data: Path, runs: Path, **sections: Any) -> RunConfig:
 
 
 def quietly(study: FoldStudy, **how: Any) -> None:
-    folds.run_folds(study, devices.make_accelerator("fp32"), Console(quiet=True), quiet=True, **how)
+    run_folds(study, Trainer(train, devices.make_accelerator("fp32"), Console(quiet=True), quiet=True), **how)
 
 
 @dataclass
@@ -72,7 +74,7 @@ def made(drawn: Path, tmp_path_factory: pytest.TempPathFactory, no_plots_in_modu
     """Stopped behind the first run, continued, and stopped once more before its results are written."""
     work = tmp_path_factory.mktemp("folds")
     config = settings(drawn, work / "runs")
-    study = folds.create_folds(work / "runs/s", "train", config, FoldsSettings(folds=2, refit=True))
+    study = create_folds(work / "runs/s", "train", config, FoldsSettings(folds=2, refit=True))
     made = Made(study, work / "finished", work / "unsettled")
 
     def stop_behind_the_first(finished: int) -> None:
@@ -87,11 +89,11 @@ def made(drawn: Path, tmp_path_factory: pytest.TempPathFactory, no_plots_in_modu
             shutil.copytree(own.path, made.unsettled)
             raise Stopped
 
-        patch.setattr(folds, "settle", keep_copy)
+        patch.setattr("ssl_mask.studies.folds.settle", keep_copy)
         plain = {"augment": {**config.augment.model_dump(), "preset": "none"}}
         with pytest.raises(Stopped):
             quietly(study, after=made.after.append, changes={(0, 0): plain, (0, 1): plain})
-    again = folds.train_folds(config, resume=study.path, quiet=True)
+    again = train_folds(config, resume=study.path, quiet=True)
     assert again == study
     shutil.copytree(study.path, made.finished)
     return made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.errors import DataError, Interrupted
 from ssl_mask.runs.study import Study
-from ssl_mask.workflows import members
-from ssl_mask.workflows.members import at_work, train_member
+from ssl_mask.studies.members import Train, Trainer, at_work, train_member
 
 
 @pytest.fixture
@@ -24,12 +22,12 @@ def study(tmp_path: Path) -> Study:
     return make_study(tmp_path)
 
 
-def trained(study: Study, train: Callable[..., object] | None = None) -> list[tuple[Any, ...]]:
+def trained(study: Study, train: Train | None = None) -> list[tuple[Any, ...]]:
     """Train its members; returns what was trained, and what was resumed."""
     calls: list[tuple[Any, ...]] = []
     accelerator, console = devices.make_accelerator("fp32"), Console(quiet=True)
 
-    def finish(config: RunConfig, resume: Path | None, *, quiet: bool) -> None:
+    def finish(config: RunConfig, *, resume: Path | None, quiet: bool) -> None:
         run = study.run(str(config.name))
         assert quiet
         calls.append((config.name, config.seed, resume and resume.name, sorted(p.name for p in run.path.glob("*"))))
@@ -39,12 +37,9 @@ def trained(study: Study, train: Callable[..., object] | None = None) -> list[tu
             run.update(status="finished")
             run.card.write_text("card")
 
-    with pytest.MonkeyPatch.context() as patch, at_work(study, accelerator):
-        patch.setattr(members, "train", train or finish)
-        done = [
-            train_member(study, study.member(RunConfig(), name, seed=i), accelerator, console, quiet=True)
-            for i, name in enumerate(NAMES)
-        ]
+    trainer = Trainer(train or finish, accelerator, console, quiet=True)
+    with at_work(study, accelerator):
+        done = [train_member(study, study.member(RunConfig(), name, seed=i), trainer) for i, name in enumerate(NAMES)]
     assert sum(done) == len(calls)
     return calls
 

@@ -131,7 +131,7 @@ class Killed(BaseException):
     [
         ("ssl_mask.pseudo_labeling.folds.select_for", 2),  # one student has its pseudo-labels, the other one not
         ("ssl_mask.training.fit.save", 9),
-        ("ssl_mask.workflows.folds.settle", 2),
+        ("ssl_mask.studies.folds.settle", 2),
         ("ssl_mask.workflows.pseudo_folds.train_refit", 1),
         ("ssl_mask.workflows.pseudo_folds.publish", 1),
     ],

@@ -16,7 +16,6 @@ from ssl_mask.inference.run_predictor import RunPredictor
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.view import Run
 from ssl_mask.training import fit
-from ssl_mask.workflows import members
 from ssl_mask.workflows import pseudo as workflow
 from ssl_mask.workflows.pseudo import pseudo
 
@@ -47,7 +46,7 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     ),
     "before the pool's table": (RunPredictor, "probs", lambda *_: True),
     "between selection and training": (workflow, "select_round", lambda _, number, *__: number == 1),
-    "between training and report": (members, "train", lambda config: config.name == "01"),
+    "between training and report": (workflow, "train", lambda config: config.name == "01"),
     "before the best is published": (workflow, "report_round", lambda _, __, number, *___: number == 1),
 }
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 from accelerate import Accelerator
 
@@ -13,7 +16,25 @@ from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
 from ssl_mask.errors import Interrupted
 from ssl_mask.runs.study import Study
-from ssl_mask.workflows.train import train
+
+
+class Train(Protocol):
+    """Trains one run, or goes on with it; as `ssl_mask.train`."""
+
+    def __call__(self, config: RunConfig, *, resume: Path | None, quiet: bool) -> object: ...
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What trains the runs of a study, on which processes, and whom it tells. A workflow hands it in: before a run is
+    trained its data is read and the guard asked, which is no business of a study."""
+
+    train: Train
+    accelerator: Accelerator
+    console: Console
+    """Of the study."""
+    quiet: bool = False
+    """The runs print nothing."""
 
 
 @contextmanager
@@ -34,10 +55,7 @@ def at_work(study: Study, accelerator: Accelerator) -> Iterator[None]:
             raise Interrupted.by(stopped, "finished runs are saved.", hint=hint) from None
 
 
-def train_member(
-    study: Study, config: RunConfig, accelerator: Accelerator, console: Console, *, title: str | None = None,
-    quiet: bool = False,
-) -> bool:  # fmt: skip
+def train_member(study: Study, config: RunConfig, trainer: Trainer, *, title: str | None = None) -> bool:
     """Train a run, or what is missing of it; returns whether there was anything to do.
 
     Args:
@@ -46,10 +64,10 @@ def train_member(
     """
     name = str(config.name)
     # The first process says what is on the disk: each would look at another moment.
-    state = devices.broadcast(accelerator, partial(study.settle, name))
+    state = devices.broadcast(trainer.accelerator, partial(study.settle, name))
     if state == "finished":
         return False
     if title != "":
-        console.say(f"\n{name if title is None else title}", style="bold")
-    train(config, resume=study.run(name).path if state == "begun" else None, quiet=quiet)
+        trainer.console.say(f"\n{name if title is None else title}", style="bold")
+    trainer.train(config, resume=study.run(name).path if state == "begun" else None, quiet=trainer.quiet)
     return True

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from accelerate import Accelerator
+from collections.abc import Callable, Iterable
 
-from ssl_mask import devices
 from ssl_mask.config import RunConfig, factor_config
 from ssl_mask.console import Console
-from ssl_mask.data.load import read_rows
 from ssl_mask.reports.tune_card import splits
 from ssl_mask.runs.folds import FoldsSettings, FoldStudy
 from ssl_mask.runs.study import Study
 from ssl_mask.runs.trials import TuneSettings
 from ssl_mask.studies.fold_checks import checked_config
-from ssl_mask.training.cost import Cost, measure
-from ssl_mask.workflows.train import prepare
+from ssl_mask.training.cost import Cost
+
+TwoSteps = Callable[[RunConfig], Cost]
+"""Runs two steps of a run, and says what the whole would cost."""
 
 
-def estimate_folds(config: RunConfig, asked: FoldsSettings, accelerator: Accelerator, console: Console) -> None:
+def estimate_folds(config: RunConfig, asked: FoldsSettings, two_steps: TwoSteps, console: Console) -> None:
     """Run two steps of the first fold and print what all runs together would take."""
-    cost, runs = first_cost(config, accelerator, console), asked.folds * asked.repeats
+    cost, runs = two_steps(first_fold(config)), asked.folds * asked.repeats
     minutes = seconds_of(cost, asked) / 60
     more = " and a refit on all labels" if asked.refit else ""
     console.say(f"Dry run: configuration, data and all {asked.folds} folds are fine.")
@@ -34,16 +34,15 @@ def estimate_folds(config: RunConfig, asked: FoldsSettings, accelerator: Acceler
 
 
 def estimate_factors(
-    config: RunConfig, folds: FoldsSettings | None, accelerator: Accelerator, console: Console
+    config: RunConfig, factors: Iterable[str], folds: FoldsSettings | None, two_steps: TwoSteps, console: Console
 ) -> None:
     """Run two steps of the first run of each factor and print what all runs together would take."""
-    rows, total = devices.broadcast(accelerator, lambda: read_rows(config.data, Console(quiet=True))), 0.0
-    for name in rows.schema.sizes:
+    total = 0.0
+    for name in factors:
         own = factor_config(config, name)
         if folds is not None:
             own = checked_config(own, folds, Console(quiet=True))
-        session, _, _ = prepare(own, accelerator, Console(quiet=True))
-        cost = measure(session)
+        cost = two_steps(own)
         seconds = cost.seconds if folds is None else seconds_of(cost, folds)
         runs = 1 if folds is None else folds.folds * folds.repeats
         total += seconds
@@ -55,10 +54,10 @@ def estimate_factors(
     console.say(f"Estimate: {total / 60:.1f} minutes in all, {cost.memory_gb:.2f} GB memory.")
 
 
-def estimate_search(config: RunConfig, asked: TuneSettings, accelerator: Accelerator, console: Console) -> None:
+def estimate_search(config: RunConfig, asked: TuneSettings, two_steps: TwoSteps, console: Console) -> None:
     """Run two steps of the default's first fold and print what a whole search would take."""
     parts, other = FoldsSettings(folds=asked.folds, repeats=asked.repeats), FoldsSettings(folds=asked.folds)
-    cost = first_cost(checked_config(config, parts, Console(quiet=True)), accelerator, console)
+    cost = two_steps(first_fold(checked_config(config, parts, Console(quiet=True))))
     runs, confirming = asked.folds * asked.repeats, 2 * asked.confirm
     minutes = (asked.trials * seconds_of(cost, parts) + confirming * seconds_of(cost, other)) / 60
     more = f"; then the default and the winner on {splits(asked.confirm)}: {confirming * asked.folds} runs"
@@ -75,12 +74,9 @@ def estimate_search(config: RunConfig, asked: TuneSettings, accelerator: Acceler
     )
 
 
-def first_cost(config: RunConfig, accelerator: Accelerator, console: Console) -> Cost:
-    """What the first run of a study of folds costs, as two of its steps show; and what the guard finds of its data."""
-    folds = FoldStudy(Study(config.runs / (config.name or "study")))
-    session, gate, _ = prepare(folds.member_config(config, 0, 0), accelerator, Console(quiet=True))
-    console.say(f"Guard  {gate.sentence}")
-    return measure(session)
+def first_fold(config: RunConfig) -> RunConfig:
+    """The configuration of the first run of a study of folds, which is not there yet."""
+    return FoldStudy(Study(config.runs / (config.name or "study"))).member_config(config, 0, 0)
 
 
 def seconds_of(cost: Cost, asked: FoldsSettings) -> float:

@@ -6,24 +6,18 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from accelerate import Accelerator
-
 from ssl_mask import devices
 from ssl_mask.config import RunConfig, merge, validate
-from ssl_mask.console import Console
 from ssl_mask.files import write_text
 from ssl_mask.reports.run_card import run_card
 from ssl_mask.runs.checkpoint import Checkpoint, load_checkpoint, read_metadata, write_checkpoint
 from ssl_mask.runs.folds import REFIT, FoldsRecord, FoldStudy
 from ssl_mask.runs.records import StudyScore
 from ssl_mask.runs.run import RunDir
-from ssl_mask.workflows.members import at_work, train_member
+from ssl_mask.studies.members import Trainer, at_work, train_member
 
 
-def train_refit(
-    folds: FoldStudy, accelerator: Accelerator, console: Console, *, changes: Mapping[str, Any] | None = None,
-    quiet: bool = False,
-) -> RunDir:  # fmt: skip
+def train_refit(folds: FoldStudy, trainer: Trainer, *, changes: Mapping[str, Any] | None = None) -> RunDir:
     """Train on all labels what is not finished of it, with the step, weights and temperatures of a finished study.
 
     Args:
@@ -33,12 +27,12 @@ def train_refit(
         DataError: the folds are not finished.
         SslMaskError: what a training raises. Interrupted: says how to go on.
     """
-    decide = partial(devices.broadcast, accelerator)
+    decide = partial(devices.broadcast, trainer.accelerator)
     record: FoldsRecord = decide(folds.record)
 
-    with at_work(folds.study, accelerator):
+    with at_work(folds.study, trainer.accelerator):
         config, title = refit_config(folds, record, changes or {}), f"{REFIT}: all labels, {record.step} steps"
-        train_member(folds.study, config, accelerator, console, title=title, quiet=quiet)
+        train_member(folds.study, config, trainer, title=title)
         decide(lambda: settle_refit(folds, record))
     return folds.refit
 
