@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,10 @@ from ssl_mask.reading import parse_json, regular
 
 _IMAGES_PER_SEGMENT = 4096  # what a killed fill can lose
 _STALE_SECONDS = 24 * 3600
+
+
+Adding = Callable[[str, Pixels, tuple[int, int]], None]
+"""Takes the digest of a file, its picture, (size, size, 3), and width and height of the image in the file."""
 
 
 class ImageSource(Protocol):
@@ -197,6 +201,24 @@ class ImageCache:
                             break
                 self._find_segments()
         return digests
+
+    @contextmanager
+    def adding(self) -> Iterator[Adding]:
+        """Takes pictures that somebody else has decoded and fitted. Leaving the `with` block keeps them, also after an
+        error. Raises StorageError when the disk refuses."""
+        with ExitStack() as open_segment:
+            segment: Segment | None = None
+
+            def add(digest: str, pixels: Pixels, file_size: tuple[int, int]) -> None:
+                nonlocal segment
+                if segment is None or len(segment.digests) == _IMAGES_PER_SEGMENT:
+                    open_segment.close()
+                    segment = open_segment.enter_context(Segment(self.folder, self.size))
+                if bytes.fromhex(digest) not in self._places:
+                    segment.add(digest, pixels, file_size)
+
+            yield add
+        self._find_segments()
 
     def _read_new(self, paths: Sequence[Path], digests: Sequence[str], max_pixels: int, position: int) -> _New:
         """One file, read and hashed, and decoded unless its picture is here. Raises nothing for a bad image."""

@@ -12,7 +12,7 @@ from ssl_mask.console import Console
 from ssl_mask.data.checks import check_names, refuse_escapes
 from ssl_mask.data.corrections import apply_corrections
 from ssl_mask.data.extra_labels import join_extra_labels, read_extra_labels, refuse_changed_images
-from ssl_mask.data.image_set import ImageSet, open_images, unreadable
+from ssl_mask.data.image_set import ImageSet, Progress, open_images, unreadable
 from ssl_mask.data.layouts import read_dataset
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.pseudo_labels import PseudoLabels, open_pseudo_labeled, read_pseudo_labels
@@ -24,6 +24,8 @@ from ssl_mask.errors import DataError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+Ahead = Callable[[Manifest, int, Progress], None]
+"""Reads the images of some rows before they are opened with some size in pixels: it may read them for others, too."""
 Dropped = Callable[[str], frozenset[str]]
 """The name of a pool -> digests of its images that must be left out."""
 
@@ -172,21 +174,25 @@ def _warn_lacking(manifest: Manifest, joint: set[int], console: Console) -> None
 
 
 def load_training_data(
-    manifest: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console, *, unlabeled: bool
-) -> TrainingData:
+    manifest: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console, *, unlabeled: bool,
+    ahead: Ahead | None = None,
+) -> TrainingData:  # fmt: skip
     """Open all images of a run; each is decoded once and kept in the cache.
 
     Args:
         manifest: as `read_manifest` returns it.
         size: width and height in pixels.
         unlabeled: whether to open the unlabeled pool too.
+        ahead: called for the rows of each pool before it is opened.
 
     Raises:
         DataError: unreadable images, a bad table of pseudo-labels, or an unlabeled pool without a usable image.
     """
     check_names(manifest, console)
     warn_of_depth(manifest.where("train", "val").files, config, console)
-    train, val = (_open(manifest.where(name), config, size, name, accelerator, console) for name in ("train", "val"))
+    train, val = (
+        _open(manifest.where(name), config, size, name, accelerator, console, ahead) for name in ("train", "val")
+    )
     refuse_changed_images(manifest.where("train"), train.manifest)
     data = TrainingData(manifest, train, val)
     refuse_unreadable(data, config.on_bad, console)
@@ -199,7 +205,7 @@ def load_training_data(
         console.say(f"Pseudo {len(images)} images of {config.pseudo_labels}")
         data = replace(data, pseudo=images, pseudo_labels=labels)
     if unlabeled:
-        pool = load_unlabeled(manifest, data.labeled, config, size, accelerator, console)
+        pool = load_unlabeled(manifest, data.labeled, config, size, accelerator, console, ahead)
         if data.pseudo_labels is not None:
             # Consistency training takes the images that have no pseudo-label.
             pool = pool.without(data.pseudo_labels.whole_digests, "has a pseudo-label")
@@ -237,8 +243,9 @@ def refuse_unreadable(data: TrainingData, on_bad: Literal["fail", "skip"], conso
 
 
 def load_unlabeled(
-    manifest: Manifest, labeled: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console
-) -> ImageSet:
+    manifest: Manifest, labeled: Manifest, config: DataConfig, size: int, accelerator: Accelerator, console: Console,
+    ahead: Ahead | None = None,
+) -> ImageSet:  # fmt: skip
     """The unlabeled pool with its pixels.
 
     Args:
@@ -248,7 +255,7 @@ def load_unlabeled(
     rows = unlabeled_rows(config, manifest)
     check_names(rows, console)
     warn_of_depth(rows.files, config, console)
-    opened = _open(rows, config, size, "unlabeled", accelerator, console)
+    opened = _open(rows, config, size, "unlabeled", accelerator, console, ahead)
     pool = usable(opened, labeled, on_bad=config.on_bad)
     sources = [*config.unlabeled, *(["the data set's own"] if manifest.where("unlabeled").rows else [])]
     console.say(f"Pool   {len(pool)} unlabeled images of {', '.join(sources)}")
@@ -259,9 +266,12 @@ def load_unlabeled(
 
 
 def _open(
-    rows: Manifest, config: DataConfig, size: int, name: str, accelerator: Accelerator, console: Console
-) -> ImageSet:
+    rows: Manifest, config: DataConfig, size: int, name: str, accelerator: Accelerator, console: Console,
+    ahead: Ahead | None = None,
+) -> ImageSet:  # fmt: skip
     """The readable images of these rows; the others are in its `left_out`."""
     # The first process fills the cache; the others wait and then find it full.
     with accelerator.main_process_first(), console.counting(f"Reading {name}") as on_progress:
+        if ahead is not None:
+            ahead(rows, size, on_progress)
         return open_images(rows, config, size, tolerant=True, on_progress=on_progress)

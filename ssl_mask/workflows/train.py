@@ -18,6 +18,7 @@ from ssl_mask.data.unlabeled import pool_csv
 from ssl_mask.devices import broadcast, make_accelerator
 from ssl_mask.errors import Interrupted, TrainingError, nothing_written
 from ssl_mask.files import storage, write_json, write_text
+from ssl_mask.guard.ahead import read_ahead
 from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, weights_ancestor
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import Heritage, heritage_of, leakage_record, mark_of
@@ -134,8 +135,9 @@ def prepare(config: RunConfig, accelerator: Accelerator, console: Console) -> tu
     refuse_single_images(config, model, accelerator.num_processes)
     ancestors = start_from(config, model, console)
     data = load_training_data(
-        manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised"
-    )
+        manifest, config.data, size, accelerator, console, unlabeled=config.algorithm.name != "supervised",
+        ahead=partial(read_ahead, config.data) if config.guard.mode == "on" else None,
+    )  # fmt: skip
     gate = run_gate(config, manifest, data.pools, accelerator, console)
     heritage = heritage_of(gate, ancestors, config, accelerator, console)
     config, data = settle_unlabeled(config, data.without(gate.dropped), console)

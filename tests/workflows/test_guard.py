@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,11 @@ import pytest
 
 from ssl_mask.cli.app import main
 from ssl_mask.config import RunConfig, resolve
+from ssl_mask.data import cache
+from ssl_mask.data.digests import FileRead, read_file
 from ssl_mask.errors import ConfigError, IncompleteError, MismatchError, OverlapError, UndeclaredError
+from ssl_mask.guard import ahead, gate
+from ssl_mask.guard.copies import describe
 from ssl_mask.runs.checkpoint import read_metadata
 from ssl_mask.runs.view import Run
 from ssl_mask.workflows.evaluate import evaluate
@@ -62,6 +67,25 @@ def test_eval_photos_as_the_pool_stop_with_exit_code_4(
     assert "unlabeled overlaps test (42 bytes)" in said
     assert "--drop-overlap" in said and "--transductive --reason" in said and "Traceback" not in said
     assert not list((tmp_path / "runs").glob("*/run.json"))
+
+
+def test_a_first_training_reads_each_image_once(
+    clean_extra: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: Counter[str] = Counter()
+
+    def counted(path: Path) -> FileRead:
+        read[path.relative_to(clean_extra).parts[0]] += 1
+        return read_file(path)
+
+    for module in (cache, describe):
+        monkeypatch.setattr(module, "read_file", counted)
+    for module in (ahead, gate):
+        monkeypatch.setattr(module, "cores", lambda: 1)  # what another process reads is not counted
+    data = {"root": str(clean_extra), "unlabeled": ["extra"], "cache": str(tmp_path / "cache")}
+    run_of(tiny(guard={**ON, "cards": str(tmp_path / "cards")}, data=data, algorithm=UDA))
+    there = Counter(p.relative_to(clean_extra).parts[0] for p in clean_extra.rglob("*.jpg"))
+    assert read == {name: there[name] for name in ("train", "eval", "extra")}
 
 
 def test_a_hidden_flipped_and_reencoded_copy_is_caught(clean_extra: Path, tiny: Tiny) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import State, read_file
-from ssl_mask.data.images import decode, fit
+from ssl_mask.data.images import Resize, decode, fit
+from ssl_mask.data.segments import Pixels
 from ssl_mask.errors import ImageError
 from ssl_mask.guard.copies.columns import encoded
 from ssl_mask.guard.copies.hog import hogs
@@ -32,6 +33,8 @@ class Task(NamedTuple):
     depth: int = FULL
     stored: tuple[Path, ...] = ()
     """Segments of the store: what they hold is hashed and not decoded."""
+    fitted: tuple[int, Resize] | None = None
+    """A square that each picture is fitted into, too: its side in pixels, and how."""
 
 
 class Described(NamedTuple):
@@ -46,6 +49,8 @@ class Described(NamedTuple):
     """The store has its record already, so there is none here."""
     thumb: bytes
     """As JPEG; of no length where there is no record."""
+    fitted: tuple[Pixels, tuple[int, int]] | None
+    """The picture in the square that was asked for, and width and height of the file's image."""
 
 
 def describe(task: Task) -> tuple[Records, list[Described]]:
@@ -54,7 +59,7 @@ def describe(task: Task) -> tuple[Records, list[Described]]:
     spectra = np.zeros((len(task.paths), 16, 16), np.float32)
     found = []
     for row, (path, known) in enumerate(zip(task.paths, task.digests, strict=True)):
-        digest, state, why, is_stored, thumb = "", None, "", False, b""
+        digest, state, why, is_stored, thumb, fitted = "", None, "", False, b"", None
         try:
             content, digest, state = read_file(path)
             if known not in {"", digest}:
@@ -65,9 +70,11 @@ def describe(task: Task) -> tuple[Records, list[Described]]:
                 picture = decode(path, content, max_pixels=task.max_pixels, depth=task.depth)
                 spectra[row] = _fill(records[row : row + 1], thumbs[row], digest, picture)
                 thumb = encoded(thumbs[row])
+                if task.fitted is not None:
+                    fitted = fit(picture, *task.fitted), (picture.shape[1], picture.shape[0])
         except ImageError as error:
             why = _reason(path, error)
-        found.append(Described(digest, state, why, is_stored, thumb))
+        found.append(Described(digest, state, why, is_stored, thumb, fitted))
     records["pdq"] = hashes(spectra)
     records["hog"] = hogs(thumbs)
     return records, found

@@ -7,13 +7,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_mask.data.cache import Adding
 from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import DigestMemo
-from ssl_mask.data.images import MAX_PIXELS
+from ssl_mask.data.images import MAX_PIXELS, Resize
 from ssl_mask.guard.copies import store
 from ssl_mask.guard.copies.columns import Column, Rows, some
 from ssl_mask.guard.copies.describe import Described, Task, describe
@@ -65,6 +67,15 @@ class Fingerprints:
         return hashlib.sha256("\n".join(sorted(d for d in self.digests if d)).encode()).hexdigest()
 
 
+class Fitted(NamedTuple):
+    """Who wants each picture that is decoded fitted into a square."""
+
+    size: int
+    """Its side in pixels."""
+    resize: Resize
+    add: Adding
+
+
 def fingerprint(
     files: Sequence[Path],
     *,
@@ -74,6 +85,7 @@ def fingerprint(
     max_pixels: int = MAX_PIXELS,
     depth: int = FULL,
     on_progress: Callable[[int, int], None] | None = None,
+    fitted: Fitted | None = None,
 ) -> Fingerprints:
     """Read each image once; with a cache, once for ever.
 
@@ -83,12 +95,13 @@ def fingerprint(
         max_pixels: larger pictures are unreadable.
         depth: bits in use of 16-bit images.
         on_progress: told (done, total) of the files that have to be read, (0, total) before the first.
+        fitted: gets the small picture of each file that is decoded.
 
     Raises:
         StorageError: the cache cannot be written. A bad image raises nothing; it is listed in `unreadable`.
     """
     folder = images_folder(cache, depth) if cache else None
-    how = max_pixels, depth
+    how = _How(max_pixels, depth, fitted and (fitted.size, fitted.resize))
     with DigestMemo(cache) as memo:
         known = [digest or memo.recall(path) for digest, path in zip(digests or [""] * len(files), files, strict=True)]
         table = _Table(known, folder)
@@ -103,6 +116,8 @@ def fingerprint(
                 in_store += table.take(part, records, found)
                 for positions, each in zip(part, found, strict=True):
                     memo.note(files[positions[0]], each.digest, each.state)
+                    if fitted and each.fitted:
+                        fitted.add(each.digest, *each.fitted)
                     done += 1
                     if on_progress:
                         on_progress(done, len(groups))
@@ -111,6 +126,18 @@ def fingerprint(
         for part, records, found in _described(files, known, lost, (), processes, how):
             table.take(part, records, found)
     return table.fingerprints()
+
+
+class _How(NamedTuple):
+    max_pixels: int
+    depth: int
+    square: tuple[int, Resize] | None
+
+    @property
+    def images_per_task(self) -> int:
+        """Squares come back from the processes, not more than 4 MB at a time."""
+        squares = 2**22 // (3 * self.square[0] ** 2) if self.square else _IMAGES_PER_TASK
+        return max(1, min(_IMAGES_PER_TASK, squares))
 
 
 def images_folder(cache: Path, depth: int) -> Path:
@@ -199,13 +226,16 @@ class _Table:
 
 def _described(
     files: Sequence[Path], digests: Sequence[str], groups: Sequence[list[int]], stored: tuple[Path, ...],
-    processes: int, how: tuple[int, int],
+    processes: int, how: _How,
 ) -> Iterator[tuple[Sequence[list[int]], Records, list[Described]]]:  # fmt: skip
     """The first file of each group, some at a time, in order."""
-    parts = [groups[start : start + _IMAGES_PER_TASK] for start in range(0, len(groups), _IMAGES_PER_TASK)]
+    each = how.images_per_task
+    parts = [groups[start : start + each] for start in range(0, len(groups), each)]
     tasks = [
-        Task([files[group[0]] for group in part], [digests[group[0]] for group in part], *how, stored) for part in parts
-    ]
+        Task([files[group[0]] for group in part], [digests[group[0]] for group in part], how.max_pixels, how.depth,
+             stored, how.square)
+        for part in parts
+    ]  # fmt: skip
     described = spread(describe, tasks, min(processes, len(tasks)))
     for part, (records, found) in zip(parts, described, strict=True):
         yield part, records, found
