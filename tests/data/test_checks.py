@@ -103,6 +103,17 @@ def test_a_linked_folder_that_leads_out_is_refused(tmp_path: Path) -> None:
         refuse_escapes(linked(tmp_path / "data", tmp_path / "other", "link/a.jpg", "link"))
 
 
+def test_a_link_that_leads_out_is_refused_beside_files_that_do_not(tmp_path: Path) -> None:
+    (tmp_path / "out.jpg").touch()
+    root = tmp_path / "data"
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "1.jpg").touch()
+    links = linked(root, tmp_path / "out.jpg", "a/2.jpg", "a/2.jpg")
+    rows = (Row("a/1.jpg", "x", "train", "t:1", (0, 0)), *links.rows)
+    with pytest.raises(DataError, match=r"t:2: a/2\.jpg is a link to a file outside"):
+        refuse_escapes(manifest(root, rows))
+
+
 def test_a_link_inside_and_a_linked_root_are_fine(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()
