@@ -60,6 +60,11 @@ def _cell(markdown: str) -> str:
     return re.sub(r"(\\*)\|", lambda m: m[0] if len(m[1]) % 2 else rf"{m[1]}\|", " ".join(markdown.split()))
 
 
+def megabytes(size: int) -> str:
+    """Bytes for people: `0.3 MB` or `1.24 GB`."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     """Rows, the header first, as CSV with `\\n` at the end of each line. `csv.reader` gives back equal cells."""
     lines: list[str] = []

@@ -155,9 +155,15 @@ class Verb(TyperCommand):
         return option
 
 
-def command(app: typer.Typer, *examples: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function a command of `app`, with examples at the end of its help."""
-    return app.command(cls=Verb, epilog="\n".join(["Examples:", *(f"$ {example}" for example in examples)]))
+def command(
+    app: typer.Typer, *examples: str, name: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function a command of `app`, with examples at the end of its help.
+
+    Args:
+        name: of the command, where it is not that of the function.
+    """
+    return app.command(name, cls=Verb, epilog="\n".join(["Examples:", *(f"$ {example}" for example in examples)]))
 
 
 def check_engine(engine: Engine) -> Any:

@@ -32,7 +32,7 @@ VERBS = {
     "review": "Review the labels that are probably wrong, on one HTML page that is worked by keyboard.",
     "export": "Write a run or a study as one ONNX file that predicts photos without torch.",
     "bench": "Measure how fast and how large a run, a study or an exported network is.",
-    "runs": "List the runs and studies with their scores, and the galleries.",
+    "runs": "List the runs, studies and galleries; show, compare or remove them.",
     "card": "Show a data card, or verify that its images are unchanged.",
     "augment": "Show what an augmentation preset does to your images.",
     "demo": "Draw a small data set, then train, predict and score on it.",

@@ -13,7 +13,8 @@ import pytest
 from made_records import best_score, data_record, run_status
 from typer.testing import CliRunner
 
-from ssl_mask.cli.runs import ALWAYS, COLUMNS, app, table
+from ssl_mask.cli.runs import app
+from ssl_mask.cli.runs_table import ALWAYS, COLUMNS, table
 from ssl_mask.config import RunConfig
 from ssl_mask.data.manifest import Submission
 from ssl_mask.data.schema import Factor, LabelSchema

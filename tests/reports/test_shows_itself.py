@@ -19,6 +19,7 @@ TEXTS = {
     "factors": "not corrected by the joint prior",
     "speed_table": "840 photos in 32 s, of which 25.2 s to read them",
     "study_card": "(95 % interval 0.451 to 0.516)",
+    "compared_page": "mixed is better than train-001",
     "tune_card": "**Recommended: trial",
 }
 PLOTS = {

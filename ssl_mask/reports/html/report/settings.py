@@ -24,20 +24,22 @@ def differences(config: RunConfig) -> list[Difference] | None:
         preset = load_config(preset=config.preset)
     except ConfigError:
         return None
-    before, here = (dict(_leaves(c.model_dump(mode="json"))) for c in (preset, config))
+    before, here = (dict(leaves(c.model_dump(mode="json"))) for c in (preset, config))
     keys = [key for key in here if key not in PLACES and before.get(key) != here[key]]
-    return [Difference(key, _said(before.get(key)), _said(here[key])) for key in keys]
+    return [Difference(key, said(before.get(key)), said(here[key])) for key in keys]
 
 
-def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of each setting of a tree."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{above}{key}.")
+            yield from leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A value for people."""
     if value is None or value in ([], {}):
         return "not set"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
