@@ -21,7 +21,7 @@ from ssl_mask.guard.copies.search import HOG_COSINE, is_exact
 __all__ = ["HOG_COSINE", "METHOD_VERSION", "NEAR", "PDQ_RADIUS", "REVIEW", "Match", "match", "search_of"]
 
 NEAR, REVIEW = 0.95, 0.92
-METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v8"
+METHOD_VERSION = f"pdq{PDQ_RADIUS}-hog{HOG_COSINE}-zncc-v9"
 """Changes with whatever changes a candidate or a score."""
 
 _PAIRS_AT_ONCE = 2**20

@@ -176,6 +176,14 @@ def test_a_copy_has_the_score_that_it_has_where_all_are_refined(name: str, monke
     assert score == similarity(*map(view, pictures))
 
 
+def test_cropped_pictures_are_found_that_lie_further_in_than_the_search_looks() -> None:
+    found = 0
+    for seed in range(20):
+        original = grey(seed, 256, 256)
+        found += similarity(view(shrunk(original)), view(shrunk(cut(0.15, 0.15, 0.7)(original)))) > 0.97
+    assert found >= 14  # 1 where pairs have to be as alike as 1.2 before ECC
+
+
 def test_pictures_that_are_unlike_where_the_search_has_put_them_are_not_refined(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
