@@ -10,7 +10,13 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BROUGHT = {"huggingface_hub": "timm", "markupsafe": "jinja2", "torchvision": "timm", "yaml": "pyyaml"}
+BROUGHT = {
+    "ai_edge_litert": "ai-edge-litert",
+    "huggingface_hub": "timm",
+    "markupsafe": "jinja2",
+    "torchvision": "timm",
+    "yaml": "pyyaml",
+}
 """Imports that are declared under another name, or that a declared package always brings."""
 
 

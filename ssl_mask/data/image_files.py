@@ -50,6 +50,15 @@ def find_images(folder: Path) -> list[Path]:
     return [Path(path) for path in _files_below(folder) if is_image_name(os.path.basename(path))]  # noqa: PTH119 - text
 
 
+def find_files(folder: Path) -> list[Path]:
+    """All files below `folder`, images and others, in the order and with the links of `find_images`.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    return [Path(path) for path in _files_below(folder)]
+
+
 def images_beside(folder: Path) -> list[Path]:
     """The image files in a folder and in its subfolders that can be listed, but not in those below."""
     found: list[Path] = []

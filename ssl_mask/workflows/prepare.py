@@ -1,0 +1,269 @@
+"""`sslmask prepare`: a new data folder with the faces of people photos cut out, or their background taken away.
+
+Everything is written into `NAME.unfinished` beside the new folder, which gets its own name only when it is whole. What
+is done stands in a journal there, so the same command continues where an interrupted one stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_mask.console import Console
+from ssl_mask.data.image_files import find_files, is_image_name
+from ssl_mask.data.layouts.paths import is_written_by_us, safe_root
+from ssl_mask.data.prepare import record, weights
+from ssl_mask.data.prepare.blazeface import FaceDetector
+from ssl_mask.data.prepare.one_photo import Models, PrepareSettings, prepare_photo
+from ssl_mask.data.prepare.record import RECORD, TABLE, Prepared, PreparedRow, read_prepared
+from ssl_mask.data.prepare.selfie import PersonFinder
+from ssl_mask.devices import cores
+from ssl_mask.errors import ConfigError, DataError, Interrupted, StorageError
+from ssl_mask.files import holding, storage, write_json
+from ssl_mask.runs.environment import code_version
+
+UNFINISHED = ".unfinished"
+"""What the name of the new folder ends with until it is whole."""
+_JOURNAL, _SETTINGS, _LOCK = ".prepare.jsonl", ".prepare.json", ".prepare.lock"
+_CARDS = "data_cards"  # say what is in the old folder
+
+
+@dataclass(frozen=True)
+class PreparedFolder:
+    """What was prepared."""
+
+    path: Path
+    rows: tuple[PreparedRow, ...]
+    """One for each photo, sorted by path."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was done -> to how many photos, the most frequent first."""
+        return dict(Counter(row.what.split(" (")[0] for row in self.rows).most_common())
+
+    @property
+    def several(self) -> int:
+        """Photos in which more than one face was found."""
+        return sum(row.faces > 1 for row in self.rows)
+
+
+def prepare(
+    root: Path, out: Path, settings: PrepareSettings | None = None, *, threads: int | None = None, quiet: bool = False
+) -> PreparedFolder:
+    """Write a new data folder with the layout, names and groups of another one and prepared photos.
+
+    All images below the folder are prepared in the same way, test and unlabeled ones too; all other files are copied,
+    without what sslmask has written (runs, cards). The folder itself is only read.
+
+    Args:
+        root: the data folder.
+        out: the new folder, which must not be there yet.
+        threads: that work; not given: one per core.
+
+    Raises:
+        ConfigError: nothing would change, or one folder lies in the other. DataError: no images, or a folder of that
+            name is there. InputError, ModelError: a model is missing or another one. StorageError: `out` cannot be
+            written. Interrupted: the same call continues.
+    """
+    settings, console = settings or PrepareSettings(), Console(quiet=quiet)
+    root, out = safe_root(root), out.absolute()
+    check_prepare(root, out, settings)
+    models = _Models(settings)
+    images, others = _files_of(root)
+    staged = out.with_name(out.name + UNFINISHED)
+    with storage(staged):
+        staged.mkdir(parents=True, exist_ok=True)
+    with holding(staged / _LOCK) as alone:
+        if not alone:
+            raise StorageError(f"Another process is preparing {out}.", hint="Wait for it, or choose another --out.")
+        before = read_prepared(root)
+        journal = _begin(staged, root, settings, models)
+        done = _done(journal, root, staged)
+        todo = [path for path in images if path not in done]
+        if done:
+            console.say(f"{len(done)} of {len(images)} photos are prepared already")
+        try:
+            with console.progress("Preparing", len(images), unit="photos") as advance:
+                rows = _prepare_all(root, staged, todo, journal, settings, models, threads or cores(),
+                                    lambda more: advance(len(done) + more))  # fmt: skip
+            rows = [_with_origins(row, before) for row in [*done.values(), *rows]]
+            _copy(root, staged, others)
+        except KeyboardInterrupt as stop:
+            here = f"what is done is kept in {staged.name}/."
+            raise Interrupted.by(stop, here, hint="The same command continues.") from None
+        found = PreparedFolder(out, tuple(sorted(rows)))
+        _finish(staged, root, found, settings, models)
+    _say(found, console)
+    return found
+
+
+def check_prepare(root: Path, out: Path, settings: PrepareSettings) -> None:
+    """What can be refused before a model is loaded. Arguments and errors are those of `prepare`."""
+    if settings.faces == "keep" and settings.background == "keep":
+        raise ConfigError("--faces keep --background keep changes nothing.", hint="Use --faces crop, or a background.")
+    real, new = root.resolve(), out.resolve()
+    if new.is_relative_to(real) or real.is_relative_to(new):
+        raise ConfigError(
+            f"--out {out} and --data {root} lie in each other: the new photos would count twice.",
+            hint="Name a folder beside the data folder.",
+        )
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} is there already.", hint="Choose another --out, or remove it.")
+
+
+class _Models:
+    """The models' contents, which are read once, and a detector for each thread."""
+
+    def __init__(self, settings: PrepareSettings) -> None:
+        self._faces = weights.packaged(weights.FACES, "The face detector (BlazeFace)", weights.GET_FACES)
+        self._persons = None
+        if settings.background != "keep":
+            what = "The model that finds the background (MediaPipe selfie segmentation)"
+            self._persons = weights.packaged(weights.SELFIES, what, weights.GET_SELFIES)
+        self._local = threading.local()
+        self.here()  # what is wrong with LiteRT is said before anything is written
+
+    @property
+    def digests(self) -> dict[str, str]:
+        contents = {"faces": self._faces, "persons": self._persons}
+        return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items() if content}
+
+    def here(self) -> Models:
+        """Of the calling thread."""
+        if not hasattr(self._local, "models"):
+            persons = PersonFinder(self._persons) if self._persons else None
+            self._local.models = Models(FaceDetector(self._faces), persons)
+        models: Models = self._local.models
+        return models
+
+
+def _files_of(root: Path) -> tuple[list[str], list[str]]:
+    """Paths of the images, and of the other files that go along, both below the folder.
+
+    Raises:
+        DataError: no images, or a name that no table can hold.
+    """
+    ours = {place.name for place in root.iterdir() if place.is_dir() and is_written_by_us(place)} | {_CARDS}
+    paths = [path.relative_to(root).as_posix() for path in find_files(root)]
+    paths = [path for path in paths if path.split("/")[0] not in ours or "/" not in path]
+    images = [path for path in paths if is_image_name(path.rsplit("/", 1)[-1])]
+    if not images:
+        raise DataError(f"There are no images in {root}.", hint="Give the data folder: --data DIR")
+    for path in images:
+        if not path.isprintable():
+            raise DataError(f"{path!r}: its name holds characters that cannot be printed.", hint="Rename it.")
+    return images, [path for path in paths if path not in {*images, TABLE, RECORD}]
+
+
+def _begin(staged: Path, root: Path, settings: PrepareSettings, models: _Models) -> Path:
+    """The journal. Raises DataError where an unfinished folder was begun in another way."""
+    asked = {"source": str(root), "settings": asdict(settings), "models": models.digests}
+    said = staged / _SETTINGS
+    if not said.exists():
+        write_json(said, asked)
+    elif json.loads(said.read_text(encoding="utf-8")) != asked:
+        raise DataError(
+            f"{staged} was begun with other photos, settings or models.",
+            hint="Continue with those, choose another --out, or remove it.",
+        )
+    return staged / _JOURNAL
+
+
+def _done(journal: Path, root: Path, staged: Path) -> dict[str, PreparedRow]:
+    """Rows of the journal whose source and result are what they were; a line that was cut off is left aside."""
+    found: dict[str, PreparedRow] = {}
+    for line in journal.read_text(encoding="ascii").splitlines() if journal.exists() else ():
+        try:
+            row = record.row_of(line)
+        except (ValueError, KeyError, TypeError):
+            continue
+        if _digest(root / row.path) == row.sources[0] and _digest(staged / row.path) == row.sha256:
+            found[row.path] = row
+    return found
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _prepare_all(
+    root: Path, staged: Path, todo: Sequence[str], journal: Path, settings: PrepareSettings, models: _Models,
+    threads: int, tell: Callable[[int], None],
+) -> list[PreparedRow]:  # fmt: skip
+    """Prepare and write some photos; returns their rows, in any order."""
+
+    def one(path: str) -> PreparedRow:
+        row, content = prepare_photo(root / path, path, settings, models.here())
+        _write(staged / path, content)
+        return row
+
+    rows: list[PreparedRow] = []
+    with storage(journal), journal.open("a", encoding="ascii") as lines, ThreadPoolExecutor(threads) as pool:
+        lines.write("\n")  # after what a kill may have cut off
+        try:
+            for each in as_completed([pool.submit(one, path) for path in todo]):
+                rows.append(each.result())
+                lines.write(record.line_of(rows[-1]))
+                lines.flush()
+                tell(len(rows))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return rows
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file of an unfinished folder need not be whole: only the journal says which are."""
+    with storage(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _with_origins(row: PreparedRow, before: Prepared | None) -> PreparedRow:
+    """With the sources of the source, where the folder itself was prepared."""
+    if before is None:
+        return row
+    earlier = [source.sha256 for source in before.sources(row.path, row.sources[0])]
+    return row._replace(sources=tuple(dict.fromkeys([*row.sources, *earlier])))
+
+
+def _copy(root: Path, staged: Path, others: Sequence[str]) -> None:
+    for path in others:
+        with storage(staged / path):
+            (staged / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / path, staged / path)
+
+
+def _finish(staged: Path, root: Path, found: PreparedFolder, settings: PrepareSettings, models: _Models) -> None:
+    content: Mapping[str, Any] = {
+        "sslmask": code_version(), "settings": asdict(settings), "models": models.digests, "counts": found.counts,
+        "several_faces": found.several,
+    }  # fmt: skip
+    wanted = {row.path for row in found.rows}
+    for path in find_files(staged):  # of photos that went away between two calls
+        if is_image_name(path.name) and path.relative_to(staged).as_posix() not in wanted:
+            path.unlink()
+    record.write_prepared(staged, root, found.rows, content)
+    with storage(found.path):
+        for name in (_JOURNAL, _SETTINGS, _LOCK):
+            (staged / name).unlink()
+        staged.rename(found.path)
+
+
+def _say(found: PreparedFolder, console: Console) -> None:
+    counts = ", ".join(f"{what} {number:,}" for what, number in found.counts.items())
+    console.say(f"Saved  {found.path}: {len(found.rows):,} photos ({counts})")
+    if found.several:
+        console.say(f"       more than one face in {found.several:,}: the largest, which counts less near a corner")
+    console.say(f"       {TABLE} lists each photo, what was done to it, and its source")
