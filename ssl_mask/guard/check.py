@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,19 @@ from ssl_mask.data.depth import FULL
 from ssl_mask.data.images import MAX_PIXELS
 from ssl_mask.errors import DataError
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
-from ssl_mask.guard.copies.matching import HOG_COSINE, METHOD_VERSION, NEAR, PDQ_RADIUS, REVIEW, Match, match, search_of
+from ssl_mask.guard.copies.matching import (
+    HOG_COSINE,
+    METHOD_VERSION,
+    NEAR,
+    PDQ_RADIUS,
+    REVIEW,
+    Match,
+    Skip,
+    match,
+    search_of,
+)
 from ssl_mask.guard.findings import KINDS, ROLES, File, Findings, Kind, Pair, Pool, PoolRecord, Unchecked, compared
+from ssl_mask.guard.origins import Origins, origins_of, same_source
 
 Counting = Callable[..., AbstractContextManager[Callable[[int, int], None]]]
 """Shows the progress of a named piece of work, counted in `unit`s; yields what is told (done, total)."""
@@ -37,6 +48,8 @@ class ReadPools:
     records: tuple[PoolRecord, ...]
     prints: Mapping[str, Fingerprints]
     """By the pool's name, in the order of the record's files."""
+    origins: Mapping[str, Origins] = field(default_factory=dict)
+    """What they were made of, by the pool's name."""
 
     def record(self, name: str) -> PoolRecord:
         return next(record for record in self.records if record.name == name)
@@ -84,6 +97,7 @@ def read_pools(
     _refuse_doubles(pools)
     read = partial(fingerprint, cache=cache, processes=processes, max_pixels=max_pixels, depth=depth)
     prints: dict[str, Fingerprints] = {}
+    origins: dict[str, Origins] = {}
     records: list[PoolRecord] = []
     for pool in sorted(pools, key=lambda p: (ROLES.index(p.role), p.name)):
         # By path, so that nothing depends on the order in which a folder is listed.
@@ -95,34 +109,68 @@ def read_pools(
                 files = [pool.root / pool.paths[i] for i in order]
                 digests = [pool.digests[i] for i in order] if pool.digests else ()
                 prints[pool.name] = read(files, digests=digests, on_progress=tell)
+        with counting(f"Reading sources of {pool.name}") if any(pool.sources) else nullcontext(None) as tell:
+            origins[pool.name] = origins_of(pool, order, partial(read, on_progress=tell))
         records.append(_record(pool, order, prints[pool.name]))
-    return ReadPools(tuple(records), prints)
+    return ReadPools(tuple(records), prints, origins)
 
 
 def compare_pools(read: ReadPools, *, cache: Path | None, processes: int = 1, counting: Counting = _silent) -> Findings:
     """The second half of `check`."""
     compare = partial(match, cache=cache, processes=processes)
-    pairs = tuple(_pairs(read.records, read.prints, compare, counting))
+    pairs = tuple(_pairs(read, compare, counting))
     searches = {search_of(len(a.files), len(b.files)) for a, b in compared(read.records)}
     method = {**METHOD, "search": ", ".join(sorted(searches)) or "exact"}
     return Findings(read.records, pairs, tuple(_not_checked(read.records)), method)
 
 
-def _pairs(
-    records: Sequence[PoolRecord],
-    prints: Mapping[str, Fingerprints],
-    compare: Callable[..., list[Match]],
-    counting: Counting,
-) -> Iterator[Pair]:
+def _pairs(read: ReadPools, compare: Callable[..., list[Match]], counting: Counting) -> Iterator[Pair]:
     """All pairs of all pools that are compared; between two pools the surest first."""
-    groups = _group_numbers(records)
-    for first, second in compared(records):
+    groups, prints = _group_numbers(read.records), read.prints
+    for first, second in compared(read.records):
         skip = partial(_same_group, groups[first.name], groups[second.name])
         with counting(f"Comparing {second.name} with {first.name}", unit="pairs") as tell:
             matches = compare(prints[first.name], prints[second.name], skip=skip, on_progress=tell)
-        found = [_pair(first, first.files[m.first], second, second.files[m.second], m.kind, m.score) for m in matches]
+            made = _through_sources(read, first.name, second.name, matches, skip, partial(compare, on_progress=tell))
+        alone = [m for m in matches if (m.first, m.second) not in made]
+        found = [_pair(first, first.files[m.first], second, second.files[m.second], m.kind, m.score) for m in alone]
+        found += [_pair(first, first.files[i], second, second.files[j], kind, s) for (i, j), (kind, s) in made.items()]
         found += _shared_groups(first, second)
         yield from sorted(found, key=lambda p: (KINDS.index(p.kind), -p.score, p))
+
+
+def _through_sources(
+    read: ReadPools, first: str, second: str, matches: Sequence[Match], skip: Skip, compare: Callable[..., list[Match]]
+) -> dict[tuple[int, int], tuple[Kind, float]]:
+    """Rows of two pools that are the same photo by what they were made of -> how; without what is a copy by itself."""
+    ours, theirs = read.origins[first], read.origins[second]
+    if first == second or not (ours.made or theirs.made):
+        return {}
+    copies = {(m.first, m.second) for m in matches if m.kind != "review"}
+    review = {(m.first, m.second) for m in matches} - copies
+    digests = read.prints[first].digests, read.prints[second].digests
+    found: dict[tuple[int, int], tuple[Kind, float]] = {}
+    for i, j in same_source((digests[0], ours), (digests[1], theirs)):
+        if not skip(np.array([i]), np.array([j]))[0]:
+            found[i, j] = "source", 1.0
+    sides = [((read.prints[name], np.arange(len(read.prints[name]))), (o.prints, o.owners))
+             for name, o in ((first, ours), (second, theirs))]  # fmt: skip
+    for one, other in ((sides[0][1], sides[1][0]), (sides[0][0], sides[1][1]), (sides[0][1], sides[1][1])):
+        if one[0] is None or other[0] is None:
+            continue
+        for m in compare(one[0], other[0], skip=partial(_of_owners, skip, one[1], other[1])):
+            pair = int(one[1][m.first]), int(other[1][m.second])
+            kind: Kind = "review" if m.kind == "review" else "source"
+            known = found.get(pair, ("review", 0.0))
+            if kind == "source" or pair not in review:
+                found[pair] = min(known, (kind, m.score), key=lambda f: (KINDS.index(f[0]), -f[1]))
+    return {pair: how for pair, how in found.items() if pair not in copies}
+
+
+def _of_owners(
+    skip: Skip, first: NDArray[np.int64], second: NDArray[np.int64], i: NDArray[np.int64], j: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    return skip(first[i], second[j])
 
 
 def _refuse_doubles(pools: Sequence[Pool]) -> None:

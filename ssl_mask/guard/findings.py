@@ -15,14 +15,16 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ssl_mask.data.prepare.record import Source
+
 Role = Literal["train", "val", "test", "unlabeled"]
-Kind = Literal["bytes", "pixels", "near", "review", "group"]
+Kind = Literal["bytes", "pixels", "source", "near", "review", "group"]
 
 ROLES: tuple[Role, ...] = ("test", "val", "train", "unlabeled")
 """The most protected first: in a pair of pools the first one is to be kept from the second one."""
-KINDS: tuple[Kind, ...] = ("bytes", "pixels", "near", "review", "group")
-"""The surest first."""
-COPIES: tuple[Kind, ...] = ("bytes", "pixels", "near")
+KINDS: tuple[Kind, ...] = ("bytes", "pixels", "source", "near", "review", "group")
+"""The surest first; `source`: one was made of the other, or both of one photo (`sslmask prepare`)."""
+COPIES: tuple[Kind, ...] = ("bytes", "pixels", "source", "near")
 SCHEMA = 1
 
 
@@ -43,12 +45,15 @@ class Pool:
     """Where the groups come from, in words; "" none."""
     digests: tuple[str, ...] = ()
     """SHA-256 of each file, "" unknown; empty where nobody has read them yet."""
+    sources: tuple[tuple[Source, ...], ...] = ()
+    """What each image was made of, see `ssl_mask.guard.origins`; empty where nobody has asked."""
 
     def at(self, positions: Sequence[int]) -> Pool:
         """Some of its images."""
         digests = tuple(self.digests[i] for i in positions) if self.digests else ()
         paths, groups, labels = (tuple(c[i] for i in positions) for c in (self.paths, self.groups, self.labels))
-        return replace(self, paths=paths, groups=groups, labels=labels, digests=digests)
+        sources = tuple(self.sources[i] for i in positions) if self.sources else ()
+        return replace(self, paths=paths, groups=groups, labels=labels, digests=digests, sources=sources)
 
 
 class File(NamedTuple):
@@ -98,7 +103,8 @@ class Pair(NamedTuple):
     second_pool: str
     kind: Kind
     score: float
-    """Median block correlation in [0, 1]; 1 for `bytes` and `pixels`; 0 for `group`, whose pictures nobody compared."""
+    """Median block correlation in [0, 1], of the sources where the images themselves differ; 1 for equal files and
+    pixels; 0 for `group`, whose pictures nobody compared."""
     first: str
     """Path in the first pool."""
     second: str

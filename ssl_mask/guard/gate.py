@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from ssl_mask.config import RunConfig
@@ -17,6 +18,7 @@ from ssl_mask.guard.allow import read_allow
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint
 from ssl_mask.guard.findings import COPIES, ROLES, Findings, Pool, Role
+from ssl_mask.guard.origins import Origins, origins_of
 from ssl_mask.guard.policy import TO_LABEL, Declaration, Verdict, enforce, judge
 from ssl_mask.guard.pools import cache_of, pool_of
 from ssl_mask.guard.status import Mark
@@ -35,6 +37,8 @@ class GateResult:
     declared: Declaration | None = None
     prints: Mapping[str, Fingerprints] = field(default_factory=dict)
     """Of each pool, in the order of its paths."""
+    origins: Mapping[str, Origins] = field(default_factory=dict)
+    """What the images of each pool were made of, in the same order."""
 
     @property
     def marks(self) -> dict[str, Mark]:
@@ -87,13 +91,15 @@ def run_gate(
         console.warn("The leakage guard is off: every score and prediction of this run is marked not-checked.")
         return GateResult()
     prints: dict[str, Fingerprints] = {}
+    origins: dict[str, Origins] = {}
 
     def decide() -> GateResult:
         result = _compare(config, manifest, pools, console)
         prints.update(result.prints)  # not sent: they are large, and only the first process keeps what was seen
-        return replace(result, prints={})
+        origins.update(result.origins)
+        return replace(result, prints={}, origins={})
 
-    result = replace(broadcast(accelerator, decide), prints=prints)
+    result = replace(broadcast(accelerator, decide), prints=prints, origins=origins)
     console.say(f"Guard  {result.sentence}")
     return result
 
@@ -141,7 +147,10 @@ def _compare(config: RunConfig, manifest: Manifest, named: Mapping[str, Manifest
     for warning in verdict.warnings:
         if not warning.startswith("NOT CHECKED"):
             console.warn(warning)
-    return GateResult(tuple(pools), findings, verdict, declared, prints)
+    read = partial(fingerprint, cache=cache_of(config.data, pools), processes=cores(),
+                   max_pixels=config.data.max_pixels, depth=config.data.depth)  # fmt: skip
+    origins = {pool.name: origins_of(pool, range(len(pool.paths)), read) for pool in pools}
+    return GateResult(tuple(pools), findings, verdict, declared, prints, origins)
 
 
 def without_unused(

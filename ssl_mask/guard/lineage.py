@@ -184,7 +184,10 @@ def own_seen(gate: GateResult) -> dict[Role, set[str]]:
     found: dict[Role, set[str]] = {}
     for pool in gate.pools:
         if pool.role in SEEN_ROLES:
-            found.setdefault(pool.role, set()).update({*gate.prints[pool.name].digests} - gate.dropped(pool.name))
+            dropped, prints = gate.dropped(pool.name), gate.prints[pool.name]
+            found.setdefault(pool.role, set()).update({*prints.digests} - dropped)
+            made = gate.origins[pool.name].made if pool.name in gate.origins else ()
+            found[pool.role] |= {m.sha256 for m in made if prints.digests[m.row] not in dropped}
     return found
 
 
@@ -223,6 +226,8 @@ def seen_of(gate: GateResult, before: Sequence[Seen | None]) -> Seen | None:
             prints = gate.prints[pool.name]
             kept = [i for i, d in enumerate(prints.digests) if d not in dropped]
             parts[pool.role].append(sketched(prints, kept))
+            if pool.name in gate.origins:  # who trains on a part of a photo has seen the photo
+                parts[pool.role].append(gate.origins[pool.name].sketches(kept))
     for seen in before:
         for role, sketches in (seen or {}).items():
             parts[role].append(sketches)

@@ -11,6 +11,7 @@ from ssl_mask.config import DataConfig
 from ssl_mask.data.image_set import cache_folder
 from ssl_mask.data.manifest import Manifest, Row
 from ssl_mask.guard.findings import Pool, Role
+from ssl_mask.guard.origins import sources_of
 
 CACHED_SIDE = 45
 """A fingerprint takes as much room as a picture of this side; decides whether the disk has room for the cache."""
@@ -22,9 +23,13 @@ def pool_of(manifest: Manifest, role: Role, *, name: str = "", base: Path | None
     Args:
         name: the role's name when not given.
         base: what the pool's paths are relative to, if all its images lie below it; else the manifest's root.
+
+    Raises:
+        DataError, MismatchError: the record of a prepared folder that holds images is damaged, or was changed.
     """
     manifest = _below_its_root(manifest)
     root = manifest.root
+    digests = tuple(r.digest for r in manifest.rows)
     below = base is not None and root.absolute().is_relative_to(base.absolute())
     prefix = Path(os.path.relpath(root.absolute(), base)) if base is not None and below else Path()
     return Pool(
@@ -34,7 +39,8 @@ def pool_of(manifest: Manifest, role: Role, *, name: str = "", base: Path | None
         paths=tuple((prefix / r.path).as_posix() for r in manifest.rows),
         groups=tuple(r.group if manifest.grouped else "" for r in manifest.rows),
         labels=tuple(_label(manifest, r) for r in manifest.rows),
-        digests=tuple(r.digest for r in manifest.rows),
+        digests=digests,
+        sources=sources_of(manifest.files, digests),
         group_source=f"the {manifest.layout} layout" if manifest.grouped and any(manifest.groups) else "",
     )
 

@@ -7,13 +7,14 @@ bytes and pixels for sure; by those of samples of its shape it is `review`, for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
+from ssl_mask.data.prepare.record import Source
 from ssl_mask.devices import cores
 from ssl_mask.guard.check import check
 from ssl_mask.guard.copies.fingerprints import Fingerprints, fingerprint, images_folder
@@ -86,7 +87,7 @@ def sightings(
         for pair in findings.pairs:
             if pair.second_pool == f"seen {role}" and pair.kind in COPIES:
                 copies.setdefault(pair.first, []).append(Sighting(role, pair.kind, pair.score))
-        for row, kind, score in _by_digests(prints, unknown[role]) if role in unknown else ():
+        for row, kind, score in _by_digests(prints, unknown[role], pool.sources) if role in unknown else ():
             found = copies if kind in COPIES else review
             found.setdefault(pool.paths[row], []).append(Sighting(role, kind, score))
     record = replace(findings.pool(pool.name), role=pool.role)
@@ -122,8 +123,11 @@ def _prints(
         )  # fmt: skip
 
 
-def _by_digests(prints: Fingerprints, seen: Sketches) -> list[tuple[int, Kind, float]]:
-    """(row of `prints`, kind, score) of each image that equals a seen one or looks like it; the best of each."""
+def _by_digests(
+    prints: Fingerprints, seen: Sketches, sources: Sequence[Sequence[Source]]
+) -> list[tuple[int, Kind, float]]:
+    """(row of `prints`, kind, score) of each image that equals a seen one, was made of one, or looks like one; the best
+    of each."""
     found: dict[int, tuple[Kind, float]] = {}
     if not len(seen):
         return []
@@ -137,4 +141,6 @@ def _by_digests(prints: Fingerprints, seen: Sketches) -> list[tuple[int, Kind, f
             found[row] = "bytes", 1.0
         elif prints.pixels[row] in pixels:
             found[row] = "pixels", 1.0
+        elif sources and any(source.sha256 in files for source in sources[row]):
+            found[row] = "source", 1.0
     return [(row, kind, score) for row, (kind, score) in sorted(found.items())]

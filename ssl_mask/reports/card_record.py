@@ -38,6 +38,8 @@ class GroupsRecord(Record):
 class PairCounts(Record):
     bytes: Count
     pixels: Count
+    source: Count = 0
+    """Of images that were made of one another, or of one photo; cards of older versions do not count them."""
     near: Count
     review: Count
     group: Count

@@ -111,14 +111,18 @@ def _facts(predicate: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
 def _comparisons(predicate: Mapping[str, Any]) -> str:
     if not predicate["comparisons"]:
         return "With nothing: this pool was audited alone."
+    # Pages of cards that were written before there was this kind stay as they are.
+    prepared = any(c["pairs"].get("source", 0) for c in predicate["comparisons"])
+    kinds = [kind for kind in KINDS if kind != "source" or prepared]
     rows = []
     for c in predicate["comparisons"]:
-        counts = [str(c["pairs"][kind]) for kind in KINDS]
+        counts = [str(c["pairs"][kind]) for kind in kinds]
         if c["not_checked"]:
             counts[-1] = "NOT CHECKED"
         pool, unchecked = f"{md(c['with'])} ({c['role']}, {c['n']})", md("; ".join(c["not_checked"]))
         rows.append((pool, *counts, str(c["conflicts"]), unchecked))
-    header = ("pool", "same bytes", "same pixels", "near", "review", "groups", "other label", "not checked")
+    names = {"bytes": "same bytes", "pixels": "same pixels", "group": "groups"}
+    header = ("pool", *(names.get(kind, kind) for kind in kinds), "other label", "not checked")
     return md_table(header, rows) + "\n\nPairs of images; `groups` counts groups (persons) that are in both pools."
 
 

@@ -88,7 +88,7 @@ def test_the_statement_is_bound_to_the_pool(root: Path) -> None:
 def test_comparisons_are_seen_from_the_pool(root: Path) -> None:
     predicate = read_card(write(root, "train"))["predicate"]
     by_pool = {c["with"]: c for c in predicate["comparisons"]}
-    assert by_pool["test"]["pairs"] == {"bytes": 0, "pixels": 0, "near": 1, "review": 0, "group": 0}
+    assert by_pool["test"]["pairs"] == {"bytes": 0, "pixels": 0, "source": 0, "near": 1, "review": 0, "group": 0}
     example = {"kind": "near", "score": 0.97, "here": "train/1.png", "there": "test/0.png", "group": ""}
     assert by_pool["test"]["examples"] == [example]
     assert by_pool["unlabeled"]["pairs"]["review"] == 0 and predicate["status"] == ""
@@ -296,3 +296,13 @@ def test_what_is_around_a_pool_is_listed_without_walking_what_two_sources_have_i
     around = surroundings(tmp_path, ["a/1.jpg", "b/c/3.jpg"], cards=tmp_path / "cards")
     assert around == ("", ["7.jpg", "a/s/2.jpg", "b/4.jpg", "b/n/5.jpg"])
     assert surroundings(tmp_path, ["a/1.jpg"], cards=tmp_path / "cards") == ("a", ["a/s/2.jpg"])
+
+
+def test_a_column_for_sources_is_there_where_images_were_prepared(root: Path) -> None:
+    as_before = write(root).with_suffix(".md").read_text()
+    assert "same pixels | near | review" in as_before and "| source |" not in as_before
+    findings = found(root)
+    pairs = tuple(p._replace(kind="source", score=1.0) for p in findings.pairs)
+    card = pool_card(replace(findings, pairs=pairs), judge(findings), "test", root=root, folder=root / "cards")
+    page = write_card(root / "cards", card).with_suffix(".md").read_text()
+    assert "same pixels | source | near | review" in page
