@@ -14,6 +14,7 @@ BROUGHT = {
     "ai_edge_litert": "ai-edge-litert",
     "huggingface_hub": "timm",
     "markupsafe": "jinja2",
+    "mlflow": "mlflow-skinny",
     "torchvision": "timm",
     "yaml": "pyyaml",
 }

@@ -149,11 +149,19 @@ class TrainConfig(Settings):
     """Steps between saved states. Not set: at every evaluation."""
     log_every: PositiveInt = 10
     """Steps between lines in metrics.jsonl."""
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = ()
+    """Also tell these trackers what metrics.jsonl says, the settings, plots and the run card: `tensorboard`, `wandb`,
+    `mlflow`, `trackio`, each an extra of the same name. One that fails is left out; the training goes on."""
     workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
     """Processes that read and augment images. Results do not depend on it."""
     compile: bool = False
     """Compile the backbone for training (`torch.compile`): the same results up to rounding; the first step then takes
     up to a minute."""
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _one_tracker(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:

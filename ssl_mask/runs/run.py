@@ -16,6 +16,7 @@ runs/train-001/
 ├── validation.parquet   what the best weights say of every validation image
 ├── reference.parquet    the same of a probe, which the run should beat; reference.json: how it was made
 ├── plots/               curves.svg, confusion.svg; uda: consistency.svg
+├── trackers/            what TensorBoard and others keep (train.trackers)
 ├── rounds/              pseudo: its rounds, a study of runs
 ├── predictions/<pool>/  predictions.csv, probabilities.parquet, predictions.provenance.json
 ├── report.html          all of it in pictures, once asked for; review.html: the labels to look at
@@ -163,6 +164,11 @@ class RunDir:
     @property
     def plots(self) -> Path:
         return self.path / "plots"
+
+    @property
+    def trackers(self) -> Path:
+        """What trackers write (`train.trackers`)."""
+        return self.path / "trackers"
 
     @property
     def card(self) -> Path:

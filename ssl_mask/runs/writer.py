@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ class RunWriter:
     """Writes into a run; without one, on all processes but the first, it drops what it is asked to write."""
 
     run: RunDir | None
+    also: Callable[[Mapping[str, Any]], None] | None = None
+    """Told what is logged, after it was written."""
 
     def write(self, action: Callable[[RunDir], object]) -> None:
         """Do something with the run's folder."""
@@ -24,6 +26,8 @@ class RunWriter:
     def log(self, **record: Any) -> None:
         """Append a line to metrics.jsonl."""
         self.write(lambda run: run.log(**record))
+        if self.also is not None:
+            self.also(record)
 
     def update(self, **changes: Any) -> None:
         """Change run.json."""

@@ -23,10 +23,10 @@ from ssl_mask.guard.ancestors import Ancestor, labels_ancestors, run_ancestor, w
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import Heritage, heritage_of, leakage_record, mark_of
 from ssl_mask.models.classifier import Classifier, take_over
-from ssl_mask.reports import confusion_plot, plots
 from ssl_mask.reports.data_card import write_cards
 from ssl_mask.reports.reference import reference_score, reference_sentence
 from ssl_mask.reports.run_card import run_card
+from ssl_mask.reports.run_plots import draw_run
 from ssl_mask.runs.checkpoint import is_checkpoint, load_checkpoint
 from ssl_mask.runs.create import create_run
 from ssl_mask.runs.environment import describe
@@ -43,6 +43,7 @@ from ssl_mask.training.parallel import refuse_single_images
 from ssl_mask.training.record import data_record
 from ssl_mask.training.reference import write_reference
 from ssl_mask.training.session import Session, build, make_model
+from ssl_mask.training.trackers.tracking import Trackers, refuse_missing, tracking
 from ssl_mask.workflows.resume import (
     can_go_on,
     continue_run,
@@ -87,6 +88,7 @@ def train(
     run = find_run(resume, config.runs) if resume is not None else None
     if run is not None:
         config = resumed_config(run, length or {})
+    refuse_missing(config.train.trackers)
     accelerator = make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     if run is not None and not broadcast(accelerator, partial(can_go_on, run, config)):
@@ -103,7 +105,7 @@ def train(
     if run is None:
         run = start_run(session, gate, heritage) if accelerator.is_main_process else None
     writer = RunWriter(run if accelerator.is_main_process else None)
-    with writer.locked():
+    with writer.locked(), tracking(config.train.trackers, console) as trackers:
         if resumed is not None:
             refuse_changed_data(session, resumed)
             refuse_other_images(session, resumed, gate, heritage)
@@ -111,14 +113,14 @@ def train(
             writer.write(partial(write_reference, session))  # of the weights as they are before training
             if resumed is not None:
                 continue_run(session, resumed, gate, heritage)
-            fit(session, writer)
+            fit(session, trackers.start(writer, session.config, step=session.progress.step))
         except TrainingError as error:
             writer.update(status="failed", failure=error.problem)
             raise
         except KeyboardInterrupt as stop:  # a second one: the first waits for the step to end
             hint = how_to_continue(session, writer)
             raise Interrupted.by(stop, "what was saved before is kept.", hint=hint) from None
-        writer.write(lambda folder: finish(session, folder))
+        writer.write(lambda folder: finish(session, folder, trackers))
     accelerator.wait_for_everyone()
     return Run(run) if run is not None else None
 
@@ -206,14 +208,12 @@ def start_run(session: Session, gate: GateResult, heritage: Heritage) -> RunDir:
     return run
 
 
-def finish(session: Session, run: RunDir) -> None:
-    """Plots and run card of a finished run, and what to do next."""
-    schema = session.data.manifest.schema
-    plots.write_curves(run.plots / "curves.svg", run.records())
-    if session.data.unlabeled is not None:
-        plots.write_consistency(run.plots / "consistency.svg", run.records(), target_classes(session.config, schema))
+def finish(session: Session, run: RunDir, trackers: Trackers) -> None:
+    """Plots and run card of a finished run, also for its trackers, and what to do next."""
+    schema, unlabeled = session.data.manifest.schema, session.data.unlabeled
+    draw = partial(draw_run, run, schema, None if unlabeled is None else target_classes(session.config, schema))
+    draw(run.plots)
     if len(session.data.val):
-        confusion_plot.write_confusion(run.plots / "confusion.svg", run.validation, schema)
         best = run.scores()
         session.console.say(
             f"Best   validation macro-F1 {best.macro_f1:.4f}, accuracy {best.accuracy:.4f} "
@@ -222,6 +222,7 @@ def finish(session: Session, run: RunDir) -> None:
     else:
         session.console.say(f"Kept   the weights of step {session.progress.step}; there is no validation")
     write_text(run.card, run_card(run))
+    trackers.keep(run, partial(draw, suffix=".png"))
     if (reference := reference_score(run)) is not None:
         session.console.say(f"Probe  {reference_sentence(reference, 'this run')}")
     session.console.say(f"Guard  {mark_of(run.status()).sentence}")

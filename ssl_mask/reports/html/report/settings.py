@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from ssl_mask.config import RunConfig, load_config
 from ssl_mask.errors import ConfigError
 
-PLACES = {"preset", "runs", "name", "data.root", "guard.cards"}
-"""Where things are, which says nothing of how the run was made."""
+PLACES = {"preset", "runs", "name", "data.root", "guard.cards", "train.trackers"}
+"""Where things are and who is told, which says nothing of how the run was made."""
 
 
 class Difference(NamedTuple):
