@@ -122,15 +122,17 @@ def test_embeddings_shards_and_findings_are_those_of_one_process(work: Path) -> 
     for engine in ("local", "ray"):
         cache, chosen = f"cache-{engine}", ["--engine", engine]
         done(work, "embed", "--run", "run", "--images", "extra", "--out", f"{engine}.parquet", *chosen, cache=cache)
-        done(work, "audit", "--unlabeled", "extra", "--out", f"audit-{engine}", *chosen, code=4, cache=cache)
+        words = ["--unlabeled", "extra", "--self-test", "2", "--out", f"audit-{engine}"]
+        done(work, "audit", *words, *chosen, code=4, cache=cache)
         shards = ["--shard", "all/3", "--out", f"shards-{engine}"]
         done(work, "predict", "--run", "run", "--images", "extra", *shards, *chosen)
     assert (work / "local.parquet").read_bytes() == (work / "ray.parquet").read_bytes()
     for folder, least in (("audit", 4), ("shards", 3)):
         one, two = ({p.name: p.read_bytes() for p in (work / f"{folder}-{e}").iterdir()} for e in ("local", "ray"))
         assert one == two and len(one) >= least
-    findings = json.loads((work / "audit-ray" / "audit.json").read_text())["findings"]
-    assert {p["kind"] for p in findings["pairs"]} >= {"near"}
+    report = json.loads((work / "audit-ray" / "audit.json").read_text())
+    assert {p["kind"] for p in report["findings"]["pairs"]} >= {"near"}
+    assert report["self_test"]["planted"] == 50 and report["self_test"]["found"] >= 45
 
 
 def test_pseudo_labels_are_those_of_one_process(work: Path) -> None:
