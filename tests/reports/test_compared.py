@@ -141,6 +141,7 @@ def test_the_cost_is_that_of_every_training_but_baselines_and_refits(
         made(top, 6.0)
         for i in range(3):
             made(top / "rounds" / f"{i:02d}", 1.0 + i)
+        made(top / "rounds" / "02" / "refit", 100.0)
         source = Source(top, "run")
     cost = cost_of(source)
     expected = {"run": (1, 10, 2.0, 4.0), "folds": (2, 20, 3.0, 6.0), "rounds": (3, 30, 6.0, 12.0)}[kind]
