@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,7 @@ def _prepare_all(
     with storage(journal), journal.open("a", encoding="ascii") as lines, ThreadPoolExecutor(threads) as pool:
         lines.write("\n")  # after what a kill may have cut off
         try:
-            for each in as_completed([pool.submit(one, path) for path in todo]):
+            for each in [pool.submit(one, path) for path in todo]:
                 rows.append(each.result())
                 lines.write(record.line_of(rows[-1]))
                 lines.flush()

@@ -30,6 +30,7 @@ sys.path.append(str(Path(__file__).parents[1] / "data/prepare"))
 from faces_there import needs_faces, portrait
 
 Find = Callable[[NDArray[np.uint8], float], list[Face]]
+READABLE = ("test/t.PNG", "train/a/one.png", "train/a/two.png", "train/b/none.png", "train/b/turned.jpg")
 
 
 def find_red(picture: NDArray[np.uint8], min_confidence: float) -> list[Face]:  # noqa: ARG001
@@ -143,7 +144,7 @@ def test_an_interrupted_preparation_is_continued(photos: Path, tmp_path: Path, m
 
     def stops(picture: NDArray[np.uint8], least: float) -> list[Face]:
         looked.append(1)
-        if len(looked) == 3:
+        if len(looked) == 4:
             raise KeyboardInterrupt
         return find_red(picture, least)
 
@@ -156,19 +157,21 @@ def test_an_interrupted_preparation_is_continued(photos: Path, tmp_path: Path, m
         prepare(photos, out, PrepareSettings(margin=0.9), quiet=True)
     journal = tmp_path / "new.unfinished/.prepare.jsonl"
     kept = [json.loads(line)["path"] for line in journal.read_text().splitlines() if line]
-    assert 0 < len(kept) < 5
+    assert kept == ["test/t.PNG", "train/a/one.png", "train/a/two.png", "train/b/bad.jpg"]
     with journal.open("a") as lines:
         lines.write('{"path": "cut off')  # by a kill
     (tmp_path / "new.unfinished" / kept[0]).write_bytes(b"half")  # by a power cut
     Image.fromarray(drawn((30, 30, 30))).save(photos / "train/a/one.png")  # changed meanwhile
-    looked[:] = [1, 1, 1]
+    looked[:] = [1] * 4
     prepare(photos, out, quiet=True, threads=1)
     use(monkeypatch, find_red)
     prepare(photos, tmp_path / "at once", quiet=True)
     assert {k: v for k, v in tree(out).items() if k != "prepared.json"} == {
         k: v for k, v in tree(tmp_path / "at once").items() if k != "prepared.json"
     }
-    assert len(looked) - 3 < 5 + 1  # not all of them again
+    still_good = {*kept} - {kept[0], "train/a/one.png"}
+    assert still_good == {"train/a/two.png", "train/b/bad.jpg"}
+    assert len(looked) - 4 == len({*READABLE} - still_good)  # not all of them again
 
 
 def test_what_is_refused(photos: Path, tmp_path: Path) -> None:
