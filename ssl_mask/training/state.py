@@ -56,7 +56,8 @@ def load_state(path: Path, training: Training, *, origin: str, earlier: Collecti
     """
     if not path.is_file():
         raise ModelError(
-            f"There is no saved state {path}.", hint="The run stopped before its first save: start a new run."
+            f"There is no saved state {path}.",
+            hint="It was removed (sslmask runs gc), or never saved: start a new run (--init-from takes its weights).",
         )
     with reading(path, ModelError, hint="Restore it from a copy, or start a new run (--init-from takes its weights)."):
         # On the CPU first: loading copies each tensor to where it belongs, and `cpu:0` is no place to torch.load.

@@ -133,3 +133,9 @@ def test_code_is_not_run_and_no_way_to_run_it_is_named(saved: Path, tmp_path: Pa
         load_state(saved, training_of(1), origin="o")
     assert "weights_only" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
+
+
+def test_without_a_saved_state_the_message_says_how_it_may_have_gone(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"There is no saved state .*last\.state") as refused:
+        load_state(tmp_path / "last.state", training_of(0), origin="a")
+    assert "sslmask runs gc" in refused.value.hint and "--init-from" in refused.value.hint
