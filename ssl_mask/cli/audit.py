@@ -139,10 +139,13 @@ def show(result: Audit) -> None:
     findings, verdict, console = result.findings, result.verdict, Console()
     unchecked = {(u.first_pool, u.second_pool) for u in findings.not_checked}
     title = "Pairs of images that are the same, and shared groups"
-    table = Table(*(Column(name, no_wrap=True) for name in ("pools", *KINDS, "conflict")), title=title)
+    prepared = any(pair.kind == "source" for pair in findings.pairs)
+    kinds = [kind for kind in KINDS if kind != "source" or prepared]
+    # With one more column, what has several words is broken between them: 80 characters have to do.
+    table = Table(*(Column(name, no_wrap=not prepared) for name in ("pools", *kinds, "conflict")), title=title)
     for first, second in ((a.name, b.name) for a, b in compared(findings.pools)):
         pairs = [p for p in findings.pairs if (p.first_pool, p.second_pool) == (first, second)]
-        counts = [str(sum(p.kind == kind for p in pairs)) for kind in KINDS]
+        counts = [str(sum(p.kind == kind for p in pairs)) for kind in kinds]
         counts[-1] = "NOT CHECKED" if (first, second) in unchecked else counts[-1]
         name = f"within {first}" if first == second else f"{second} x {first}"
         table.add_row(name, *counts, str(sum(p.is_conflict for p in pairs)))

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import cv2
 import pytest
+from handmade import findings, pair, record
 from textures import texture, write
 
 from ssl_mask import devices
+from ssl_mask.cli.audit import show
 from ssl_mask.config import DataConfig, RunConfig, load_config
 from ssl_mask.console import Console
 from ssl_mask.data.load import read_manifest
@@ -22,13 +24,15 @@ from ssl_mask.data.schema import LabelSchema
 from ssl_mask.data.unlabeled import read_unlabeled
 from ssl_mask.errors import DataError, MismatchError, UndeclaredError
 from ssl_mask.guard.check import check
-from ssl_mask.guard.findings import Pool, Role
+from ssl_mask.guard.findings import Pool, Role, Unchecked
 from ssl_mask.guard.gate import GateResult, run_gate
 from ssl_mask.guard.lineage import seen_of
 from ssl_mask.guard.origins import sources_of
+from ssl_mask.guard.policy import judge
 from ssl_mask.guard.pools import pool_of
 from ssl_mask.guard.provenance import judge_seen
 from ssl_mask.guard.sightings import sightings
+from ssl_mask.workflows.audit import Audit
 
 QUIET = Console(quiet=True)
 PARTS = Box(90, 30, 150, 90)
@@ -156,6 +160,20 @@ def test_a_record_that_was_changed_is_refused(photos: Path, tmp_path: Path) -> N
     (parts / RECORD).write_text(json.dumps({"format": 1}))
     with pytest.raises(DataError, match=r"prepared\.json is damaged"):
         read_prepared(parts)
+
+
+def test_the_table_of_an_audit_names_sources_and_fits_80_characters(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    test, unlabeled = record("test", "test", "t0", grouped=False), record("unlabeled", "unlabeled", "a", grouped=False)
+    unchecked = Unchecked("test", "unlabeled", "shared groups (…)")
+    for kind in ("near", "source"):
+        found = findings(test, unlabeled, pairs=(pair(test, "t0", unlabeled, "a", kind),), unchecked=(unchecked,))
+        show(Audit(found, judge(found), Path("audit.json"), (), None, None))
+        said = capsys.readouterr().out
+        assert ("source" in said.split("test:")[0]) == (kind == "source") and "…" not in said.split("test:")[0]
+        assert max(map(len, said.splitlines()[:8])) <= 80
 
 
 def two_sets(photos: Path, root: Path, **guard: object) -> tuple[RunConfig, Manifest]:
