@@ -33,7 +33,7 @@ VERBS = {
     "export": "Write a run or a study as one ONNX file that predicts photos without torch.",
     "bench": "Measure how fast and how large a run, a study or an exported network is.",
     "runs": "List the runs, studies and galleries; show, compare or remove them.",
-    "card": "Show a data card, or verify that its images are unchanged.",
+    "card": "Make the card of a run or a data set for others to read, and push it; show or verify a data card.",
     "prepare": "Write a new data folder with the faces cut out of people photos, or their background taken away.",
     "augment": "Show what an augmentation preset does to your images.",
     "demo": "Draw a small data set, then train, predict and score on it.",
