@@ -13,6 +13,7 @@ what is predicted.
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import yaml
@@ -29,6 +30,8 @@ from ssl_mask.runs.sources import Source
 
 _RECORDS = ("run.json", "study.json", "oof.json", "rounds.json", "comparison.json")
 _BOUND = {"graph_bytes", "graph_sha256"}
+_DIGESTS = {"format", "digests", "pixels", "samples"}
+"""Parts of a seen-set without pictures (`ssl_mask.guard.seen`)."""
 _COPY = "Restore it from a copy."
 
 
@@ -37,7 +40,8 @@ def hand_on(source: Source, out: Path) -> None:
 
     Raises:
         InputError: a gallery, or a study of factor models, which is bound to predictions of its photos.
-        DataError, ModelError, MismatchError: a file is missing or damaged, or a network lies outside of the study.
+        DataError, ModelError, MismatchError: a file is missing or damaged, a network lies outside of the study, or a
+            seen-set holds pictures.
         StorageError: no room, or no permission.
     """
     refuse_kind(source)
@@ -123,7 +127,19 @@ def _hand_on_run(run: RunDir, out: Path) -> None:
 
 def _hand_on_seen(run: RunDir | ExportedModel, copy: RunDir | ExportedModel, record: LeakageRecord) -> None:
     for role in record.seen or {}:
+        _refuse_pictures(run.seen(role))
         _copy(run.seen(role), copy.seen(role))
+
+
+def _refuse_pictures(seen: Path) -> None:
+    """Seen-sets of the first format hold a grey picture of each photo. Raises DataError for such a file."""
+    with reading(seen, DataError, hint=_COPY), zipfile.ZipFile(regular(seen)) as archive:
+        parts = {Path(name).stem for name in archive.namelist()}
+    if not parts <= _DIGESTS:
+        raise DataError(
+            f"{seen} is of the first format, which holds a grey picture of every photo.",
+            hint="Hand on its export, which keeps digests only: sslmask export RUN. Or train the run again.",
+        )
 
 
 def _hand_on_records(folder: Path, out: Path) -> None:

@@ -54,7 +54,7 @@ def push_folder(repository: str, folder: Path, *, private: bool, console: Consol
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="sslmask")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     size = sum(path.stat().st_size for path in files)
-    with _told(repository):
+    with _bars(shown=not console.rich.quiet), _told(repository):
         url = str(api.create_repo(repository, private=private, exist_ok=True))
         if private and not api.repo_info(repository).private:
             raise InputError(
@@ -66,6 +66,21 @@ def push_folder(repository: str, folder: Path, *, private: bool, console: Consol
         api.create_commit(repository, changes, commit_message=f"Upload by sslmask {code_version()}")
     console.say(f"Pushed {url}  ({'private' if private else 'public'})")
     return url
+
+
+@contextmanager
+def _bars(*, shown: bool) -> Iterator[None]:
+    """The library's own bars of progress: bytes of each file, with rate and remaining time."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if shown or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 @contextmanager
