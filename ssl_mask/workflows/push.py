@@ -98,8 +98,10 @@ def _told(repository: str) -> Iterator[None]:
             hint = "Log in with a token that may write: hf auth login, or set HF_TOKEN."
         raise InputError(f"The Hub refuses to write {repository} ({code}): {why}", hint=hint) from error
     except Exception as error:
-        known = isinstance(error, OSError | ValueError) or type(error).__module__.partition(".")[0] in _TRANSPORT
+        wrapped = isinstance(error, RuntimeError) and error.__cause__ is not None  # of one file, in a thread
+        cause = error.__cause__ if wrapped and error.__cause__ is not None else error
+        known = isinstance(cause, OSError | ValueError) or type(cause).__module__.partition(".")[0] in _TRANSPORT
         if isinstance(error, InputError) or not known:
             raise
-        why = shown(" ".join(str(error).split()))[:300] or type(error).__name__
+        why = shown(" ".join(f"{error} {cause if wrapped else ''}".split()))[:300] or type(error).__name__
         raise InputError(f"{repository} was not pushed: {why}", hint=_AGAIN) from error

@@ -24,6 +24,8 @@ from ssl_mask.workflows.folds import train_folds
 from ssl_mask.workflows.predict import predict
 from ssl_mask.workflows.train import train
 
+# huggingface_hub gives httpx2 the bytes of a file in a way that httpx2 will not take one day.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 QUICK: dict[str, Any] = {"train": {"steps": 2, "eval_every": 1}, "guard": {"mode": "on"}}
 
 
@@ -203,6 +205,10 @@ def test_a_hub_that_refuses_or_is_not_there_is_one_sentence(
     with pytest.raises(InputError, match=r"refuses to write me/masks \(401\)") as refused:
         make_card(runs / "one", push="me/masks", quiet=True)
     assert "hf auth login" in refused.value.hint
+    hub.refuse, hub.refuse_objects = 0, True
+    with pytest.raises(InputError, match=r"was not pushed: Error while uploading .*400"):
+        make_card(runs / "one", push="me/masks", quiet=True)
+    assert not hub.files("me/masks")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="me/masks was not pushed"):
         make_card(runs / "one", push="me/masks", quiet=True)
