@@ -31,9 +31,10 @@ QUICK: dict[str, Any] = {"train": {"steps": 2, "eval_every": 1}, "guard": {"mode
 
 @pytest.fixture(scope="module")
 def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory, no_plots_in_module: None) -> Path:  # noqa: ARG001
-    """A run and a study of two folds, by absolute paths. Read only."""
-    runs = tmp_path_factory.mktemp("cards") / "runs"
-    places = {"runs": str(runs), "data": {"root": str(drawn)}, "guard": {"cards": str(runs / "cards")}}
+    """A run and a study of two folds, by absolute paths, beside the data set that they were trained on. Read only."""
+    home = tmp_path_factory.mktemp("cards")
+    runs, faces = home / "runs", shutil.copytree(drawn, home / "faces")
+    places = {"runs": str(runs), "data": {"root": str(faces)}, "guard": {"cards": str(runs / "cards")}}
     one, study = (
         resolve([merge(merge(TINY, QUICK), places), {"name": name}], has_gpu=lambda: False) for name in ("one", "study")
     )
@@ -74,14 +75,18 @@ def test_zip_move_and_predict_gives_the_same_bytes(
     monkeypatch.chdir(tmp_path)
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path / "else where")
-    moved_data = Path(shutil.copytree(drawn, tmp_path / "moved data"))
-    monkeypatch.setattr("ssl_mask.runs.find.list_runs", lambda runs: [])  # noqa: ARG005 - nothing is found by its old place
-    assert predicted(tmp_path / "else where" / name, moved_data, tmp_path / "after") == before
+    hidden = trained.parent.rename(trained.parent.with_name("hidden"))
+    try:  # runs and data set are gone from where they were
+        assert predicted(tmp_path / "else where" / name, drawn, tmp_path / "after") == before
+        with pytest.raises(DataError, match="faces"):
+            predict([tmp_path / "else where" / name], quiet=True)  # its own test images
+    finally:
+        hidden.rename(trained.parent)
 
 
 @pytest.mark.parametrize("name", ["one", "study"])
 def test_what_is_pushed_predicts_the_same_bytes_and_names_no_place(
-    name: str, runs: Path, drawn: Path, hub: FakeHub, tmp_path: Path
+    name: str, trained: Path, runs: Path, drawn: Path, hub: FakeHub, tmp_path: Path
 ) -> None:
     made = make_card(runs / name, license_id="mit", push="me/masks", quiet=True)
     assert made.url == f"{hub.url}/me/masks" and hub.repositories["me/masks"]["private"] is True
@@ -92,7 +97,7 @@ def test_what_is_pushed_predicts_the_same_bytes_and_names_no_place(
         files
     )
     assert {Path(f).suffix for f in files} == {".md", ".json", ".yaml", ".safetensors", ".npz"}
-    for place in (str(runs), str(drawn), str(tmp_path), str(drawn.parent)):
+    for place in map(str, (runs, trained.parent, tmp_path, drawn)):
         assert [f for f, content in files.items() if place.encode() in content] == []
     got = hub.download("me/masks", tmp_path / "got")
     assert predicted(got, drawn, tmp_path / "a") == predicted(runs / name, drawn, tmp_path / "b")
@@ -206,7 +211,7 @@ def test_a_hub_that_refuses_or_is_not_there_is_one_sentence(
         make_card(runs / "one", push="me/masks", quiet=True)
     assert "hf auth login" in refused.value.hint
     hub.refuse, hub.refuse_objects = 0, True
-    with pytest.raises(InputError, match=r"was not pushed: Error while uploading .*400"):
+    with pytest.raises(InputError, match=r"was not pushed: Error while uploading .* other bytes"):
         make_card(runs / "one", push="me/masks", quiet=True)
     assert not hub.files("me/masks")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
