@@ -38,8 +38,8 @@ def refuse_unknown_license(name: str | None) -> None:
     if name is not None and name not in LICENSES:
         raise ConfigError(
             f"--license {name}: the Hugging Face Hub knows no such license.",
-            hint=f"{did_you_mean(name.lower(), sorted(LICENSES))} For one that is not on its list: --license other, and "
-            "`license_name` in the card.",
+            hint=f"{did_you_mean(name.lower(), sorted(LICENSES))} For one that is not on its list: --license other, "
+            "and `license_name` in the card.",
         )
 
 
