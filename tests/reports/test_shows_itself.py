@@ -13,6 +13,8 @@ import ssl_mask
 
 TEXTS = {
     "run_card": "**Optimistic**",
+    "model_card": "**Leakage: photos-clean**",
+    "dataset_card": "3 groups (persons)",
     "comparison": "baseline macro-F1",
     "round_table": "Pseudo-labels for 22600 images",
     "score_table": "too few to say",
