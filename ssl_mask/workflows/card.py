@@ -27,7 +27,8 @@ from ssl_mask.reports.model_card import TASK, model_card
 from ssl_mask.reports.model_facts import facts_of, facts_of_exported
 from ssl_mask.reports.model_scores import ModelFacts
 from ssl_mask.reports.verify_card import read_card
-from ssl_mask.runs.exported import ExportedModel, is_exported
+from ssl_mask.runs.exported import ExportedModel
+from ssl_mask.runs.find import is_exported
 from ssl_mask.runs.gallery import is_gallery
 from ssl_mask.runs.handed_on import hand_on, hand_on_exported, refuse_kind, refuse_places
 from ssl_mask.runs.sources import find_source
