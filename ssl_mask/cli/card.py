@@ -80,7 +80,7 @@ def make(
     with answering(as_json) as answer:
         settings = resolve(given.layers(quiet=quiet), has_gpu=lambda: False)
         from ssl_mask.reports.hub_card import refuse_unknown_license
-        from ssl_mask.workflows.push import refuse_no_hub, refuse_odd_repository
+        from ssl_mask.reports.hub_push import refuse_no_hub, refuse_odd_repository
 
         refuse_unknown_license(license_id)
         if push is not None:

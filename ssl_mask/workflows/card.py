@@ -23,6 +23,7 @@ from ssl_mask.reports.croissant import croissant
 from ssl_mask.reports.dataset_card import dataset_card
 from ssl_mask.reports.described import TABLE, Described, described_data, described_pool
 from ssl_mask.reports.hub_card import read_front_matter, refuse_unknown_license, write_unless_edited
+from ssl_mask.reports.hub_push import push_folder, refuse_no_hub
 from ssl_mask.reports.model_card import TASK, model_card
 from ssl_mask.reports.model_facts import facts_of, facts_of_exported
 from ssl_mask.reports.model_scores import ModelFacts
@@ -32,7 +33,6 @@ from ssl_mask.runs.find import is_exported
 from ssl_mask.runs.gallery import is_gallery
 from ssl_mask.runs.handed_on import hand_on, hand_on_exported, refuse_kind, refuse_places
 from ssl_mask.runs.sources import find_source
-from ssl_mask.workflows.push import push_folder, refuse_no_hub
 
 CARDS = Path("data_cards")
 _TRUSTED = {"clean", "photos-clean", "not-checked"}

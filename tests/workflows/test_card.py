@@ -220,7 +220,7 @@ def test_a_hub_that_refuses_or_is_not_there_is_one_sentence(
 
 
 def test_without_the_library_the_extra_is_named(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ssl_mask.workflows.push.find_spec", lambda name: None)  # noqa: ARG005
+    monkeypatch.setattr("ssl_mask.reports.hub_push.find_spec", lambda name: None)  # noqa: ARG005
     with pytest.raises(InputError) as refused:
         make_card(runs / "one", push="me/masks", quiet=True)
     assert 'pip install "sslmask[hub]"' in refused.value.hint and not (runs / "one/model_card.md").exists()
