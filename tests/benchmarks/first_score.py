@@ -48,7 +48,8 @@ PARTS = {
     "predict": (
         ("ssl_mask.workflows.predict", "load_predictor", "network"),
         ("ssl_mask.workflows.predict", "rows_to_predict", "table of images"),
-        ("ssl_mask.workflows.predict", "_predict", "predictions"),
+        ("ssl_mask.workflows.predict", "_predict", "predictions"),  # of older revisions
+        ("ssl_mask.workflows.predict", "with_fallback", "predictions"),
         ("ssl_mask.workflows.predict", "provenance_of", "other provenance"),
         ("ssl_mask.guard.check", "fingerprint", "fingerprints"),
         ("ssl_mask.guard.sightings", "fingerprint", "fingerprints"),
