@@ -57,7 +57,7 @@ def make(
             show_default="nothing is uploaded",
             help="Upload the card, the weights, the configuration and the digests of what was seen to this model "
             "repository of the Hugging Face Hub. No photo and no path of this machine goes with them. Needs the extra "
-            "[hub].",
+            "`hub`.",
         ),
     ] = None,
     private: Annotated[

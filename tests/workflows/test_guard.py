@@ -16,7 +16,7 @@ import pytest
 
 from ssl_mask.cli.app import main
 from ssl_mask.config import RunConfig, resolve
-from ssl_mask.data import cache
+from ssl_mask.data import cache, digests
 from ssl_mask.data.digests import FileRead, read_file
 from ssl_mask.errors import ConfigError, IncompleteError, MismatchError, OverlapError, UndeclaredError
 from ssl_mask.guard import ahead, gate
@@ -78,6 +78,7 @@ def test_a_first_training_reads_each_image_once(
         read[path.relative_to(clean_extra).parts[0]] += 1
         return read_file(path)
 
+    monkeypatch.setattr(digests, "_RACY_NS", -1_000_000_000)  # files written a moment ago count as old
     for module in (cache, describe):
         monkeypatch.setattr(module, "read_file", counted)
     for module in (ahead, gate):
