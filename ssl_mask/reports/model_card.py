@@ -169,11 +169,16 @@ def _use(facts: ModelFacts, repository: str) -> str:
     name = repository.rpartition("/")[2].lower()
     exported = next((file for file in facts.files if file.endswith(".onnx")), "")
     run, install = (f"{name}/{exported}", '"sslmask[export]"') if exported else (name, "sslmask")
+    seen = (
+        "What it has seen in training is beside it as digests (`seen-*.npz`), from which no picture can be made: "
+        "`predict` says which of your photos are among them, or may be."
+        if facts.knows_seen
+        else "Nobody recorded what it has seen in training, so `predict` cannot say whether your photos are among it."
+    )
     return (
         f"```bash\npip install {install}\nhf download {repository} --local-dir {name}\n"
         f"sslmask predict --run {run} --images photos\n```\n\n"
-        "It predicts calibrated probabilities. What it has seen in training is beside it as digests (`seen-*.npz`), "
-        "from which no picture can be made: `predict` says which of your photos are among them, or may be."
+        f"It predicts calibrated probabilities. {seen}"
     )
 
 

@@ -36,6 +36,7 @@ def facts_of(source: Source) -> ModelFacts:
         data=first.data,
         builds_on=tuple(dict.fromkeys(name for run in runs for name in run.metadata.ancestors)),
         code=first.code,
+        knows_seen=all(run.metadata.seen is not None for run in runs),
     )
 
 
@@ -60,6 +61,7 @@ def facts_of_exported(model: ExportedModel) -> ModelFacts:
         data=data,
         builds_on=record.ancestors,
         code=record.code,
+        knows_seen=record.seen is not None,
         bits8=_bits8(record),
     )
 

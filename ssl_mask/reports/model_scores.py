@@ -64,6 +64,8 @@ class ModelFacts:
     """None: of an exported network whose run is not at hand."""
     builds_on: tuple[str, ...]
     code: str
+    knows_seen: bool
+    """Whether the digests of what its weights have seen are kept beside them."""
     bits8: str = ""
     """Of a network with 8 bits: what that costs, in a sentence."""
 

@@ -153,7 +153,7 @@ def model_facts(**changes: Any) -> ModelFacts:
         "name": "uda-001", "schema": SCHEMA, "mark": mark, "declared": None, "scores": (own,),
         "networks": ("EfficientNet-Lite0 (embedded), 224 px, head arcface",) * 5,
         "files": ("checkpoints/best.safetensors",), "data": DataRecord.model_validate(_status("uda-001")["data"]),
-        "builds_on": (), "code": "0.1.0",
+        "builds_on": (), "code": "0.1.0", "knows_seen": True,
     }  # fmt: skip
     return ModelFacts(**{**facts, **changes})
 

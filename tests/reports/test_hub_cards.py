@@ -73,6 +73,12 @@ def test_a_model_without_a_score_says_so() -> None:
     assert card.data.eval_results is None and "**No score**" in card.text
 
 
+def test_what_was_seen_is_promised_only_where_it_is_kept() -> None:
+    kept, lost = (model_card(samples.model_facts(knows_seen=known)) for known in (True, False))
+    assert "`predict` says which of your photos are among them" in kept and "Nobody recorded" not in kept
+    assert "seen-*.npz" not in lost and "Nobody recorded what it has seen in training" in lost
+
+
 def test_scores_without_groups_say_that_their_interval_is_too_narrow() -> None:
     own = replace(samples.model_facts().scores[0], grouped=False, groups=None)
     card = ModelCard(model_card(samples.model_facts(scores=(own,))))
