@@ -15,7 +15,7 @@ import torch
 from accelerate.state import AcceleratorState
 
 from ssl_mask import devices
-from ssl_mask.data.cache import ChosenImages, DecodedImages
+from ssl_mask.data.image_source import ChosenImages, DecodedImages
 from ssl_mask.errors import DataError, ImageError, Interrupted, SslMaskError
 from ssl_mask.inference.logits import reading_workers
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_mask.data.augment import Augment
-from ssl_mask.data.cache import ImageSource
+from ssl_mask.data.image_source import ImageSource
 from ssl_mask.errors import SslMaskError
 from ssl_mask.types import Batch, Labeled, Unlabeled
 

@@ -20,13 +20,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ssl_mask.data.depth import FULL
 from ssl_mask.data.digests import DigestMemo, State, read_file
@@ -37,73 +35,8 @@ from ssl_mask.reading import parse_json, regular
 
 _IMAGES_PER_SEGMENT = 4096  # what a killed fill can lose
 _STALE_SECONDS = 24 * 3600
-
-
 Adding = Callable[[str, Pixels, tuple[int, int]], None]
 """Takes the digest of a file, its picture, (size, size, 3), and width and height of the image in the file."""
-
-
-class ImageSource(Protocol):
-    """Pictures by position, each (size, size, 3) uint8 RGB; or features in their place, see `data/features.py`.
-
-    Picklable, so that DataLoader workers get a copy.
-    """
-
-    def __len__(self) -> int: ...
-
-    def read(self, position: int) -> NDArray[Any]: ...
-
-
-@dataclass(frozen=True)
-class DecodedImages:
-    """Decodes the file at every read: for `data.cache: off`. Raises ImageError, also for a file that has changed."""
-
-    paths: Sequence[Path]
-    size: int
-    resize: Resize
-    max_pixels: int
-    depth: int = FULL
-    digests: Sequence[str] = ()
-    """Of each file; not given: nothing is compared."""
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def read(self, position: int) -> Pixels:
-        path = self.paths[position]
-        content, digest, _ = read_file(path)
-        if self.digests and digest != self.digests[position]:
-            raise ImageError(f"{path}: it has changed since this run began", hint="Restore it, or start a new run.")
-        picture = decode(path, content, max_pixels=self.max_pixels, depth=self.depth)
-        return fit(picture, self.size, self.resize)
-
-
-@dataclass(frozen=True)
-class CachedImages:
-    """Reads from a filled cache. Raises StorageError."""
-
-    cache: ImageCache
-    digests: Sequence[str]
-
-    def __len__(self) -> int:
-        return len(self.digests)
-
-    def read(self, position: int) -> Pixels:
-        return self.cache.read(self.digests[position])
-
-
-@dataclass(frozen=True)
-class ChosenImages:
-    """Some pictures of another source, in a new order."""
-
-    source: ImageSource
-    positions: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def read(self, position: int) -> NDArray[Any]:
-        return self.source.read(self.positions[position])
 
 
 class ImageCache:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ssl_mask.config import DataConfig
-from ssl_mask.data.cache import CachedImages, ChosenImages, DecodedImages, ImageCache, ImageSource, default_cache_folder
+from ssl_mask.data.cache import ImageCache, default_cache_folder
 from ssl_mask.data.digests import DigestMemo, read_file
+from ssl_mask.data.image_source import CachedImages, ChosenImages, DecodedImages, ImageSource
 from ssl_mask.data.images import decode
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.errors import ImageError

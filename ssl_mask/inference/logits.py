@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ssl_mask import devices
 from ssl_mask.data.batches import image_batches
-from ssl_mask.data.cache import ChosenImages, DecodedImages, ImageSource
 from ssl_mask.data.features import FeatureRows
+from ssl_mask.data.image_source import ChosenImages, DecodedImages, ImageSource
 from ssl_mask.evaluation.scores import HeadLogits
 
 Progress = Callable[[int, int], None]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ssl_mask.config import DataConfig
 from ssl_mask.console import Console
-from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.digests import read_file
 from ssl_mask.data.image_set import ImageSet, asked_for, open_images
+from ssl_mask.data.image_source import ImageSource
 from ssl_mask.data.images import decode
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from ssl_mask.data.batches import train_batches
-from ssl_mask.data.cache import ChosenImages
+from ssl_mask.data.image_source import ChosenImages
 from ssl_mask.inference.logits import predict_logits
 from ssl_mask.training.evaluate import steps_between_evaluations
 from ssl_mask.training.loop import train_steps

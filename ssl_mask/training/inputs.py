@@ -9,9 +9,9 @@ from accelerate import Accelerator
 
 from ssl_mask.config import RunConfig
 from ssl_mask.console import Console
-from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.features import FeatureRows
 from ssl_mask.data.image_set import ImageSet
+from ssl_mask.data.image_source import ImageSource
 from ssl_mask.data.load import TrainingData
 from ssl_mask.inference.features import FrozenBackbone, View, frozen_backbone
 from ssl_mask.inference.predictor import Compute

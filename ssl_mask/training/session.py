@@ -21,8 +21,8 @@ from ssl_mask.data.batches import (
     UnlabeledImages,
     draw_weights,
 )
-from ssl_mask.data.cache import ImageSource
 from ssl_mask.data.features import random_view
+from ssl_mask.data.image_source import ImageSource
 from ssl_mask.data.load import TrainingData
 from ssl_mask.data.schema import LabelSchema
 from ssl_mask.devices import refuse_differences, settle_workers

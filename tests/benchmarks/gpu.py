@@ -41,7 +41,7 @@ from ssl_mask.config import load_config
 from ssl_mask.console import Console
 from ssl_mask.data.augment import Augmenter
 from ssl_mask.data.batches import train_batches
-from ssl_mask.data.cache import ChosenImages
+from ssl_mask.data.image_source import ChosenImages
 from ssl_mask.data.own_augment import OwnAugmenter
 from ssl_mask.demo_data.draw import draw_demo
 from ssl_mask.inference.logits import predict_logits

@@ -237,7 +237,7 @@ def predict_ratio(job: Session, workers: int, blocks: int, images: int) -> list[
     import torch
 
     from ssl_mask.data.batches import image_batches
-    from ssl_mask.data.cache import CachedImages
+    from ssl_mask.data.image_source import CachedImages
     from ssl_mask.inference.logits import predict_logits
 
     size = 64

@@ -27,8 +27,9 @@ from rich.table import Table
 
 from ssl_mask.data.augment import Augmenter
 from ssl_mask.data.batches import Stream, UnlabeledImages
-from ssl_mask.data.cache import CachedImages, DecodedImages, ImageCache, ImageSource
+from ssl_mask.data.cache import ImageCache
 from ssl_mask.data.digests import digest_file
+from ssl_mask.data.image_source import CachedImages, DecodedImages, ImageSource
 
 SIZE, GOAL = 224, 0.15
 LIMIT = 50_000_000

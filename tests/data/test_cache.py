@@ -22,8 +22,9 @@ import pytest
 from PIL import Image
 
 from ssl_mask.data import cache as module
-from ssl_mask.data.cache import CachedImages, DecodedImages, ImageCache, default_cache_folder
+from ssl_mask.data.cache import ImageCache, default_cache_folder
 from ssl_mask.data.digests import digest_file
+from ssl_mask.data.image_source import CachedImages, DecodedImages
 from ssl_mask.data.images import decode, fit
 from ssl_mask.errors import ImageError, StorageError
 
