@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ from small_rounds import read_json, series_config, table_of, write_table
 
 from ssl_mask import devices
 from ssl_mask.console import Console
+from ssl_mask.data import digests
+from ssl_mask.data.images import open_regular
 from ssl_mask.data.load import read_manifest
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import DataError, ImageError, Interrupted
 from ssl_mask.inference import shards as files
 from ssl_mask.inference.run_predictor import RunPredictor
+from ssl_mask.inference.shards import shard_name
 from ssl_mask.pseudo_labeling.round import select_round
 from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.sources import run_source
@@ -79,6 +84,77 @@ def test_a_shard_that_is_there_is_left_alone_without_reading_an_image(
     for number in range(3):
         write(teacher, drawn / "extra", shards, number)
     assert [(f.read_bytes(), f.stat().st_mtime_ns) for f in sorted(shards.iterdir())] == before
+
+
+def test_two_machines_that_write_one_shard_at_once_leave_it_once_and_whole(
+    teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second begins and ends while the first is between its last byte and the rename."""
+    real, second = pq.write_table, [True]
+
+    def late(table: Any, where: Path, **options: Any) -> None:
+        real(table, where, **options)
+        if second:
+            second.clear()
+            write(teacher, drawn / "extra", tmp_path)
+            assert (tmp_path / shard_name(0, 3)).is_file()
+
+    monkeypatch.setattr(files, "BLOCK", 7)
+    monkeypatch.setattr(pq, "write_table", late)
+    written = write(teacher, drawn / "extra", tmp_path)
+    assert list(tmp_path.iterdir()) == [written] and not second
+    assert written.read_bytes() == (shards / written.name).read_bytes()
+
+
+@pytest.mark.parametrize("off", [-400 * 86_400, 400 * 86_400])
+def test_clocks_that_differ_by_a_year_change_nothing(
+    teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, off: int
+) -> None:
+    """Shards of a machine whose clock is wrong are done, and its own shard has the same bytes."""
+    real, real_ns = time.time, time.time_ns
+    monkeypatch.setattr(files, "BLOCK", 7)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() + off)
+        patch.setattr(time, "time_ns", lambda: real_ns() + off * 10**9)
+        written = write(teacher, drawn / "extra", tmp_path)
+    os.utime(written, (real() + off,) * 2)
+    assert written.read_bytes() == (shards / written.name).read_bytes()
+    monkeypatch.setattr(RunPredictor, "probs", lambda *_, **__: pytest.fail("predicted again"))
+    assert write(teacher, drawn / "extra", tmp_path) == written
+
+
+def test_a_disk_that_reads_slowly_and_in_small_parts_gives_the_same_bytes(
+    teacher: RunDir, shards: Path, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one behind a network does."""
+
+    class Slow:
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def __enter__(self) -> Slow:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def fileno(self) -> int:
+            return int(self.file.fileno())
+
+        def read(self) -> bytes:
+            time.sleep(0.005)
+            return b"".join(iter(lambda: self.file.read(1000), b""))
+
+    read: list[Path] = []
+
+    def slowly(path: Path) -> Slow:
+        read.append(path)
+        return Slow(open_regular(path))
+
+    monkeypatch.setattr(files, "BLOCK", 7)
+    monkeypatch.setattr(digests, "open_regular", slowly)
+    written = write(teacher, drawn / "extra", tmp_path, cache="off")
+    assert read and written.read_bytes() == (shards / written.name).read_bytes()
 
 
 def test_a_shard_that_is_cut_off_leaves_nothing(
