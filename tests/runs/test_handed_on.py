@@ -28,7 +28,7 @@ from ssl_mask.runs.sources import Source
         ("C:\\Users\\me\\data", "data"),
         ("~/data", "data"),
         ("/home/me/runs/a, which it builds on: 3 images of val/test", "a, which it builds on: 3 images of val/test"),
-        ("see /a/b/c (/tmp/x/y.jpg), https://x.org/a/b", "see c (y.jpg), https://x.org/a/b"),
+        ("see /a/b/c (/d/x/y.jpg), https://x.org/a/b", "see c (y.jpg), https://x.org/a/b"),
         ("'C:\\Users\\me\\a.jpg' is bad", "'a.jpg' is bad"),
         ("runs/a", "runs/a"),
         ("worn/male/<30", "worn/male/<30"),
