@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ssl_mask.errors import DataError
+from ssl_mask.files import storage, write_text
 from ssl_mask.reading import one_line, parse_json, read_text, reading
 from ssl_mask.runs.base import Count, Finite, NotNegative, Positive, Record, Share
 
@@ -67,6 +70,22 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
                 break
             raise DataError(f"{path}:{number} is damaged: {one_line(str(error))}.", hint=HINT) from error
     return found
+
+
+def append_metrics(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a line. Raises StorageError when the disk refuses."""
+    with storage(path), path.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(record) + "\n")
+
+
+def forget_metrics_after(path: Path, step: int) -> None:
+    """Drop the lines later than `step`.
+
+    Raises:
+        DataError: a damaged line. StorageError: the disk refuses.
+    """
+    kept = [json.dumps(line) for line in (read_metrics(path) if path.exists() else []) if line["step"] <= step]
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _parsed(line: str) -> dict[str, Any]:

@@ -25,7 +25,6 @@ runs/train-001/
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,10 +34,10 @@ from typing import Any, NamedTuple
 
 from ssl_mask.config import RunConfig, read_config_file, validate
 from ssl_mask.errors import DataError
-from ssl_mask.files import holding, storage, write_json, write_text
+from ssl_mask.files import holding, write_json
 from ssl_mask.runs.base import read_record, update_record
 from ssl_mask.runs.environment import EnvironmentRecord
-from ssl_mask.runs.metrics import cpu_seconds, read_metrics
+from ssl_mask.runs.metrics import append_metrics, cpu_seconds, forget_metrics_after, read_metrics
 from ssl_mask.runs.records import AuditRecord, BestScore, DataRecord, RunStatus
 from ssl_mask.runs.reference import ReferenceRecord
 from ssl_mask.runs.selected import SelectionRecord
@@ -256,8 +255,7 @@ class RunDir:
 
     def log(self, **record: Any) -> None:
         """Append a line to metrics.jsonl."""
-        with storage(self.metrics), self.metrics.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(record) + "\n")
+        append_metrics(self.metrics, record)
 
     def records(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last one that a kill has torn is left out.
@@ -282,8 +280,7 @@ class RunDir:
 
     def forget_after(self, step: int) -> None:
         """Drop records later than `step`: a resumed run will write them again."""
-        kept = [json.dumps(r) for r in self.records() if r["step"] <= step]
-        write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+        forget_metrics_after(self.metrics, step)
         for file in self.all_kept.glob("[0-9]*-*"):
             if int(file.name.split("-")[0]) > step:
                 file.unlink()
