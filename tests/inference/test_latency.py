@@ -59,6 +59,31 @@ def test_a_network_that_takes_as_long_for_each_image_is_measured_with_one(clock:
     assert max(seen) <= 16, "a batch that takes too long is the last"
 
 
+def test_two_sizes_without_a_gain_do_not_end_the_search_but_three_do(clock: Clock) -> None:
+    seen: list[int] = []
+    costs = {1: 0.01, 2: 0.02, 4: 0.04, 8: 0.02, 16: 0.05, 32: 0.10, 64: 0.20, 128: 0.0001, 256: 0.0001}
+
+    def predict(squares: Sequence[NDArray[Any]]) -> None:
+        seen.append(len(squares[0]))
+        clock.now += costs[len(squares[0])]
+
+    found = speed_of(lambda: predict, [SQUARE], seconds=1.0)
+    assert (found.batch, max(seen)) == (8, 64)
+    assert found.images_per_second == pytest.approx(8 / 0.02)
+
+
+def test_one_slow_call_does_not_change_what_is_the_best_batch(clock: Clock) -> None:
+    calls: list[int] = []
+
+    def predict(squares: Sequence[NDArray[Any]]) -> None:
+        calls.append(len(squares[0]))
+        slow = len(squares[0]) == 4 and calls.count(4) == 5
+        clock.now += 5.0 if slow else 0.01
+
+    found = speed_of(lambda: predict, [SQUARE], seconds=0.3, largest=4)
+    assert found.batch == 4 and found.images_per_second == pytest.approx(400)
+
+
 @pytest.mark.skipif(begin_peak() is None, reason="this system does not tell its memory")
 def test_memory_is_what_the_network_adds(clock: Clock) -> None:
     some = [np.ones(30 << 17)]  # 30 MB that were there before
