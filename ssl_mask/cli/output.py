@@ -37,7 +37,7 @@ def answering(as_json: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     try:
         with redirect_stdout(sys.stderr):
             yield answers.append
-    except (SslMaskError, KeyboardInterrupt, OSError, MemoryError) as error:
+    except (SslMaskError, KeyboardInterrupt, OSError, MemoryError, ModuleNotFoundError) as error:
         if not answers:
             answers.append(_as_answer(as_problem(error)))
         raise
@@ -139,13 +139,22 @@ def rounds_answer(study: RoundStudy) -> dict[str, Any]:
     return {"study": str(study.path), **study.record().to_json()}
 
 
-def as_problem(error: SslMaskError | KeyboardInterrupt | OSError | MemoryError) -> SslMaskError:
+def as_problem(
+    error: SslMaskError | KeyboardInterrupt | OSError | MemoryError | ModuleNotFoundError,
+) -> SslMaskError:
     """An error as it is told to the user: with a message, a hint and an exit code."""
     if isinstance(error, KeyboardInterrupt):
         return Interrupted.by(error, "nothing was left half-written.")
     if isinstance(error, MemoryError):
         hint = "Lower train.batch_size, train.workers or data.max_pixels, or run with more memory."
         return InputError("There is too little memory.", hint=hint)
+    if isinstance(error, ModuleNotFoundError):
+        hint = (
+            "pip install sslmask installs all that its verbs need. Without torch only an exported network predicts: "
+            "sslmask predict --run model.onnx."
+        )
+        name = (error.name or "of an import").split(".")[0]
+        return InputError(f"The package {name} is not installed.", hint=hint)
     if isinstance(error, BrokenPipeError):
         return ReaderGoneError("Nobody reads the output any more.")
     if isinstance(error, OSError):

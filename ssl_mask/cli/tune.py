@@ -132,9 +132,9 @@ def _check_libraries(engine: str) -> None:
     from ssl_mask.tuning.journal import optuna
     from ssl_mask.tuning.ray_engine import ray
 
-    optuna()
     if engine == "ray":
-        ray()
+        ray()  # first: its extra brings Optuna too
+    optuna()
 
 
 def _check_new(early: Any, space: Path | None, *, dry_run: bool) -> None:

@@ -74,10 +74,10 @@ class Verbs(TyperGroup):
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Typer would end an interruption without a word, and too little memory with a traceback."""
+    """Typer would end an interruption without a word, and too little memory or a missing package with a traceback."""
     try:
         yield
-    except (KeyboardInterrupt, OSError, MemoryError) as error:
+    except (KeyboardInterrupt, OSError, MemoryError, ModuleNotFoundError) as error:
         raise as_problem(error) from error
 
 

@@ -3,6 +3,7 @@
 <run>/export/
 ├── model.onnx              photos in, calibrated probabilities out; its last part is the record below
 ├── model.json              the record, for people
+├── model-requirements.txt  the packages that predicting with it needs: those of sslmask without torch
 └── model-seen-train.npz …  what the weights have seen, as beside a checkpoint: for the leakage guard
 
 An ONNX file is a protobuf message, and two of these one after the other count as one with the parts of both. So the

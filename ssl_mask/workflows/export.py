@@ -30,6 +30,7 @@ from ssl_mask.inference.onnx_network import (
     square_shapes,
     together,
 )
+from ssl_mask.inference.onnx_requirements import write_requirements
 from ssl_mask.inference.onnx_session import OnnxSession
 from ssl_mask.inference.parity import parity, probs_of_photos, refuse_apart, refuse_no_numbers
 from ssl_mask.inference.predictor import Compute, Predictor
@@ -182,9 +183,10 @@ def _with_8_bits(
 
 
 def save(model: ExportedModel, graph: bytes, about: dict[str, Any], source: Source) -> ExportRecord:
-    """Write the file, and beside it its record and what the runs have seen."""
+    """Write the file, and beside it its record, what the runs have seen, and what predicting with it needs."""
     model.path.parent.mkdir(parents=True, exist_ok=True)
     leakage = kept_leakage(runs_of(source), model)
     written = write_exported(model.path, graph, {**about, **dict(leakage)})
     write_json(model.told, written.to_json())
+    write_requirements(model.path.parent)
     return written

