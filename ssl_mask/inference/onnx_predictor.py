@@ -19,11 +19,11 @@ from ssl_mask.data.images import decode
 from ssl_mask.data.manifest import Manifest
 from ssl_mask.data.predictions import PredictedImages
 from ssl_mask.data.value_range import warn_of_depth
-from ssl_mask.errors import ImageError
+from ssl_mask.errors import ImageError, ModelError
 from ssl_mask.guard.exported import source_model
 from ssl_mask.guard.provenance import SourceModel
 from ssl_mask.inference.onnx_session import OnnxSession
-from ssl_mask.runs.exported import PHOTOS
+from ssl_mask.runs.exported import AGAIN, PHOTOS
 
 _PIXELS_AT_ONCE = 4_000_000  # of photos that the graph resizes: it holds them as 32-bit numbers
 
@@ -67,6 +67,7 @@ class OnnxPredictor:
 
         Raises:
             ImageError: an unreadable image, with `on_bad` fail.
+            ModelError: the graph cannot run, or does not give finite probabilities of these classes.
         """
         warn_of_depth(rows.files, self.reading, self.console)
         opened = self._open(rows, tolerant=on_bad == "skip")
@@ -77,10 +78,17 @@ class OnnxPredictor:
             with self.console.counting(f"Predicting with {self.name}") as tell:
                 done = 0
                 for batch in batches(opened.images, self.batch_size):
-                    probs[readable[done : done + len(batch)]] = self.session.run({PHOTOS: batch})
+                    probs[readable[done : done + len(batch)]] = self._predict(batch)
                     done += len(batch)
                     tell(done, len(readable))
         return PredictedImages(manifest, probs, why)
+
+    def _predict(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        probs, classes = self.session.run({PHOTOS: batch}), len(self.source.metadata.prior)
+        if probs.shape != (len(batch), classes) or not np.isfinite(probs).all():
+            told = f"The graph of {self.source.run.path} does not give {classes} finite probabilities for each photo."
+            raise ModelError(told, hint=AGAIN)
+        return probs
 
     def _open(self, rows: Manifest, *, tolerant: bool) -> ImageSet:
         """Squares, which are decoded once for all and which the graph leaves as they are; of networks that take several

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from ssl_mask.config import LARGEST_IMAGE, DataConfig
 from ssl_mask.data.manifest import Submission
@@ -114,6 +114,12 @@ class ExportRecord(LeakageRecord):
     made: str
     graph_bytes: Count
     graph_sha256: str
+
+    @model_validator(mode="after")
+    def _one_prior_a_class(self) -> ExportRecord:
+        if len(self.prior) != len(self.label_schema.joint_classes):
+            raise ValueError("the prior does not fit the classes")
+        return self
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,64 @@ def safetensors_file(content: bytes, rng: random.Random, flag: Path, *, each: in
         yield made("another format", {"__metadata__": {**meta, "format": "99"}, **header})
         for name, told in json_texts(json.loads(meta["sslmask"]), rng, each=each):
             yield made(f"says {name}", {"__metadata__": {**meta, "sslmask": told}, **header})
+
+
+def onnx_file(content: bytes, rng: random.Random, flag: Path, *, each: int = 1) -> Variants:
+    """Records that say something else, sealed again as an attacker would; and other graphs under a record that fits."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    from ssl_mask.runs import exported
+    from ssl_mask.runs.seal import sealed, unsealed
+
+    yield from raw(content, rng, flag)
+    yield from places()
+    at = content.rfind(exported._KEY)
+    size, start = exported._read_varint(content, at + len(exported._KEY))
+    record = unsealed(json.loads(content[start : start + size]))
+    whole = content[: record["graph_bytes"]]
+
+    def made(name: str, told: str, graph: bytes = whole) -> Variant:
+        text = told.encode("utf-8", "surrogatepass")
+        entry = exported._KEY + exported._varint(len(text)) + text
+        return Variant(name, graph + exported._METADATA + exported._varint(len(entry)) + entry)
+
+    for name, told in json_texts(record, rng, each=each):
+        yield made(f"says {name}", told)
+        with suppress(ValueError, TypeError, RecursionError):
+            if isinstance(other := json.loads(told), dict):
+                yield made(f"says {name}, sealed", json.dumps(sealed(other)))
+
+    def graph_of(nodes: list[Any], *, out: str = exported.JOINT, constants: Sequence[Any] = ()) -> bytes:
+        photos = helper.make_tensor_value_info(exported.PHOTOS, TensorProto.UINT8, ["n", "h", "w", 3])
+        given = helper.make_tensor_value_info(out, TensorProto.FLOAT, None)
+        graph = helper.make_graph(nodes, "g", [photos], [given], [*constants])
+        return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+
+    shape = helper.make_tensor("", TensorProto.INT64, [2], [10**6, 10**6])
+    elsewhere = onnx.TensorProto(name="far", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    elsewhere.external_data.add(key="location", value="../../tiny.yaml")
+    cast = helper.make_node("Cast", [exported.PHOTOS], ["numbers"], to=TensorProto.FLOAT)
+    sums = helper.make_node("ReduceSum", ["numbers"], [exported.JOINT], keepdims=0)
+    graphs = {
+        "nothing": b"",
+        "noise": rng.randbytes(1000),
+        "an unknown operator": graph_of([helper.make_node("Evil", [exported.PHOTOS], [exported.JOINT])]),
+        "an operator of another domain": graph_of([
+            helper.make_node("Evil", [exported.PHOTOS], [exported.JOINT], domain="evil.org")
+        ]),
+        "another output": graph_of([helper.make_node("Cast", [exported.PHOTOS], ["x"], to=1)], out="x"),
+        "photos, not probabilities": graph_of([helper.make_node("Cast", [exported.PHOTOS], [exported.JOINT], to=1)]),
+        "one number": graph_of([cast, sums]),
+        "a file elsewhere": graph_of([helper.make_node("Identity", ["far"], [exported.JOINT])], constants=[elsewhere]),
+        "too much memory": graph_of([
+            helper.make_node("Constant", [], ["shape"], value=shape),
+            helper.make_node("ConstantOfShape", ["shape"], [exported.JOINT]),
+        ]),
+    }  # fmt: skip
+    for name, graph in graphs.items():
+        digest = {"graph_bytes": len(graph), "graph_sha256": hashlib.sha256(graph).hexdigest()}
+        yield made(f"the graph is {name}", json.dumps(sealed({**record, **digest})), graph)
 
 
 def torch_file(content: bytes, rng: random.Random, flag: Path, *, each: int = 1) -> Variants:

@@ -42,7 +42,7 @@ from hostile_input import build, call  # noqa: E402
 
 DOCUMENTED = {0, 3, 4, 5, 6}
 """Of errors.py; 2 is a wrong command line, which none of these is."""
-LINKED = {".jpg", ".safetensors", ".state", ".npz", ".npy", ".parquet", ".pth"}
+LINKED = {".jpg", ".safetensors", ".state", ".npz", ".npy", ".onnx", ".parquet", ".pth"}
 COLUMNS = ("variants", *(f"exit {code}" for code in sorted(DOCUMENTED)), "faults", "seconds")
 GOOD = "unchanged"
 """The first variant of each kind: without it, all could be refused for another reason."""
@@ -58,6 +58,7 @@ RESUME = "train --resume r --quiet"
 FURTHER = "train --resume r --steps 6 --quiet"
 DRY = "train --config tiny.yaml --dry-run --quiet --set train.steps=1"
 PREDICT = "predict --run r --images two --quiet"
+EXPORTED = "predict --run runs/r/export/model.onnx --images two --quiet"
 PSEUDO = "pseudo --resume p --quiet"
 ROUNDS = "pseudo --config tiny.yaml --unlabeled faces/extra --teacher r --quiet --name new"
 
@@ -100,6 +101,7 @@ FILES = (
     File("image, skipped", "two/a.jpg", binary.image_file, f"{PREDICT} --on-bad skip --guard off --cache off"),
     File("checkpoint", "runs/r/checkpoints/best.safetensors", binary.safetensors_file, PREDICT),
     File("checkpoint, evaluate", "runs/r/checkpoints/best.safetensors", binary.safetensors_file, EVALUATE),
+    File("model.onnx", "runs/r/export/model.onnx", binary.onnx_file, EXPORTED),
     File("seen", "runs/r/checkpoints/seen-train.npz", binary.npz_file, PREDICT),
     File("run.json", "runs/r/run.json", damage.json_file, "runs"),
     File("run.json, resume", "runs/r/run.json", damage.json_file, RESUME, 1),
@@ -204,6 +206,7 @@ def preload() -> None:
         "pyarrow.csv",
         "safetensors.torch",
         "cv2",
+        "onnxruntime",
         "PIL.Image",
     ):
         import_module(name)
@@ -277,7 +280,7 @@ def fault_of(variant: Variant, outcome: Outcome, flag: Path) -> str:
         "crash": code < 0,
         "exit code": code not in DOCUMENTED,
         "good file refused": variant.name == GOOD and code not in {0, 4},  # 4: overlaps are found in the input
-        "no message": code != 0 and said.count("Error: ") != 1,
+        "no message": code != 0 and sum(line.startswith("Error: ") for line in said.splitlines()) != 1,
         "long message": code != 0 and len(said) > LONGEST,
         "bad advice": any(word in said for word in ADVICE),
     }

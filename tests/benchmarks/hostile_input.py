@@ -47,6 +47,7 @@ def build(work: Path) -> int:
     for words in (
         "train --config tiny.yaml --name r --guard on --quiet",
         "predict --run r --quiet",
+        "export r --quiet",
         "audit --config tiny.yaml --out cards --processes 1 --quiet --unlabeled faces/extra --set data.cache=off",
         "pseudo --config tiny.yaml --unlabeled faces/extra --name p --audit-answers truth.csv --quiet",
         "uda --config tiny.yaml --unlabeled faces/extra --name s --baseline --steps 2 --quiet",

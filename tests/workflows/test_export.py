@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import commands
+from pydantic import ValidationError
 from sklearn.metrics import f1_score
 from tiny_runs import TINY
 
@@ -27,7 +28,7 @@ from ssl_mask.guard.findings import content_digest
 from ssl_mask.inference import engine_speeds, onnx_file, onnx_requirements, parity
 from ssl_mask.inference.onnx_session import OnnxSession
 from ssl_mask.runs.checkpoint import load_checkpoint
-from ssl_mask.runs.exported import PHOTOS, read_exported
+from ssl_mask.runs.exported import PHOTOS, ExportRecord, read_exported
 from ssl_mask.workflows import export as export_module
 from ssl_mask.workflows.bench import bench
 from ssl_mask.workflows.evaluate import evaluate
@@ -176,6 +177,27 @@ def test_predict_needs_only_what_is_written_beside_the_network(exported: Export,
 
 def distribution(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+
+
+@pytest.mark.parametrize("wrong", [(), (1, 18), (2, 17), (2, 18)])
+def test_a_graph_that_gives_no_probabilities_of_these_classes_is_refused(
+    model: Path, drawn: Path, wrong: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What broadcasts would be written as probabilities; of the last one it is a NaN."""
+    monkeypatch.setattr(OnnxSession, "run", lambda *_: np.full(wrong, np.nan if wrong == (2, 18) else 0.5, np.float32))
+    photos = sorted((drawn / "eval/images").iterdir())[:2]
+    (model.parent / "two").mkdir(exist_ok=True)
+    for photo in photos:
+        shutil.copy(photo, model.parent / "two")
+    with pytest.raises(ModelError, match="does not give 18 finite probabilities for each photo"):
+        predict_exported(model, images=model.parent / "two", write=False, quiet=True)
+
+
+def test_a_record_with_other_classes_than_its_prior_is_refused(exported: Export) -> None:
+    content = exported.record.to_json()
+    content["schema"][0]["classes"] = content["schema"][0]["classes"][1:]
+    with pytest.raises(ValidationError, match="the prior does not fit the classes"):
+        ExportRecord.model_validate(content)
 
 
 def test_unreadable_images_are_skipped_or_stop(model: Path, drawn: Path, tmp_path: Path) -> None:
