@@ -37,6 +37,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nothing_left_here() -> Iterator[None]:
+    """Tests write to folders of their own: cards of a test would be committed with the next change."""
+    cards = Path(__file__).parents[1] / "data_cards"
+    before = sorted(cards.iterdir())
+    yield
+    assert sorted(cards.iterdir()) == before, "a test has written to data_cards; name guard.cards in its settings"
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Networks this small gain nothing from a second thread, and two that wait for each other cost a quarter more."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of commands that tests start

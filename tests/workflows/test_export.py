@@ -43,10 +43,9 @@ from ssl_mask.workflows.train import train
 @pytest.fixture(scope="module")
 def exported(drawn: Path, tmp_path_factory: pytest.TempPathFactory, no_plots_in_module: None) -> Export:  # noqa: ARG001
     """A run that the guard has checked, as ONNX files with 32 and with 8 bits inside of it. Read only."""
-    own = {
-        "runs": str(tmp_path_factory.mktemp("exported")), "name": "one", "data": {"root": str(drawn)},
-        "guard": {"mode": "on"},
-    }  # fmt: skip
+    runs = tmp_path_factory.mktemp("exported")
+    own = {"runs": str(runs), "name": "one", "data": {"root": str(drawn)},
+           "guard": {"mode": "on", "cards": str(runs / "cards")}}  # fmt: skip
     run = train(resolve([merge(TINY, own)], has_gpu=lambda: False), quiet=True)
     assert run is not None
     return export(run.path, int8=True, quiet=True)
