@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from ssl_mask.config.base import Seed, Settings
 
@@ -76,6 +84,11 @@ class DataConfig(Settings):
         return self
 
 
+PAPER = {"mixup": 0.2, "cutmix": 1.0}
+"""α of the papers' trainings on ImageNet."""
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
 class AugmentConfig(Settings):
     """Augmentation of labeled images."""
 
@@ -84,13 +97,31 @@ class AugmentConfig(Settings):
     transforms: tuple[dict[str, Any], ...] = ()
     """Transforms of albumentations in place of the preset, for labeled images: each a name with its arguments, such as
     `- HorizontalFlip: {p: 0.5}`; `OneOf`, `SomeOf` and `RandomOrder` have such a list in `transforms`."""
-    grid_shuffle_classes: tuple[str, ...] = ()
-    """Names of the classes whose images may be cut into a grid and shuffled (`competition` and `strong` only)."""
+    grid_shuffle_classes: tuple[str, ...] | dict[str, Probability] = ()
+    """Names of the classes whose images may be cut into a grid and shuffled, with probability 1/2, or a probability for
+    each, such as `{male: 0.5, ">=60": 0.1}`; of several the largest (`competition` and `strong` only)."""
+    grid_shuffle: int = Field(default=3, ge=2, le=32)
+    """Cells a side of that grid."""
+    cutout: NonNegativeInt = 0
+    """Cover a square of this many pixels of the final image with mid-grey, centred anywhere in it (Cutout, arXiv
+    1708.04552, in place of that of the preset): 16 of 32 for CIFAR-10 in the paper; 0: off."""
     flip: bool = True
     """Mirror images at random. False for digits, letters and everything where left and right differ."""
     mixup: NonNegativeFloat = 0.0
-    """Mix labeled images with each other (mixup, arXiv 1710.09412): α of λ ~ Beta(α, α), such as 0.2; 0: off. With
-    pseudo-labeled images in a step, with these too."""
+    """Mix labeled images with each other (mixup, arXiv 1710.09412): α of λ ~ Beta(α, α), or `paper` (0.2); 0: off.
+    With pseudo-labeled images in a step, with these too."""
     cutmix: NonNegativeFloat = 0.0
-    """Paste a part of one labeled image into another (CutMix, arXiv 1905.04899): α of λ ~ Beta(α, α), such as 1; 0:
-    off. With `mixup` too, each step takes one of both at random."""
+    """Paste a part of one labeled image into another (CutMix, arXiv 1905.04899): α of λ ~ Beta(α, α), or `paper` (1);
+    0: off. With `mixup` too, each step takes one of both at random."""
+
+    @field_validator("mixup", "cutmix", mode="before")
+    @classmethod
+    def _alpha_of_the_paper(cls, given: Any, info: ValidationInfo) -> Any:
+        return PAPER[str(info.field_name)] if given == "paper" else given
+
+    @model_validator(mode="after")
+    def _preset_has_effect(self) -> AugmentConfig:
+        for key, instead in (("cutout", "CoarseDropout"), ("grid_shuffle_classes", "RandomGridShuffle")):
+            if self.transforms and getattr(self, key):
+                raise ValueError(f"transforms take the place of the preset and of {key}: write {instead} among them")
+        return self

@@ -5,7 +5,7 @@ A worker process should call `cv2.setNumThreads(0)` once: it is process-wide, so
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from ssl_mask.data.augment_steps import (
     add_noise,
     compress,
     cut_out,
+    cut_square,
     flip,
     mix,
     one_of,
@@ -55,21 +56,33 @@ class Augmenter:
     - competition: light; with probability 1/2 one of noise, blur and JPEG artefacts; with probability 1/2 Cutout
     - strong: flip, RandAugment, Cutout; the strong view of consistency training
 
-    With competition and strong, images of `grid_shuffle_classes` get their 3 x 3 tiles shuffled with probability 1/2;
-    the other presets do not do that. With `flip=False` nothing is mirrored.
+    With competition and strong, images of `grid_shuffle_classes` get their tiles shuffled; the other presets do not do
+    that. With `flip=False` nothing is mirrored.
+
+    Args:
+        grid_shuffle_classes: names of classes, for probability 1/2, or a probability for each. An image of several has
+            the largest.
+        grid: tiles a side.
+        cutout: side of the square that every image loses, in pixels, in place of the preset's rectangle; 0: off.
 
     Raises:
-        ConfigError: an unknown preset.
+        ConfigError: an unknown preset, or a square that would cover whole images.
     """
 
     def __init__(
-        self, preset: str, size: int, *, grid_shuffle_classes: Collection[str] = (), flip: bool = True
-    ) -> None:
+        self, preset: str, size: int, *, grid_shuffle_classes: Collection[str] | Mapping[str, float] = (),
+        grid: int = 3, cutout: int = 0, flip: bool = True,
+    ) -> None:  # fmt: skip
         if preset not in PRESETS:
             raise ConfigError(f"There is no augmentation preset {preset!r}.", hint=did_you_mean(preset, list(PRESETS)))
         self._shape = (size, size, 3)
-        self._shuffled_classes = frozenset(grid_shuffle_classes if preset in ("competition", "strong") else ())
-        self._steps = steps(preset, mirrors=flip)
+        if cutout >= size:
+            hint = f"Choose fewer than {size} pixels (model.image_size); half of it is usual."
+            raise ConfigError(f"augment.cutout {cutout} covers whole images of {size} pixels.", hint=hint)
+        named = grid_shuffle_classes if preset in ("competition", "strong") else ()
+        self._shuffled = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, 0.5)
+        self._grid = grid
+        self._steps = steps(preset, mirrors=flip, cutout=cutout)
         self._dice = Dice()
 
     def __call__(self, image: Pixels, seed: Sequence[int], classes: Collection[str] = ()) -> Pixels:
@@ -89,8 +102,8 @@ class Augmenter:
         image, dice = np.ascontiguousarray(image), self._dice
         dice.seed(mix(seed))
         dice.skip(1)
-        if not self._shuffled_classes.isdisjoint(classes):
-            image = shuffle_tiles(image, dice)
+        if shuffles := [self._shuffled[name] for name in classes if name in self._shuffled]:
+            image = shuffle_tiles(image, dice, self._grid, max(shuffles))
         for step in self._steps:
             image = step(image, dice)
         return image
@@ -109,18 +122,30 @@ def make_augmenter(config: AugmentConfig, size: int, preset: str | None = None) 
         from ssl_mask.data.own_augment import OwnAugmenter  # it takes a second to import
 
         return OwnAugmenter(config.transforms, size)
-    return Augmenter(preset or config.preset, size, grid_shuffle_classes=config.grid_shuffle_classes, flip=config.flip)
+    return Augmenter(
+        preset or config.preset, size, grid_shuffle_classes=config.grid_shuffle_classes, grid=config.grid_shuffle,
+        cutout=config.cutout, flip=config.flip,
+    )  # fmt: skip
 
 
-def steps(preset: str, *, mirrors: bool) -> list[Step]:
-    """What a preset does, in order."""
+def steps(preset: str, *, mirrors: bool, cutout: int = 0) -> list[Step]:
+    """What a preset does, in order.
+
+    Args:
+        cutout: side of a square in place of the preset's rectangle; 0: the preset's own.
+    """
     mirror: list[Step] = [flip] if mirrors else []
     worse: Step = partial(one_of, [add_noise, soften, compress], 0.5)
     presets: dict[str, list[Step]] = {
         "none": [],
         "flip": mirror,
         "light": [*mirror, shake, relight],
-        "competition": [*mirror, shake, relight, worse, partial(cut_out, 0.15, 0.3, 0.5)],
-        "strong": [*mirror, rand_augment(), partial(cut_out, 0.2, 0.4, 1.0)],
+        "competition": [*mirror, shake, relight, worse],
+        "strong": [*mirror, rand_augment()],
     }
-    return presets[preset]
+    rectangles: dict[str, list[Step]] = {
+        "competition": [partial(cut_out, 0.15, 0.3, 0.5)],
+        "strong": [partial(cut_out, 0.2, 0.4, 1.0)],
+    }
+    last: list[Step] = [partial(cut_square, cutout)] if cutout else rectangles.get(preset, [])
+    return [*presets[preset], *last]

@@ -130,11 +130,15 @@ def warped(image: Pixels, matrix: Matrix, border: int) -> Pixels:
     return _uint8(cv2.warpAffine(image, matrix, size, borderMode=border, borderValue=(MID_GREY,) * 3))
 
 
-def shuffle_tiles(image: Pixels, dice: Dice) -> Pixels:
-    """With probability 1/2 the 3 x 3 tiles in another order; tiles of different shapes do not change places."""
-    if not dice.happens(0.5):
+def shuffle_tiles(image: Pixels, dice: Dice, grid: int = 3, p: float = 0.5) -> Pixels:
+    """With probability p the tiles in another order; tiles of different shapes do not change places.
+
+    Args:
+        grid: tiles a side, at most the image's pixels a side.
+    """
+    if not dice.happens(p):
         return image
-    (tops, bottoms), (lefts, rights) = (_thirds(length, dice.arrays) for length in image.shape[:2])
+    (tops, bottoms), (lefts, rights) = (_parts(length, grid, dice.arrays) for length in image.shape[:2])
     places = [(slice(*y), slice(*x)) for y in zip(tops, bottoms, strict=True) for x in zip(lefts, rights, strict=True)]
     same_shape: dict[tuple[int, ...], list[int]] = {}
     for number, place in enumerate(places):
@@ -148,10 +152,10 @@ def shuffle_tiles(image: Pixels, dice: Dice) -> Pixels:
     return result
 
 
-def _thirds(length: int, arrays: np.random.Generator) -> tuple[list[int], list[int]]:
-    """Begin and end of three almost equal parts; which of them are a pixel longer is random."""
-    parts = np.full(3, length // 3)
-    parts[: length % 3] += 1
+def _parts(length: int, count: int, arrays: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Begin and end of almost equal parts; which of them are a pixel longer is random."""
+    parts = np.full(count, length // count)
+    parts[: length % count] += 1
     arrays.shuffle(parts)
     ends = np.cumsum(parts)
     return (ends - parts).tolist(), ends.tolist()
@@ -229,6 +233,15 @@ def cut_out(least: float, most: float, p: float, image: Pixels, dice: Dice) -> P
     top, left = int(draw.integers(height - tall + 1)), int(draw.integers(width - wide + 1))
     result = image.copy()
     result[top : top + tall, left : left + wide] = MID_GREY
+    return result
+
+
+def cut_square(side: int, image: Pixels, dice: Dice) -> Pixels:
+    """A mid-grey square of so many pixels, centred on any pixel: near an edge less of it is seen (Cutout, arXiv
+    1708.04552, whose authors found that to matter)."""
+    top, left = (int(dice.arrays.integers(length)) - side // 2 for length in image.shape[:2])
+    result = image.copy()
+    result[max(top, 0) : top + side, max(left, 0) : left + side] = MID_GREY
     return result
 
 
