@@ -14,6 +14,9 @@ from .config import load_config as load_config
 from .data.manifest import Manifest as Manifest
 from .data.manifest import Row as Row
 from .data.manifest import Submission as Submission
+from .data.prepare.crop import Box as Box
+from .data.prepare.one_photo import PrepareSettings as PrepareSettings
+from .data.prepare.record import PreparedRow as PreparedRow
 from .data.schema import Factor as Factor
 from .data.schema import LabelSchema as LabelSchema
 from .demo_data.draw import DemoSummary as DemoSummary
@@ -142,6 +145,8 @@ from .workflows.predict import Predictions as Predictions
 from .workflows.predict import predict as predict
 from .workflows.predict_exported import ExportedPredictions as ExportedPredictions
 from .workflows.predict_exported import predict_exported as predict_exported
+from .workflows.prepare import PreparedFolder as PreparedFolder
+from .workflows.prepare import prepare as prepare
 from .workflows.pseudo import pseudo as pseudo
 from .workflows.pseudo_folds import pseudo_folds as pseudo_folds
 from .workflows.report import report as report

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from faces_there import needs_faces
 from test_architecture import LEVELS
 from tiny_runs import TINY
 
@@ -33,6 +34,10 @@ def blocks(document: str) -> list[tuple[str, str]]:
 
 
 INSTALL = [text.strip() for kind, text in blocks(README) if kind == "bash" and ".venv" in text]
+
+
+PREPARE = METHODS[(at := METHODS.index("## `sslmask prepare`")) : METHODS.index("\n## ", at)]
+"""Needs models that are installed apart from all else."""
 
 
 def run_blocks(document: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,11 +84,25 @@ def test_readme_commands_run_in_their_order(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_commands_of_the_methods_run_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_blocks(METHODS, monkeypatch)
+    run_blocks(METHODS.replace(PREPARE, ""), monkeypatch)
     assert (folder / "augment.png").is_file()
     for predicted in ("folds/predictions/test", "factors/predictions/test", "ensembles/rounds+honest/test"):
         assert (folder / "runs" / predicted / "predictions.csv").is_file()
     assert len(list((folder / "parts").iterdir())) == 2
+
+
+@pytest.mark.slow
+@needs_faces
+def test_commands_of_prepare_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_blocks(PREPARE, monkeypatch)
+    assert (folder.parent / "faces-cut" / "train" / "train.csv").is_file()
+
+
+def test_every_verb_stands_in_a_block_of_commands_that_a_test_runs() -> None:
+    ran = {words[1] for document in (README, METHODS, GUARD) for kind, text in blocks(document) if kind == "bash"
+           for line in text.splitlines() if (words := line.split())[0] == "sslmask"}  # fmt: skip
+    assert set(VERBS) - ran == {"demo"}  # the line that installs it runs the demo
+    assert INSTALL[0].endswith("sslmask demo")
 
 
 @pytest.mark.slow

@@ -72,6 +72,16 @@ def prepare(
         ConfigError: nothing would change, or one folder lies in the other. DataError: no images, or a folder of that
             name is there. InputError, ModelError: a model is missing or another one. StorageError: `out` cannot be
             written. Interrupted: the same call continues.
+
+    Examples:
+        Of these drawn faces some are found; the others are copied as they are.
+
+        >>> from pathlib import Path
+        >>> import ssl_mask
+        >>> asked = ssl_mask.PrepareSettings(margin=0.5)
+        >>> cut = ssl_mask.prepare(Path("faces"), Path("faces-cut"), asked, quiet=True)
+        >>> cut.path.name, len(cut.rows) == sum(cut.counts.values())
+        ('faces-cut', True)
     """
     settings, console = settings or PrepareSettings(), Console(quiet=quiet)
     root, out = safe_root(root), out.absolute()

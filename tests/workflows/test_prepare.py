@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import commands
+from faces_there import needs_faces, portrait
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,9 +25,6 @@ from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, Mod
 from ssl_mask.files import holding
 from ssl_mask.workflows import prepare as workflow
 from ssl_mask.workflows.prepare import prepare
-
-sys.path.append(str(Path(__file__).parents[1] / "data/prepare"))
-from faces_there import needs_faces, portrait
 
 Find = Callable[[NDArray[np.uint8], float], list[Face]]
 READABLE = ("test/t.PNG", "train/a/one.png", "train/a/two.png", "train/b/none.png", "train/b/turned.jpg")
