@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from ssl_mask.files import write_text
@@ -26,12 +26,17 @@ def write_requirements(folder: Path) -> Path:
 def bounds() -> tuple[str, ...]:
     """Requirements as pip reads them, such as `numpy>=2.0`, in the order of `NEEDED`.
 
+    Where sslmask is not installed (a folder of its code on the path), their bounds are not known: names alone.
+
     Examples:
         >>> bounds()[4]
         'numpy>=2.0'
     """
-    declared = {_name(line): line.split(";")[0].strip() for line in requires("sslmask") or ()}
-    return tuple(declared[name] for name in NEEDED)
+    try:
+        declared = {_name(line): line.split(";")[0].strip() for line in requires("sslmask") or ()}
+    except PackageNotFoundError:
+        declared = {}
+    return tuple(declared.get(name, name) for name in NEEDED)
 
 
 def _name(requirement: str) -> str:

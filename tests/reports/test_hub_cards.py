@@ -24,7 +24,7 @@ from ssl_mask.guard.status import Mark
 from ssl_mask.reports import samples
 from ssl_mask.reports.croissant import croissant
 from ssl_mask.reports.dataset_card import dataset_card
-from ssl_mask.reports.described import DescribedImage, described_pool
+from ssl_mask.reports.described import Described, DescribedImage, described_pool
 from ssl_mask.reports.hub_card import is_ours, marked, refuse_unknown_license, write_unless_edited
 from ssl_mask.reports.model_card import model_card
 from ssl_mask.runs.records import LeakageStatus
@@ -47,6 +47,45 @@ def test_the_hubs_library_reads_the_model_card_and_writes_the_same_index() -> No
     assert eval_results_to_model_index(name, results) == data["model-index"]
     for class_name in ("red", "green", "broken", "red/small/new"):
         assert f"`{class_name}`" in card.text
+
+
+def test_what_is_not_known_is_no_key_of_the_front_matter() -> None:
+    """A key with the value `null` is one for the Hub; its library does not tell them apart."""
+    for card in (model_card(samples.model_facts()), dataset_card(samples.described())):
+        assert "null" not in card.split("---")[1] and "license:" not in card.split("---")[1]
+
+
+def test_splits_count_labels_groups_and_files() -> None:
+    images = (
+        DescribedImage("a.jpg", "1", "train", "p", (0,)), DescribedImage("b.jpg", "1", "train", "q", None),
+        DescribedImage("c.jpg", "", "train", "r", (1,)), DescribedImage("d.jpg", "2", "test", "q", (1,)),
+        DescribedImage("e.jpg", "3", "test", "", None),
+    )  # fmt: skip
+    card = dataset_card(Described("d", images, LabelSchema((Factor("kind", ("x", "y")),)), True))
+    assert "| train | 3 | 2 | 3 | 1 | 1 |" in card  # images, with labels, groups, of these in other splits, files
+    assert "| test | 2 | 1 | 1 | 1 | 2 |" in card
+    assert "| `y` | 1 | 1 |" in card and "| `x` | 1 | 0 |" in card
+    assert "name no groups" in dataset_card(Described("d", images, None, False))
+
+
+@pytest.mark.parametrize(("images", "said"), [(999, "n<1K"), (1000, "1K<n<10K")])
+def test_the_size_of_a_data_set_is_the_hubs_word(images: int, said: str) -> None:
+    assert DatasetCard(dataset_card(samples.described(images))).data.to_dict()["size_categories"] == [said]
+
+
+def test_of_many_classes_the_first_fifty_are_listed() -> None:
+    schema = LabelSchema((Factor("kind", tuple(f"kind {i}" for i in range(60))),))
+    images = tuple(DescribedImage(f"{i}.jpg", str(i), "train", "", (i,)) for i in range(60))
+    card = dataset_card(Described("d", images, schema, True))
+    assert "`kind 49`" in card and "`kind 50`" not in card and "The first 50 of 60 classes." in card
+
+
+def test_a_split_is_a_reference_and_an_odd_name_is_shown() -> None:
+    data = croissant(replace(samples.described(), name="my\nphotos"))
+    assert data["alternateName"] == "my\ufffdphotos" and data["name"] == "my-photos"
+    fields = {field["name"]: field for field in data["recordSet"][-1]["field"]}
+    assert fields["split"]["references"] == {"field": {"@id": "splits/name"}}
+    assert not any("references" in fields[name] for name in ("path", "sha256", "group"))
 
 
 def test_a_license_is_named_only_if_it_was_asked_for_and_known() -> None:

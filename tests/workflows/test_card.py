@@ -6,18 +6,21 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_hub import FakeHub, fake_hub
-from huggingface_hub import ModelCard
+from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.utils import are_progress_bars_disabled
 from tiny_runs import TINY
 
 from ssl_mask.config import merge, resolve
 from ssl_mask.errors import DataError, GuardError, InputError
 from ssl_mask.guard.status import Mark
 from ssl_mask.runs.run import RunDir
+from ssl_mask.runs.sources import find_source
 from ssl_mask.workflows.card import make_card, refuse_silent_card
 from ssl_mask.workflows.evaluate import evaluate
 from ssl_mask.workflows.folds import train_folds
@@ -206,6 +209,10 @@ def test_a_public_repository_is_refused_where_a_private_one_is_asked_for(runs: P
 def test_a_hub_that_refuses_or_is_not_there_is_one_sentence(
     runs: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hub.refuse = 403
+    with pytest.raises(InputError, match=r"\(403\)") as refused:
+        make_card(runs / "one", push="me/masks", quiet=True)
+    assert "HF_TOKEN" in refused.value.hint
     hub.refuse = 401
     with pytest.raises(InputError, match=r"refuses to write me/masks \(401\)") as refused:
         make_card(runs / "one", push="me/masks", quiet=True)
@@ -230,3 +237,33 @@ def test_photos_are_never_pushed(drawn: Path, runs: Path, hub: FakeHub) -> None:
     with pytest.raises(InputError, match="photos are never pushed"):
         make_card(drawn, push="me/faces", quiet=True)
     assert not hub.repositories
+
+
+def test_what_cannot_be_handed_on_gets_no_card(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery predicts by vectors of its photos."""
+    found = find_source(runs / "one", runs)
+    monkeypatch.setattr(
+        "ssl_mask.workflows.card.find_source", lambda *_: replace(found, kind="gallery", parts=(found,))
+    )
+    with pytest.raises(InputError, match="is a gallery"):
+        make_card(runs / "one", quiet=True)
+    assert not (runs / "one" / "model_card.md").exists()
+
+
+def test_bars_of_the_library_are_hidden_with_quiet_and_back_afterwards(
+    runs: Path,
+    hub: FakeHub,  # noqa: ARG001 - it takes the place of the real one
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[bool] = []
+    whole = HfApi.create_commit
+
+    def commit(*words: Any, **more: Any) -> Any:
+        seen.append(are_progress_bars_disabled())
+        return whole(*words, **more)
+
+    monkeypatch.setattr(HfApi, "create_commit", commit)
+    before = are_progress_bars_disabled()
+    make_card(runs / "one", push="me/masks", quiet=True)
+    make_card(runs / "one", push="me/masks")
+    assert seen == [True, before] and are_progress_bars_disabled() == before
