@@ -117,6 +117,7 @@ from .runs.trials import TrialStudy as TrialStudy
 from .runs.trials import TuneSettings as TuneSettings
 from .runs.trials import VerdictRecord as VerdictRecord
 from .runs.view import Run as Run
+from .training.lr_range import LrRange as LrRange
 from .workflows.acquire import Acquisition as Acquisition
 from .workflows.acquire import acquire as acquire
 from .workflows.audit import Audit as Audit
@@ -134,6 +135,8 @@ from .workflows.explore import explore as explore
 from .workflows.export import Export as Export
 from .workflows.export import export as export
 from .workflows.factors import train_factors as train_factors
+from .workflows.find_lr import FoundLr as FoundLr
+from .workflows.find_lr import find_lr as find_lr
 from .workflows.folds import train_folds as train_folds
 from .workflows.gallery import Gallery as Gallery
 from .workflows.gallery import add_to_gallery as add_to_gallery

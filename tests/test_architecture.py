@@ -151,7 +151,7 @@ def test_the_package_keeps_its_rules() -> None:
 
 def test_workflows_are_verbs() -> None:
     """What several verbs share is in a room below. A file is a verb (or more: `gallery_search`), or a kind of one."""
-    kinds = {"compare": "uda", "factors": "train", "folds": "train", "resume": "train"}
+    kinds = {"compare": "uda", "factors": "train", "find_lr": "train", "folds": "train", "resume": "train"}
     assert kinds.keys().isdisjoint(VERBS) and set(kinds.values()) <= VERBS.keys()
     files = {path.stem for path in (PACKAGE / "workflows").glob("*.py")} - {"__init__"}
     assert {file for file in files if file.split("_")[0] not in VERBS} == kinds.keys()
