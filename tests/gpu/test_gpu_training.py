@@ -132,7 +132,7 @@ def test_a_partial_strong_pass_is_the_full_one(tiny: Tiny, on: Callable[..., Any
 def test_one_process_of_distributed_training_is_a_plain_run(
     tiny: Tiny, on: Callable[..., Any], device: str, tmp_path: Path
 ) -> None:
-    """DistributedDataParallel over nccl (gloo on a CPU), with the variables that `torchrun` and `accelerate` set."""
+    """With the variables that `torchrun` and `accelerate` set: a process group of one, over nccl (gloo on a CPU)."""
     asked = settings("uda", steps=4, eval_every=4) | CALM
     with on(device):
         plain = trained(tiny(name="plain", **asked), device)
@@ -151,13 +151,14 @@ def test_one_process_of_distributed_training_is_a_plain_run(
         words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert re.findall("wrapped in (.*)", done.stdout) == [f"{WRAPPED} over {'gloo' if device == 'cpu' else 'nccl'}"]
+    assert re.findall("wrapped in (.*)", done.stdout) == [WRAPPED[device]]
     lines = (plain.path.parent / "launched" / "metrics.jsonl").read_text().splitlines()
     losses = [r["loss"] for r in map(json.loads, lines) if r["kind"] == "train"]
     np.testing.assert_allclose(losses, logged(plain), rtol=1e-3)
 
 
-WRAPPED = "DistributedDataParallel"
+WRAPPED = {"cpu": "DistributedDataParallel over gloo", "cuda": "Classifier over nccl"}
+"""Accelerate wraps the network of a single process on a CPU, but not on a GPU."""
 LAUNCHED = """
 import torch
 from ssl_mask.training import fit
