@@ -43,7 +43,7 @@ def train_factors(
     Args:
         config: the common settings, and in `factors` those of single factors; `config.name` names the study.
         folds: a study of so many folds per factor; None: a single run per factor.
-        repeats, refit: as `train_folds`.
+        repeats: as that of `train_folds`; so is `refit`.
         verb: `train` or `uda`: how the study is continued.
         resume: a study to continue; its own settings count, finished runs are not redone. It may get a refit.
         dry_run: check configuration and data, run two steps per factor, print what all would cost; returns None.

@@ -60,7 +60,7 @@ def predict_exported(
         images: a folder, an image, a glob, or a CSV with an image column. None: the data set's own test images.
         data: the data set's folder. None: the one that its runs were trained on.
         tta: refuse a network that does not average over the plain and the mirrored view: that is settled at export.
-        on_bad, write, names, batch_size, cache, max_pixels, guard: as those of `predict`.
+        on_bad: as that of `predict`; so are `write`, `names`, `batch_size`, `cache`, `max_pixels` and `guard`.
         out: folder to write to. None: `predictions/` beside the file.
 
     Raises:

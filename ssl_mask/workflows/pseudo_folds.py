@@ -45,7 +45,7 @@ def pseudo_folds(
 
     Args:
         config: of every run; `config.name` names the study.
-        folds, repeats: as `train_folds`.
+        folds: as that of `train_folds`; so is `repeats`.
         refit: also train one model on all labels and pseudo-labels of all teachers; it has no validation of its own.
         resume: a study to continue; its own settings count.
         audit_answers: the pool's true labels, a CSV as `evaluate` takes. Only reported: no round depends on it.
