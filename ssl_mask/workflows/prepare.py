@@ -11,7 +11,7 @@ import json
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,16 @@ from ssl_mask.data.image_files import find_files, is_image_name
 from ssl_mask.data.layouts.paths import is_written_by_us, safe_root
 from ssl_mask.data.prepare import record, weights
 from ssl_mask.data.prepare.blazeface import FaceDetector
+from ssl_mask.data.prepare.drawn_photos import (
+    FOLDER,
+    INTO,
+    SYNTHETIC,
+    Bare,
+    bare_photos,
+    draw_photo,
+    drawn_path,
+    synthetic_csv,
+)
 from ssl_mask.data.prepare.one_photo import Models, PrepareSettings, prepare_photo
 from ssl_mask.data.prepare.record import RECORD, TABLE, Prepared, PreparedRow, read_prepared
 from ssl_mask.data.prepare.selfie import PersonFinder
@@ -34,6 +44,8 @@ UNFINISHED = ".unfinished"
 """What the name of the new folder ends with until it is whole."""
 _JOURNAL, _SETTINGS, _LOCK = ".prepare.jsonl", ".prepare.json", ".prepare.lock"
 _CARDS = "data_cards"  # say what is in the old folder
+How = Callable[[str], Iterable[tuple[PreparedRow, bytes]]]
+"""Path of a photo -> what is written for it, and its rows."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,12 @@ class PreparedFolder:
         return dict(Counter(row.what.split(" (")[0] for row in self.rows).most_common())
 
     @property
+    def synthetic(self) -> Path | None:
+        """The table of photos with drawn masks, for `data.extra_labels`; None where none was asked for."""
+        table = self.path / FOLDER / SYNTHETIC
+        return table if table.is_file() else None
+
+    @property
     def several(self) -> int:
         """Photos in which more than one face was found."""
         return sum(row.faces > 1 for row in self.rows)
@@ -61,7 +79,8 @@ def prepare(
     """Write a new data folder with the layout, names and groups of another one and prepared photos.
 
     All images below the folder are prepared in the same way, test and unlabeled ones too; all other files are copied,
-    without what sslmask has written (runs, cards). The folder itself is only read.
+    without what sslmask has written (runs, cards). The folder itself is only read. With `settings.draw` the photos stay
+    as they are, and bare faces of the training images are there again with a mask drawn on, in a folder of their own.
 
     Args:
         root: the data folder.
@@ -69,9 +88,9 @@ def prepare(
         threads: that work; not given: one per core.
 
     Raises:
-        ConfigError: nothing would change, or one folder lies in the other. DataError: no images, or a folder of that
-            name is there. InputError, ModelError: a model is missing or another one. StorageError: `out` cannot be
-            written. Interrupted: the same call continues.
+        ConfigError: nothing would change, one folder lies in the other, or masks are to be drawn for a class that the
+            data set does not have. DataError: no images, or a folder of that name is there. InputError, ModelError: a
+            model is missing or another one. StorageError: `out` cannot be written. Interrupted: the same call goes on.
 
     Examples:
         Of these drawn faces some are found; the others are copied as they are.
@@ -86,6 +105,7 @@ def prepare(
     settings, console = settings or PrepareSettings(), Console(quiet=quiet)
     root, out = safe_root(root), out.absolute()
     check_prepare(root, out, settings)
+    bare = bare_photos(root, settings.draw) if settings.draw else {}
     models = _Models(settings)
     images, others = _files_of(root)
     staged = out.with_name(out.name + UNFINISHED)
@@ -96,20 +116,23 @@ def prepare(
             raise StorageError(f"Another process is preparing {out}.", hint="Wait for it, or choose another --out.")
         before = read_prepared(root)
         journal = _begin(staged, root, settings, models)
-        done = _done(journal, root, staged)
+        done = _done(journal, root, staged, bare)
         todo = [path for path in images if path not in done]
         if done:
             console.say(f"{len(done)} of {len(images)} photos are prepared already")
         try:
             with console.progress("Preparing", len(images), unit="photos") as advance:
-                rows = _prepare_all(root, staged, todo, journal, settings, models, threads or cores(),
+                rows = _prepare_all(staged, todo, journal, _how(root, settings, models, bare), threads or cores(),
                                     lambda more: advance(len(done) + more))  # fmt: skip
-            rows = [_with_origins(row, before) for row in [*done.values(), *rows]]
+            kept = [row for own in done.values() for row in own]
+            rows = [_with_origins(row, before) for row in [*kept, *rows]]
             _copy(root, staged, others)
         except KeyboardInterrupt as stop:
             here = f"what is done is kept in {staged.name}/."
             raise Interrupted.by(stop, here, hint="The same command continues.") from None
         found = PreparedFolder(out, tuple(sorted(rows)))
+        if settings.draw:
+            _write(staged / FOLDER / SYNTHETIC, synthetic_csv(settings.draw, bare, found.rows).encode())
         _finish(staged, root, found, settings, models)
     _say(found, console)
     return found
@@ -117,7 +140,12 @@ def prepare(
 
 def check_prepare(root: Path, out: Path, settings: PrepareSettings) -> None:
     """What can be refused before a model is loaded. Arguments and errors are those of `prepare`."""
-    if settings.faces == "keep" and settings.background == "keep":
+    if settings.draw is not None:
+        if (settings.faces, settings.background) != ("keep", "keep"):
+            raise ConfigError(
+                "Masks are drawn into photos as they are.", hint="Prepare them first, then draw into those."
+            )
+    elif settings.faces == "keep" and settings.background == "keep":
         raise ConfigError("--faces keep --background keep changes nothing.", hint="Use --faces crop, or a background.")
     real, new = root.resolve(), out.resolve()
     if new.is_relative_to(real) or real.is_relative_to(new):
@@ -175,7 +203,7 @@ def _files_of(root: Path) -> tuple[list[str], list[str]]:
 
 def _begin(staged: Path, root: Path, settings: PrepareSettings, models: _Models) -> Path:
     """The journal. Raises DataError where an unfinished folder was begun in another way."""
-    asked = {"source": str(root), "settings": asdict(settings), "models": models.digests}
+    asked = json.loads(json.dumps({"source": str(root), "settings": asdict(settings), "models": models.digests}))
     said = staged / _SETTINGS
     if not said.exists():
         write_json(said, asked)
@@ -187,17 +215,29 @@ def _begin(staged: Path, root: Path, settings: PrepareSettings, models: _Models)
     return staged / _JOURNAL
 
 
-def _done(journal: Path, root: Path, staged: Path) -> dict[str, PreparedRow]:
-    """Rows of the journal whose source and result are what they were; a line that was cut off is left aside."""
-    found: dict[str, PreparedRow] = {}
+def _done(journal: Path, root: Path, staged: Path, bare: Mapping[str, Bare]) -> dict[str, list[PreparedRow]]:
+    """Photo -> its rows in the journal, where photo and results are what they were; a line that was cut off is left
+    aside."""
+    found: dict[str, list[PreparedRow]] = {}
+    photo_of = {drawn_path(path, worn): path for path in bare for worn in bare[path].made}
+    rows: dict[str, PreparedRow] = {}
     for line in journal.read_text(encoding="ascii").splitlines() if journal.exists() else ():
         try:
             row = record.row_of(line)
         except (ValueError, KeyError, TypeError):
             continue
-        if _digest(root / row.path) == row.sources[0] and _digest(staged / row.path) == row.sha256:
-            found[row.path] = row
-    return found
+        rows[row.path] = row
+    for row in rows.values():
+        photo = photo_of.get(row.path, row.path)
+        if _digest(root / photo) == row.sources[0] and _digest(staged / row.path) == row.sha256:
+            found.setdefault(photo, []).append(row)
+    # A photo is written before what is drawn into it: its rows may be there in part.
+    whole = {}
+    for photo, own in found.items():
+        first = next((row for row in own if row.path == photo), None)
+        if first is not None and (first.what != INTO or len(own) == 1 + len(bare[photo].made)):
+            whole[photo] = own
+    return whole
 
 
 def _digest(path: Path) -> str:
@@ -207,26 +247,41 @@ def _digest(path: Path) -> str:
         return ""
 
 
+def _how(root: Path, settings: PrepareSettings, models: _Models, bare: Mapping[str, Bare]) -> How:
+    """What is done to a photo: its rows, the first of them its own."""
+
+    def prepared(path: str) -> Iterable[tuple[PreparedRow, bytes]]:
+        return [prepare_photo(root / path, path, settings, models.here())]
+
+    def drawn(path: str) -> Iterable[tuple[PreparedRow, bytes]]:
+        find = models.here().faces
+        least, most = settings.min_confidence, settings.max_pixels
+        return draw_photo(root / path, path, bare.get(path), find, min_confidence=least, max_pixels=most)
+
+    return drawn if settings.draw else prepared
+
+
 def _prepare_all(
-    root: Path, staged: Path, todo: Sequence[str], journal: Path, settings: PrepareSettings, models: _Models,
-    threads: int, tell: Callable[[int], None],
+    staged: Path, todo: Sequence[str], journal: Path, how: How, threads: int, tell: Callable[[int], None],
 ) -> list[PreparedRow]:  # fmt: skip
     """Prepare and write some photos; returns their rows, in any order."""
 
-    def one(path: str) -> PreparedRow:
-        row, content = prepare_photo(root / path, path, settings, models.here())
-        _write(staged / path, content)
-        return row
+    def one(path: str) -> list[PreparedRow]:
+        rows = []
+        for row, content in how(path):
+            _write(staged / row.path, content)
+            rows.append(row)
+        return rows
 
     rows: list[PreparedRow] = []
     with storage(journal), journal.open("a", encoding="ascii") as lines, ThreadPoolExecutor(threads) as pool:
         lines.write("\n")  # after what a kill may have cut off
         try:
-            for each in [pool.submit(one, path) for path in todo]:
-                rows.append(each.result())
-                lines.write(record.line_of(rows[-1]))
+            for number, each in enumerate([pool.submit(one, path) for path in todo], 1):
+                rows += (own := each.result())
+                lines.write("".join(map(record.line_of, own)))
                 lines.flush()
-                tell(len(rows))
+                tell(number)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -276,4 +331,6 @@ def _say(found: PreparedFolder, console: Console) -> None:
     console.say(f"Saved  {found.path}: {len(found.rows):,} photos ({counts})")
     if found.several:
         console.say(f"       more than one face in {found.several:,}: the largest, which counts less near a corner")
+    if found.synthetic is not None:
+        console.say(f"       train on drawn masks too: --set data.extra_labels={found.synthetic}")
     console.say(f"       {TABLE} lists each photo, what was done to it, and its source")

@@ -11,7 +11,7 @@ from ssl_mask.data.image_files import is_image_name
 from ssl_mask.data.names import plain
 from ssl_mask.errors import DataError
 
-_OUR_FILES = ("run.json", "study.json", "findings.json", "audit_pairs.png")
+_OUR_FILES = ("run.json", "study.json", "findings.json", "audit_pairs.png", "synthetic.csv")
 _OF_THE_DISK = {"lost+found", "$recycle.bin", "system volume information"}
 
 

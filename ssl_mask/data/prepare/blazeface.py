@@ -2,7 +2,7 @@
 
 Bazarevsky et al. 2019, https://arxiv.org/abs/1907.05047. The short-range model of MediaPipe looks at a square of 128
 pixels and says for each of 896 anchors how sure it is of a face, and where: an offset of the centre from that of the
-anchor's cell, a size, and six points of the face that are not used here.
+anchor's cell, a size, and six points of the face.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class Face(NamedTuple):
     bottom: float
     confidence: float
     """In (0, 1)."""
+    points: tuple[tuple[float, float], ...] = ()
+    """x and y of the eye, the other eye, the tip of the nose, the middle of the mouth, the ear and the other ear: first
+    that on the left of an upright picture. They may lie beyond the picture."""
 
     @property
     def area(self) -> float:
@@ -77,11 +80,13 @@ class FaceDetector:
         square, scale, left, top = letterbox(picture, margin)
         self._model.set_tensor(self._input, (square.astype(np.float32) / 127.5 - 1)[None])
         self._model.invoke()
-        boxes, scores = decode(self._read(self._regressors), self._read(self._logits))
+        regressors = self._read(self._regressors)
+        boxes, scores = decode(regressors, self._read(self._logits))
         sure = scores >= min_confidence
-        boxes, scores = merged(boxes[sure], scores[sure])
-        pixels = boxes * SIDE / scale - np.array([left, top, left, top], np.float32)
-        return [Face._make([*box, score]) for box, score in zip(pixels.tolist(), scores.tolist(), strict=True)]
+        places, scores = merged(np.concatenate([boxes, points(regressors)], axis=1)[sure], scores[sure])
+        pixels = (places.reshape(-1, 8, 2) * SIDE / scale - np.array([left, top], np.float32)).tolist()
+        return [Face(first[0], first[1], last[0], last[1], score, tuple((x, y) for x, y in six))
+                for (first, last, *six), score in zip(pixels, scores.tolist(), strict=True)]  # fmt: skip
 
     def _read(self, index: int) -> NDArray[np.float32]:
         found: Any = self._model.get_tensor(index)[0]
@@ -134,23 +139,32 @@ def decode(regressors: NDArray[np.float32], logits: NDArray[np.float32]) -> tupl
     return np.concatenate([centre - half, centre + half], axis=1), scores.astype(np.float32)
 
 
+def points(regressors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(896, 16) as above -> (896, 12) x and y of the six points in [0, 1] of the square, which may be left."""
+    found = regressors[:, 4:].reshape(-1, 6, 2) / SIDE + ANCHORS[:, None]
+    return found.reshape(-1, 12).astype(np.float32)
+
+
 def merged(boxes: Boxes, scores: NDArray[np.float32]) -> tuple[Boxes, NDArray[np.float32]]:
     """One box a face: the mean of the boxes that overlap its surest one, weighted by their confidence, which is also
     the confidence of the surest (MediaPipe's weighted non-maximum suppression).
 
+    Args:
+        boxes: (n, 4 or more); what follows the box is averaged in the same way.
+
     Returns:
-        (faces, 4) boxes and (faces,) confidences, the surest first.
+        (faces, as many) boxes and (faces,) confidences, the surest first.
     """
     found: list[NDArray[np.float32]] = []
     sure: list[float] = []
     rest = np.argsort(-scores, kind="stable")
     while len(rest):
-        same = overlap(boxes[rest[0]], boxes[rest]) > SAME_FACE
+        same = overlap(boxes[rest[0], :4], boxes[rest, :4]) > SAME_FACE
         same[0] = True  # a box without an area overlaps nothing, not even itself
         found.append(np.average(boxes[rest[same]], axis=0, weights=scores[rest[same]]).astype(np.float32))
         sure.append(float(scores[rest[0]]))
         rest = rest[~same]
-    return np.array(found, np.float32).reshape(-1, 4), np.array(sure, np.float32)
+    return np.array(found, np.float32).reshape(-1, boxes.shape[1]), np.array(sure, np.float32)
 
 
 def overlap(box: NDArray[np.float32], others: Boxes) -> NDArray[np.float32]:

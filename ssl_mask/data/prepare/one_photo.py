@@ -11,6 +11,7 @@ from ssl_mask.data.digests import read_file
 from ssl_mask.data.images import decode
 from ssl_mask.data.prepare.blazeface import Face, FaceDetector
 from ssl_mask.data.prepare.crop import Box, crop_around, main_face
+from ssl_mask.data.prepare.drawn_photos import DrawSettings
 from ssl_mask.data.prepare.encode import encode
 from ssl_mask.data.prepare.record import PreparedRow
 from ssl_mask.data.prepare.selfie import LOST, Background, PersonFinder, with_background
@@ -31,6 +32,8 @@ class PrepareSettings:
     """A face that the detector is less sure of is none."""
     background: Background = "keep"
     max_pixels: int = 50_000_000
+    draw: DrawSettings | None = None
+    """Draw masks into bare faces; the photos themselves stay as they are."""
 
 
 class Models(NamedTuple):

@@ -26,6 +26,8 @@ COLUMNS = (
     "path", "what", "faces", "confidence", "other_faces", "left", "top", "right", "bottom", "source_sha256", "sha256",
 )  # fmt: skip
 FORMAT = 1
+DRAWN = "drawn: "
+"""What is said of a photo with a drawn mask begins with this."""
 _HINT = "Restore both files as sslmask prepare wrote them, or prepare the photos again."
 
 
@@ -33,9 +35,9 @@ class PreparedRow(NamedTuple):
     """One photo."""
 
     path: str
-    """Below the data folder, of the source and of the result."""
+    """Below the data folder, of the result and, but for a drawn mask, of the source."""
     what: str
-    """`cropped`, `background only`, or `kept: ` and why it is as before."""
+    """`cropped`, `background only`, `drawn: ` and what, or `kept: ` and why it is as before."""
     faces: int
     """That were found."""
     confidence: float
@@ -116,9 +118,14 @@ def read_prepared(folder: Path) -> Prepared | None:
         raise MismatchError(f"{table} has changed since it was written.", hint=_HINT)
     by_path: dict[str, tuple[Source, ...]] = {}
     by_digest: dict[str, tuple[Source, ...]] = {}
-    for _, cells in read_csv(table, columns=COLUMNS):
+    rows = [cells for _, cells in read_csv(table, columns=COLUMNS)]
+    # The source of a photo with a drawn mask has another name, that of its own row.
+    place = {cells["source_sha256"].split()[0]: source / cells["path"]
+             for cells in rows if cells["source_sha256"] and not cells["what"].startswith(DRAWN)}  # fmt: skip
+    for cells in rows:
         digests = cells["source_sha256"].split()
-        sources = tuple(Source(d, source / cells["path"] if i == 0 else None) for i, d in enumerate(digests))
+        own = None if cells["what"].startswith(DRAWN) else source / cells["path"]
+        sources = tuple(Source(d, (own or place.get(d)) if i == 0 else None) for i, d in enumerate(digests))
         by_path[cells["path"]] = sources
         by_digest[cells["sha256"]] = (*by_digest.get(cells["sha256"], ()), *sources)
     return Prepared(folder, by_path, by_digest)
