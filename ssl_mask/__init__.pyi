@@ -15,6 +15,7 @@ from .data.manifest import Manifest as Manifest
 from .data.manifest import Row as Row
 from .data.manifest import Submission as Submission
 from .data.prepare.crop import Box as Box
+from .data.prepare.drawn_photos import DrawSettings as DrawSettings
 from .data.prepare.one_photo import PrepareSettings as PrepareSettings
 from .data.prepare.record import PreparedRow as PreparedRow
 from .data.schema import Factor as Factor
