@@ -25,6 +25,7 @@ from ssl_mask.runs.run import RunDir
 from ssl_mask.runs.seeds import Seeds, baseline_name, run_name
 from ssl_mask.runs.study import Study, begin_study, resumed_study
 from ssl_mask.studies.members import Trainer, at_work, train_member
+from ssl_mask.training.trackers.tracking import refuse_missing
 from ssl_mask.workflows.train import train
 
 
@@ -63,6 +64,8 @@ def compare(
         >>> [row.seed for row in comparison.result.rows]
         [0]
     """
+    if resume is None:
+        refuse_missing(config.train.trackers)
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     asked = Seeds(seeds=tuple(seeds), baseline=baseline)

@@ -24,6 +24,7 @@ from ssl_mask.studies.factor_results import join, tell
 from ssl_mask.studies.folds import create_folds, run_folds
 from ssl_mask.studies.members import Trainer, at_work, train_member
 from ssl_mask.studies.refit import train_refit
+from ssl_mask.training.trackers.tracking import refuse_missing
 from ssl_mask.workflows.train import train, two_steps
 
 
@@ -61,6 +62,9 @@ def train_factors(
         ['mask', 'gender', 'age']
         >>> predictions = ssl_mask.predict([study.path], write=False, quiet=True)
     """
+    if resume is None:
+        for own in (config, *(factor_config(config, name) for name in config.factors)):
+            refuse_missing(own.train.trackers)
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     asked = None if folds is None else FoldsSettings(folds=folds, repeats=repeats, refit=refit)

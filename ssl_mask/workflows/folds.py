@@ -16,6 +16,7 @@ from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.studies.folds import run_folds
 from ssl_mask.studies.members import Trainer
 from ssl_mask.studies.refit import train_refit
+from ssl_mask.training.trackers.tracking import refuse_missing
 from ssl_mask.workflows.train import train, two_steps
 
 
@@ -55,6 +56,8 @@ def train_folds(
         >>> ssl_mask.load_run(study.path / "refit").status.study.macro_f1 == score
         True
     """
+    if resume is None:
+        refuse_missing(config.train.trackers)
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     asked = FoldsSettings(folds=folds, repeats=repeats, refit=refit)

@@ -30,6 +30,7 @@ from ssl_mask.runs.sources import Source, run_source
 from ssl_mask.runs.study import Study, create_study, resumed_study
 from ssl_mask.runs.view import Run
 from ssl_mask.studies.members import Trainer, at_work, train_member
+from ssl_mask.training.trackers.tracking import refuse_missing
 from ssl_mask.workflows.train import train
 
 
@@ -60,6 +61,8 @@ def pseudo(
         >>> [round.round for round in run.status.rounds]
         [0, 1]
     """
+    if resume is None:
+        refuse_missing(config.train.trackers)
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     found = resumed_study(resume, config.runs, "pseudo") if resume is not None else None

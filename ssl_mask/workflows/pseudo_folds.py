@@ -27,6 +27,7 @@ from ssl_mask.studies.fold_checks import checked_config
 from ssl_mask.studies.folds import Changes, create_folds, run_folds
 from ssl_mask.studies.members import Trainer, at_work
 from ssl_mask.studies.refit import train_refit
+from ssl_mask.training.trackers.tracking import refuse_missing
 from ssl_mask.workflows.train import train
 
 
@@ -67,6 +68,8 @@ def pseudo_folds(
         >>> [round.round for round in study.record().rounds]
         [0, 1]
     """
+    if resume is None:
+        refuse_missing(config.train.trackers)
     accelerator = devices.make_accelerator(config.train.precision)
     console = Console(quiet=quiet or not accelerator.is_main_process)
     found = RoundStudy(resumed_study(resume, config.runs, "pseudo")) if resume is not None else None

@@ -25,6 +25,7 @@ from ssl_mask.reports import tune_card
 from ssl_mask.runs.study import Study, resumed_study
 from ssl_mask.runs.trials import DEFAULT, Metric, TrialRecord, TrialStudy, VerdictRecord
 from ssl_mask.studies.estimates import estimate_search
+from ssl_mask.training.trackers.tracking import refuse_missing
 from ssl_mask.tuning.confirm import ConfirmationError, confirm
 from ssl_mask.tuning.engines import run_here
 from ssl_mask.tuning.journal import Journal
@@ -102,6 +103,8 @@ def tune(
         >>> search.verdict.recommended
         False
     """
+    if resume is None:
+        refuse_missing(config.train.trackers)
     accelerator = devices.make_accelerator(config.train.precision)
     if accelerator.num_processes > 1:
         raise InputError(

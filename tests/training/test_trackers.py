@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,7 +24,13 @@ from ssl_mask.training import fit
 from ssl_mask.training.trackers import tracking
 from ssl_mask.training.trackers.place import Opened, Place
 from ssl_mask.training.trackers.tracking import Trackers, refuse_missing, values_of
+from ssl_mask.workflows.compare import compare
+from ssl_mask.workflows.factors import train_factors
+from ssl_mask.workflows.folds import train_folds
+from ssl_mask.workflows.pseudo import pseudo
+from ssl_mask.workflows.pseudo_folds import pseudo_folds
 from ssl_mask.workflows.train import train
+from ssl_mask.workflows.tune import tune
 
 LINE = {"kind": "train", "step": 1, "loss": 0.5, "terms": {}, "stats": {}, "lr": 0.1, "images_per_second": 1.0}
 
@@ -191,6 +198,28 @@ def test_a_missing_library_is_refused_before_anything_is_read(
     assert not (tmp_path / "runs").exists()
     monkeypatch.undo()
     refuse_missing([])
+
+
+STUDIES: dict[str, Callable[[RunConfig], object]] = {
+    "folds": partial(train_folds, folds=2, quiet=True),
+    "factors": partial(train_factors, quiet=True),
+    "seeds": partial(compare, quiet=True),
+    "rounds": partial(pseudo, quiet=True),
+    "rounds by folds": partial(pseudo_folds, folds=2, quiet=True),
+    "trials": partial(tune, quiet=True),
+}
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_a_study_with_a_missing_library_leaves_no_folder(
+    kind: str, tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = {"factors": {"age": {"train": {"trackers": "wandb"}}}} if kind == "factors" else {}
+    monkeypatch.setattr(tracking, "find_spec", lambda _: None)
+    config = tiny(train={} if own else {"trackers": "wandb"}, data={"unlabeled": ["extra"]}, **own)
+    with pytest.raises(ConfigError, match="wandb is not installed"):
+        STUDIES[kind](config)
+    assert not (tmp_path / "runs").exists()
 
 
 def lines_of(run: RunDir) -> list[dict[str, Any]]:

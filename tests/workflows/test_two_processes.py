@@ -24,6 +24,26 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
+def test_only_the_first_of_two_processes_tells_a_tracker(drawn: Path, tmp_path: Path) -> None:
+    """One that the second process wrote to as well would have its files twice, with the losses of its own share."""
+    pytest.importorskip("tensorboard")
+    train = {**SETTINGS["train"], "trackers": "tensorboard"}
+    one, two = (launch(n, drawn, tmp_path, train=train) for n in (1, 2))
+    folders = [run / "trackers" / "tensorboard" for run in (one, two)]
+    written = [[path.relative_to(folder).parent.parts for path in folder.rglob("events*")] for folder in folders]
+    assert len(written[0]) == len(written[1]) > 0
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folders[1]))
+    events.Reload()
+    told = [(e.step, e.value) for e in events.Scalars("train/loss")]
+    lines = [json.loads(x) for x in (two / "metrics.jsonl").read_text().splitlines()]
+    logged = [(r["step"], r["loss"]) for r in lines if r["kind"] == "train"]
+    assert [step for step, _ in told] == [step for step, _ in logged] == [1, 2, 3]
+    np.testing.assert_allclose([v for _, v in told], [v for _, v in logged], rtol=1e-5)
+
+
 UDA = {
     "algorithm": {"name": "uda", "threshold": 0.6, "masks": "joint", "tsa": "log", "mu": 2.0},
     "data": {"folds": 2, "unlabeled": ["extra"]},
