@@ -56,7 +56,9 @@ def _photos(config: RunConfig, count: int, size: int) -> list[_Photo]:
 
 
 def _block(preset: str | None, photos: Sequence[_Photo], config: RunConfig, views: int, size: int) -> Image.Image:
-    augmenter = make_augmenter(config.augment, size, preset)
+    # The square is one of the image that is trained on, which is smaller or larger than the one that is shown.
+    cutout = round(config.augment.cutout * size / (config.model.image_size or size))
+    augmenter = make_augmenter(config.augment.model_copy(update={"cutout": cutout}), size, preset)
     cells = [
         Cell(
             [p.pixels, *(augmenter(p.pixels.copy(), (config.seed, n, v), p.classes) for v in range(views))],

@@ -41,6 +41,17 @@ def test_the_original_then_views_that_the_seed_decides(folder: Path) -> None:
             assert np.array_equal(sheet[top : top + 32, left : left + 32], expected)
 
 
+def test_a_square_is_as_large_a_part_of_what_is_shown_as_of_what_is_trained_on(folder: Path) -> None:
+    asked = parse_assignments(["augment.cutout=16", "model.image_size=64"])
+    config = resolve([*settings(folder), asked], has_gpu=lambda: False)
+    out = augment(config, folder / "sheet.png", preset="none", photos=1, views=30, size=32)
+    layout, areas = Layout(32, pictures=31, lines=1, columns=1), []
+    for view in range(30):
+        left, top = layout.picture(0, 1 + view)
+        areas.append((np.asarray(Image.open(out))[top : top + 32, left : left + 32] == 128).all(-1).sum())
+    assert max(areas) == 8 * 8 and min(areas) >= 4 * 4
+
+
 def test_all_presets_are_blocks_of_one_sheet(folder: Path) -> None:
     config = resolve(settings(folder), has_gpu=lambda: False)
     sheet = np.asarray(Image.open(augment(config, folder / "sheet.png", photos=1, views=1, size=32)))
