@@ -12,7 +12,7 @@ from ssl_mask.errors import nothing_written
 from ssl_mask.files import write_text
 from ssl_mask.reports.lr_plot import write_lr_plot
 from ssl_mask.text import csv_text
-from ssl_mask.training.lr_range import LrRange, range_test
+from ssl_mask.training.lr_range import MARGIN, LrRange, range_test
 from ssl_mask.workflows.train import prepare
 
 HIGHEST = {"adamw": 1.0, "adam": 1.0, "sgd": 10.0}
@@ -89,4 +89,9 @@ def tell(result: FoundLr, configured: float, console: Console) -> None:
             f"Rate   {rate:.1e}, half of that of the lowest smoothed loss (configured: {configured:.1e}); to use it: "
             f"--set optim.lr={rate:.1e}"
         )
+        if not found.diverged and rate * MARGIN == found.rates[-1]:
+            console.warn(
+                "The loss was lowest at the highest rate that was tried, so where it stops falling is not known: "
+                "this rate may be far too high. Compare it with others (sslmask tune)."
+            )
     console.say(f"Saved  {result.table} and {result.plot}; no run was made")

@@ -22,7 +22,7 @@ from ssl_mask.training import lr_range
 from ssl_mask.training.loop import Training
 from ssl_mask.training.lr_range import LrRange, Ramp, range_test, smoothed
 from ssl_mask.types import Losses
-from ssl_mask.workflows.find_lr import find_lr
+from ssl_mask.workflows.find_lr import FoundLr, find_lr, tell
 from ssl_mask.workflows.train import prepare, train
 
 Tiny = Callable[..., RunConfig]
@@ -126,6 +126,16 @@ def test_what_makes_no_sense_with_it_is_refused(
     assert code == 3
     assert flag.split(maxsplit=1)[0] in said and "--find-lr" in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_a_loss_that_falls_to_the_end_of_the_range_is_told(turns: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    losses = (*np.linspace(5, 2, 30), *((3.0,) if turns else ()))
+    found = LrRange(tuple(np.logspace(-6, 0, len(losses))), losses, losses, diverged=False)
+    tell(FoundLr(found, Path("a.csv"), Path("a.svg")), 1e-3, Console())
+    said = capsys.readouterr().out
+    assert f"--set optim.lr={found.suggested:.1e}" in said
+    assert ("not known" in said) != turns
 
 
 def test_factor_models_are_refused(tiny: Tiny) -> None:
