@@ -38,6 +38,8 @@ from .errors import UndeclaredError as UndeclaredError
 from .errors import WorkerError as WorkerError
 from .evaluation.metrics import ClassScore as ClassScore
 from .evaluation.metrics import Interval as Interval
+from .evaluation.power_law import Forecast as Forecast
+from .evaluation.power_law import PowerLaw as PowerLaw
 from .guard.findings import File as File
 from .guard.findings import Findings as Findings
 from .guard.findings import Pair as Pair
@@ -127,6 +129,9 @@ from .workflows.bench import Bench as Bench
 from .workflows.bench import bench as bench
 from .workflows.compare import Comparison as Comparison
 from .workflows.compare import compare as compare
+from .workflows.curve import CurveSize as CurveSize
+from .workflows.curve import LearningCurve as LearningCurve
+from .workflows.curve import learning_curve as learning_curve
 from .workflows.demo import demo as demo
 from .workflows.embed import embed as embed
 from .workflows.evaluate import Evaluation as Evaluation

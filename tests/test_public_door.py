@@ -20,9 +20,8 @@ from ssl_mask.config import load
 from ssl_mask.data.prepare import weights
 
 ORDER = (
-    "demo", "prepare", "load_config", "find_lr", "train", "load_run", "train_folds", "train_factors", "predict",
-    "export",
-    "predict_exported", "bench", "evaluate", "report",
+    "demo", "prepare", "load_config", "find_lr", "train", "load_run", "train_folds", "learning_curve",
+    "train_factors", "predict", "export", "predict_exported", "bench", "evaluate", "report",
     "review", "uda", "compare", "pseudo", "pseudo_folds", "tune", "audit", "explore",
     "embed", "acquire", "build_gallery", "add_to_gallery", "search_gallery", "remove_from_gallery",
 )  # fmt: skip

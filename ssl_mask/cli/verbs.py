@@ -21,6 +21,7 @@ VERBS = {
     "uda": "Train on labeled and unlabeled images (UDA, FixMatch, FlexMatch, FreeMatch, SoftMatch, AdaMatch).",
     "pseudo": "Train in rounds: pseudo-label the unlabeled images, train on them, repeat.",
     "tune": "Search settings, and test whether the winner is better than the default or was lucky.",
+    "curve": "Estimate what twice the labels would give: a learning curve of out-of-fold scores.",
     "predict": "Predict images with a run, a study, or several of them, and write a submission.",
     "embed": "Write what a run or a study sees in images: a table of vectors of length 1.",
     "gallery": "Predict by the nearest labeled images, add a class without training, search images.",

@@ -66,6 +66,14 @@ def bootstrap(
     return _intervals(lambda weights: _scores(true, predicted, classes, weights), groups, classes, draws, seed)
 
 
+def score_draws(
+    true: Labels, predicted: Labels, groups: NDArray[Any], classes: int, *, draws: int, seed: int = 0
+) -> NDArray[np.float64]:
+    """(draws, 2) macro-F1 and accuracy of each draw of `bootstrap`. Of a seed the same groups are drawn for every
+    model, so that differences are paired."""
+    return np.concatenate([_scores(true, predicted, classes, w) for w in _draws(groups, classes, draws, seed)])
+
+
 def accuracy_interval(
     true: Labels, predicted: Labels, groups: NDArray[Any], *, draws: int = 1000, seed: int = 0
 ) -> Interval:
