@@ -10,7 +10,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, MutableMapping
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,8 +69,10 @@ def demo_app(run: str | Path | None = None, *, into: Path, persons: int = 60, se
 
 def check_installed() -> None:
     """Raises InputError where gradio is not installed."""
-    if find_spec("gradio") is None:
-        raise InputError("--app needs Gradio.", hint='Install it: pip install "sslmask[app]"')
+    try:  # a folder of that name in the working folder would count as a module
+        version("gradio")
+    except PackageNotFoundError:
+        raise InputError("--app needs Gradio.", hint='Install it: pip install "sslmask[app]"') from None
 
 
 def demo_source(into: Path, *, persons: int, seed: int) -> Source:
@@ -143,6 +145,7 @@ def serve(reader: PhotoReader) -> None:
             uvicorn.Server(config).run(sockets=[taken])
         except KeyboardInterrupt as stop:
             raise Interrupted.by(stop, "the page is closed, and the photos dropped on it are removed.") from None
+        print("Page   closed; the photos dropped on it are removed", flush=True)  # the shell lets it ignore Ctrl-C
 
 
 def page_app(reader: PhotoReader, port: int) -> Asgi:
