@@ -73,9 +73,9 @@ def problem_words(problem: str, hint: str) -> str:
 
 def percent(share: float) -> str:
     """`97 %`; never 0 or 100 %: an estimate is not certain."""
-    if share < 0.005:
+    if share < 0.01:
         return "below 1 %"
-    return "above 99 %" if share >= 0.995 else f"{share:.0%}".replace("%", " %")
+    return "above 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
 
 
 def _seen(seen: Provenance) -> str:
