@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from app_page import drop, end, get, served
 from fake_hub import fake_hub
 from tiny_runs import TINY
 
@@ -37,12 +38,14 @@ class Installed(NamedTuple):
     def python(self) -> Path:
         return self.folder / "bin" / "python"
 
+    def own_env(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONWARNINGS")}
+
     def run(self, *words: str, code: int = 0, **env: str) -> str:
         """`sslmask WORDS`; what it printed."""
-        own = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONWARNINGS")}
         done = subprocess.run(
             [self.folder / "bin" / "sslmask", *words], capture_output=True, text=True, check=False, cwd=self.work,
-            env={**own, **env},
+            env={**self.own_env(), **env},
         )  # fmt: skip
         said = done.stdout + done.stderr
         assert done.returncode == code, f"sslmask {' '.join(words)} ended with {done.returncode}:\n{said}"
@@ -103,6 +106,7 @@ def versions(environment: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "extra"),
     [
+        (("demo", "--app"), "app"),
         (("review", "--cleanlab"), "clean"),
         (("report", "first", "--explain"), "explain"),
         (("export", "first"), "export"),
@@ -120,6 +124,16 @@ def test_without_its_extra_a_verb_names_the_pip_line(plain: Installed, words: tu
     before = sorted(plain.work.rglob("*"))
     assert f'pip install "sslmask[{extra}]"' in plain.run(*words, code=3)
     assert sorted(plain.work.rglob("*")) == before, "nothing is written"
+
+
+def test_app(fresh: Callable[..., Installed]) -> None:
+    made = fresh("app")
+    command = [made.folder / "bin" / "sslmask", "demo", "--app", "--run", "first"]
+    with served(command, made.work, made.own_env()) as (url, process):
+        assert "sslmask: first" in get(url)[0]
+        words = drop(url, next((made.work / "data").rglob("*.jpg")))[1]
+        code, said = end(process)
+    assert "sure." in words and code == 130 and "the page is closed" in said and "Traceback" not in said
 
 
 def test_clean(fresh: Callable[..., Installed]) -> None:
