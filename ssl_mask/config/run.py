@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from ssl_mask.config.base import Seed, Settings
 from ssl_mask.config.data import AugmentConfig, DataConfig
 from ssl_mask.config.model import LossConfig, ModelConfig
-from ssl_mask.config.training import AlgorithmConfig, OptimConfig, TrainConfig
+from ssl_mask.config.training import NUMBER, AlgorithmConfig, OptimConfig, TrainConfig
 from ssl_mask.config.unlabeled import GuardConfig, PseudoConfig
 from ssl_mask.errors import ConfigError
 
@@ -79,6 +79,11 @@ class RunConfig(Settings):
                 f"model.tuning probe trains on features of unchanged images, but algorithm.name {self.algorithm.name} "
                 "needs augmented views: use tuning last-n or lora, or pseudo-labels (sslmask pseudo)"
             )
+        if self.model.tuning == "probe" and self.train.batch_size == "auto":
+            raise ValueError(
+                "train.batch_size auto tries how many images fit in memory, but model.tuning probe trains on features, "
+                "which always fit: give a number, such as 32"
+            )
         if self.model.tuning == "probe" and self.optim.layer_decay != 1:
             raise ValueError(
                 "optim.layer_decay gives the layers of the backbone learning rates, but with model.tuning probe none "
@@ -117,6 +122,15 @@ class RunConfig(Settings):
             )
             raise ConfigError(f"{what} knows no model per factor, but the configuration has factors.", hint=hint)
 
+    def refuse_auto_batch(self, what: str) -> None:
+        """Raises ConfigError where the batch size is not a number.
+
+        Args:
+            what: trains several models, which must have one batch size, for the message.
+        """
+        if self.train.batch_size == "auto":
+            raise ConfigError(f"train.batch_size auto is for a single run, not for {what}.", hint=NUMBER)
+
     def single_images(self, norm: str, processes: int = 1) -> str:
         """Why batch norm cannot train: some part of a step is a single image, which has no variance. Empty: it can.
 
@@ -125,6 +139,8 @@ class RunConfig(Settings):
             processes: that have statistics of their own.
         """
         asked, unit = self.train, self.train.accumulate * processes
+        if not isinstance(asked.batch_size, int):
+            return ""
         apart = " on each process" if processes > 1 else ""
         if asked.batch_size // unit == 1:
             left = f"train.batch_size {asked.batch_size} / accumulate {asked.accumulate} leaves 1 image a part{apart}"

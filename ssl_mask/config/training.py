@@ -10,11 +10,20 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     field_validator,
     model_validator,
 )
 
 from ssl_mask.config.base import MOST, Settings
+from ssl_mask.errors import ConfigError
+
+NUMBER = (
+    "Give a number, such as --set train.batch_size=32. On one GPU, sslmask train --dry-run --set train.batch_size=auto "
+    "tells the largest that fits."
+)
+"""What to do where the batch size cannot be `auto`."""
 
 
 class AlgorithmConfig(Settings):
@@ -124,8 +133,10 @@ class TrainConfig(Settings):
     """Length of the training in passes over the training images. Set epochs or steps."""
     stop_at: Annotated[int, Field(ge=1, le=MOST)] | None = None
     """End after this many steps, while the learning rate falls as if all `steps` were done. Not set: do all."""
-    batch_size: int = Field(default=32, ge=1, le=2**20)
-    """Images per step, over all processes: the same training on one GPU or on eight."""
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] | Literal["auto"] = 32
+    """Images per step, over all processes: the same training on one GPU or on eight. `auto`, for a single run on one
+    GPU: the largest power of two from 8 to 256 whose steps fit in its memory, at most a quarter of the training images;
+    the run keeps the number. 32 on a CPU."""
     accumulate: PositiveInt = 1
     """Split each step's batch into this many parts to save memory."""
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
@@ -163,10 +174,29 @@ class TrainConfig(Settings):
     def _one_tracker(cls, given: Any) -> Any:
         return (given,) if isinstance(given, str) else given
 
+    @field_validator("batch_size", mode="wrap")
+    @classmethod
+    def _number_or_auto(cls, given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(given)
+        except ValidationError:  # one for each of the two types, with keys that nobody has written
+            raise ValueError(f"Input should be a whole number from 1 to {2**20}, or auto") from None
+
+    @property
+    def images_per_step(self) -> int:
+        """`batch_size`, which is a number in every run.
+
+        Raises:
+            ConfigError: it is `auto` still.
+        """
+        if not isinstance(self.batch_size, int):
+            raise ConfigError("train.batch_size is auto, but a number is needed here.", hint=NUMBER)
+        return self.batch_size
+
     @model_validator(mode="after")
     def _one_length(self) -> TrainConfig:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("set steps or epochs, not both")
-        if self.batch_size % self.accumulate:
+        if isinstance(self.batch_size, int) and self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}")
         return self

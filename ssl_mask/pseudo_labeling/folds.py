@@ -63,7 +63,7 @@ def select_for_students(
         NothingSelectedError: nothing is selected for one of them; says what to lower.
         ModelError: a teacher knows other classes.
     """
-    compute = Compute(accelerator, console, max(64, config.train.batch_size))
+    compute = Compute(accelerator, console, max(64, config.train.images_per_step))
     load = partial(load_teacher, schema=students[0].data.manifest.schema, config=config, compute=compute)
     seen, plain = list[Taught](), list[Taught]()
     for student in students:

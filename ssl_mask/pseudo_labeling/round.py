@@ -68,7 +68,7 @@ def select_round(
         ModelError: a teacher knows other classes.
     """
     asked = config.pseudo
-    compute = Compute(accelerator, console, max(64, config.train.batch_size))
+    compute = Compute(accelerator, console, max(64, config.train.images_per_step))
     parts = into.path / FOLDER
     predictors = [load_teacher(teacher, manifest.schema, config, compute, parts) for teacher in teachers]
     size = image_size(teachers[0])

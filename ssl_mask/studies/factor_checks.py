@@ -26,6 +26,7 @@ def checked_factors(config: RunConfig, folds: FoldsSettings | None, console: Con
     rows = read_all_labels(config.data)
     refuse_wrong_factors(config, rows.schema)
     for name in rows.schema.sizes:
+        factor_config(config, name).refuse_auto_batch("a model per factor")
         try:
             refuse_unknown_names(factor_config(config, name), rows.of_factor(name).schema)
         except ConfigError as error:

@@ -36,6 +36,7 @@ def checked_config(config: RunConfig, asked: FoldsSettings, console: Console) ->
     """
     config.refuse_no_validation("A study of folds")
     config.refuse_factors("A study of folds")
+    config.refuse_auto_batch("a study of folds")
     rows = read_rows(config.data, console)
     if rows.where("val") and config.data.given_split == "keep":
         raise ConfigError(

@@ -60,7 +60,7 @@ def measure(session: Session) -> Cost:
 
 def _pass_seconds(session: Session) -> float:
     """Of all validation images through the network once, from those of one batch."""
-    size, images = max(64, session.config.train.batch_size), session.inputs.val
+    size, images = max(64, session.config.train.images_per_step), session.inputs.val
     portion = ChosenImages(images, range(min(size, len(images))))
     began = time.monotonic()
     model = session.training.live

@@ -42,7 +42,7 @@ def evaluation_interval(config: TrainConfig, steps: int, images: int) -> int:
     if config.eval_every is not None:
         return config.eval_every
     copies = 2 if config.ema_decay > 0 else 1
-    affordable = steps * config.batch_size * TRAINING_COST // (2 * copies * max(1, images))
+    affordable = steps * config.images_per_step * TRAINING_COST // (2 * copies * max(1, images))
     return max(1, steps // max(1, min(EVALUATIONS, affordable)))
 
 
@@ -87,7 +87,7 @@ def weights_of(session: Session) -> dict[str, nn.Module]:
 def _score(session: Session, candidates: dict[str, nn.Module]) -> Results:
     """Scores and logits of each set of weights."""
     rows, schema, target = session.data.val.manifest, session.data.manifest.schema, session.config.data.target
-    batch_size = max(64, session.config.train.batch_size // int(session.accelerator.num_processes))
+    batch_size = max(64, session.config.train.images_per_step // int(session.accelerator.num_processes))
     images = session.inputs.val
     workers = reading_workers(images, session.config.train.workers, session.accelerator)
     results: Results = {}

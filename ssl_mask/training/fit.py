@@ -51,7 +51,7 @@ def fit(session: Session, run: RunWriter) -> None:
             progress.cpu = time.process_time() - cpu_began
             last = step == stop_at
             if step % config.log_every == 0 or last:
-                rate = (step - first) * config.batch_size / (time.monotonic() - clock)
+                rate = (step - first) * config.images_per_step / (time.monotonic() - clock)
                 note = log_step(session, run, step, losses, rate)
                 first, clock = step, time.monotonic()
             advance(step, note)

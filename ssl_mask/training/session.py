@@ -160,7 +160,7 @@ def optimizer_steps(config: RunConfig, images: int) -> int:
     if config.train.steps is not None:
         return config.train.steps
     epochs = config.train.epochs or 20.0
-    return max(1, round(epochs * images / config.train.batch_size))
+    return max(1, round(epochs * images / config.train.images_per_step))
 
 
 def make_batches(
@@ -173,7 +173,7 @@ def make_batches(
     schema, labels = data.train.manifest.schema, data.train.manifest.train_labels
     labeled = LabeledImages(
         inputs.train, schema.head_labels(labels, config.data.target), schema.class_names(labels), augmenter,
-        make_stream(config, schema.join(labels), config.train.batch_size, accelerator),
+        make_stream(config, schema.join(labels), config.train.images_per_step, accelerator),
     )  # fmt: skip
     more = None if inputs.pseudo is None else pseudo_images(config, data, inputs.pseudo, augmenter, accelerator)
     if data.unlabeled is None:
@@ -204,7 +204,7 @@ def pseudo_images(
 def share_of_batch(mu: float, config: RunConfig, accelerator: Accelerator) -> int:
     """Images per step over all processes: μ times the batch size, in equal parts."""
     unit = accelerator.num_processes * config.train.accumulate
-    return int(max(1, round(mu * config.train.batch_size / unit)) * unit)
+    return int(max(1, round(mu * config.train.images_per_step / unit)) * unit)
 
 
 def make_stream(config: RunConfig, joint: NDArray[np.int64], size: int, accelerator: Accelerator) -> Stream:

@@ -262,6 +262,8 @@ def _is_whole(number: float) -> bool:
 
 
 def _refuse_value(base: RunConfig, key: str, value: Any) -> None:
+    if (key, value) == ("train.batch_size", "auto"):
+        raise ValueError("the value auto is refused: all folds of a trial need one number")
     try:
         changed(base, {key: value})
     except ConfigError as error:

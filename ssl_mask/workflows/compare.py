@@ -86,6 +86,7 @@ def _open(config: RunConfig, plan: Seeds, resume: str | Path | None) -> Study:
         return resumed_study(resume, config.runs, "uda")
     config.refuse_no_validation("A comparison")
     config.refuse_factors("A comparison")
+    config.refuse_auto_batch("a comparison")
     return begin_study(config, "study", "uda", "seeds", plan.to_json())
 
 

@@ -87,6 +87,7 @@ def check_first(config: RunConfig, pool: Pool, answers: Path | None, *, new: boo
     """What would stop a later round stops the study before round 0."""
     config.refuse_no_validation("Selecting pseudo-labels")
     config.refuse_factors("sslmask pseudo")
+    config.refuse_auto_batch("rounds of pseudo-labels")
     refuse_answers_as_pool(config, answers)
     if answers is not None:
         read_answers(answers, pool.manifest.schema, pool.manifest.submission)

@@ -100,6 +100,7 @@ def check_first(setting: Setting, answers: Path | None, *, new: bool) -> None:
     """What would stop a later round stops the study before round 0."""
     config = setting.config
     config.refuse_factors("sslmask pseudo")
+    config.refuse_auto_batch("rounds of pseudo-labels")
     refuse_answers_as_pool(config, answers)
     if config.pseudo.from_predictions is not None:
         raise ConfigError("Stored predictions are of one model; folds need one per fold.", hint="Leave out --folds.")

@@ -37,6 +37,7 @@ from ssl_mask.runs.view import Run
 from ssl_mask.runs.writer import RunWriter
 from ssl_mask.text import csv_text
 from ssl_mask.training.algorithm import refuse_unknown_names, target_classes
+from ssl_mask.training.batch_size import settle_batch_size
 from ssl_mask.training.cost import Cost, measure
 from ssl_mask.training.fit import fit, how_to_continue
 from ssl_mask.training.parallel import refuse_single_images
@@ -143,6 +144,7 @@ def prepare(config: RunConfig, accelerator: Accelerator, console: Console) -> tu
     gate = run_gate(config, manifest, data.pools, accelerator, console)
     heritage = heritage_of(gate, ancestors, config, accelerator, console)
     config, data = settle_unlabeled(config, data.without(gate.dropped), console)
+    config = settle_batch_size(config, data, model, size, accelerator, console)
     return build(config, data, model, size, accelerator, console), gate, heritage
 
 
