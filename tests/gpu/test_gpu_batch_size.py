@@ -1,4 +1,4 @@
-"""`train.batch_size: auto` on a GPU: a real lack of memory ends the search, and what was tried leaves nothing behind."""
+"""`train.batch_size: auto` on a GPU: a real lack of memory ends the search, and what was tried leaves nothing."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ from ssl_mask.errors import ConfigError
 from ssl_mask.models.classifier import Classifier
 from ssl_mask.runs.view import Run
 from ssl_mask.training import batch_size
+from ssl_mask.training.cost import Cost
+from ssl_mask.training.session import Session
 from ssl_mask.types import Batch, Losses
 from ssl_mask.workflows.compare import compare
 from ssl_mask.workflows.factors import train_factors
@@ -128,20 +130,28 @@ def test_every_unlabeled_image_has_a_strong_view_while_it_is_tried(
     tiny: Tiny, memory: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run begins without any: its temperatures are calibrated at the first evaluation."""
-    memory(8)
-    rows, forward = list[int](), Classifier.forward
+    memory(1000)
+    monkeypatch.setattr(batch_size, "SHARE", 10)  # eight images, and nothing else, are tried
+    rows, tried, forward, measure = list[int](), list[int](), Classifier.forward, batch_size.measure
 
     def counted(self: Classifier, images: Tensor, *rest: Any, **more: Any) -> Any:
         if torch.is_grad_enabled() and self.training:
             rows.append(len(images))
         return forward(self, images, *rest, **more)
 
+    def measured(session: Session) -> Cost:
+        rows.clear()
+        cost = measure(session)
+        tried.append(sum(rows))
+        return cost
+
     monkeypatch.setattr(Classifier, "forward", counted)
+    monkeypatch.setattr(batch_size, "measure", measured)
     algorithm = {"name": "uda", "mu": 2.0, "threshold": 0.95, "start": 0.5}
     config = tiny(train=AUTO, algorithm=algorithm, data={"folds": 2, "unlabeled": ["extra"]})
     assert train(config, dry_run=True, quiet=True) is None
-    trial = sum(rows[: len(rows) // 2]) if len(rows) % 2 == 0 else sum(rows)
-    assert trial >= 2 * (8 + 16), rows
+    assert len(tried) == 1
+    assert tried[0] >= 2 * (8 + 16)
 
 
 def test_a_range_test_settles_it_too(
