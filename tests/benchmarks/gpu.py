@@ -248,11 +248,11 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 def our_rate(options: argparse.Namespace, session: Session, workers: int, *, pin: bool = True) -> float:
     batches = loader(session, workers, pin=pin)
     with closing(batches):
-        return rate(options, train_steps(session.training, batches, start=0), session.config.train.batch_size)
+        return rate(options, train_steps(session.training, batches, start=0), session.config.train.images_per_step)
 
 
 def raw_rate(options: argparse.Namespace, session: Session) -> float:
-    return rate(options, raw_steps(session), session.config.train.batch_size)
+    return rate(options, raw_steps(session), session.config.train.images_per_step)
 
 
 def raw_steps(session: Session) -> Iterator[object]:
@@ -279,7 +279,9 @@ def data_rate(options: argparse.Namespace, session: Session, workers: int, *, pi
     batches, device = loader(session, workers, pin=pin), session.accelerator.device
     with closing(batches):
         return rate(
-            options, (send_to_device(b, device, non_blocking=True) for b in batches), session.config.train.batch_size
+            options,
+            (send_to_device(b, device, non_blocking=True) for b in batches),
+            session.config.train.images_per_step,
         )
 
 
