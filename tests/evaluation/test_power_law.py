@@ -37,6 +37,13 @@ def test_errors_that_rise_give_a_flat_law() -> None:
     assert found.error(320) == pytest.approx(0.375)
 
 
+def test_no_law_foretells_an_error_below_zero() -> None:
+    found = fit_power_law(
+        SIZES, [0.9, 0.5, 0.2, 0.02]
+    )  # falls faster than any law with a floor: that would be negative
+    assert found.floor == 0 and 0 <= found.error(10**6) < 0.02
+
+
 def predictions(rights: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two classes; each of 100 groups has an ability of its own, the same for all models."""
     true, groups = np.arange(400) % 2, np.repeat(np.arange(100), 4)
