@@ -35,7 +35,7 @@ def curve(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Estimate what twice the labels would give: a learning curve.
+    """Estimate what twice the labels would give: a learning curve of out-of-fold scores.
 
     Trains on shares of the labeled groups, each share as a study of folds with the same steps, and fits a power law to
     the out-of-fold scores. Writes curve.json and curve.svg (with --name: that name). The same command goes on after an

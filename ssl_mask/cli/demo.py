@@ -43,7 +43,7 @@ def demo(
             metavar="",
             rich_help_panel="Output",
             help="Open a page on this machine that predicts a photo dropped on it, by the demo's run, which is made if "
-            "it is not there yet. Needs sslmask[app].",
+            "it is not there yet. Needs the extra `app`.",
         ),
     ] = False,
     run: Annotated[

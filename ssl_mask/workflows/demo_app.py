@@ -31,8 +31,14 @@ HOST, PORT, PORTS = "127.0.0.1", 7860, 100
 ONLY_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 """Content-Security-Policy: the browser loads nothing from another machine."""
 _PREVIEW, _THUMB = 640, 200
-_NARROW = "@media (max-width: 640px) { #near .grid-container { grid-template-columns: repeat(2, 1fr) !important; } }"
-"""On a telephone's width four training photos in a row would be too small to see."""
+_STYLE = """
+#near .grid-wrap { height: auto !important; max-height: none !important; }
+@media (max-width: 640px) {
+  #near .grid-container { grid-template-columns: repeat(2, 1fr) !important; }
+  #near .caption-label { white-space: normal; }
+}
+"""
+"""All training photos are seen without scrolling; on a telephone two in a row, with their whole lines."""
 _MOST_BYTES = 200 * 2**20
 Scope = MutableMapping[str, Any]
 Asgi = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -184,7 +190,7 @@ def page_app(reader: PhotoReader, port: int) -> Asgi:
     app = FastAPI(openapi_url=None)
     gr.mount_gradio_app(
         app, page, path="/", server_name=HOST, server_port=port, footer_links=[], ssr_mode=False, mcp_server=False,
-        pwa=False, enable_monitoring=False, max_file_size=_MOST_BYTES, css=_NARROW,
+        pwa=False, enable_monitoring=False, max_file_size=_MOST_BYTES, css=_STYLE,
     )  # fmt: skip
     return only_here(app)
 

@@ -28,6 +28,8 @@ PLOTS = {
     "plots": {"curves.svg", "consistency.svg"},
     "confusion_plot": {"confusion.svg"},
     "fold_plots": {"folds.svg"},
+    "lr_plot": {"find-lr.svg"},
+    "curve_plot": {"curve.svg"},
     "round_plots": {"selection.svg", "rounds.svg"},
     "tune_plots": {"history.svg", "importance.svg", "parallel.svg"},
 }
