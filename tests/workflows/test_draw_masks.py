@@ -41,7 +41,7 @@ def find(picture: NDArray[np.uint8], min_confidence: float) -> list[Face]:  # no
 def use(monkeypatch: pytest.MonkeyPatch, of: Callable[..., list[Face]] = find) -> None:
     """In place of the detector, so that these tests need no extra."""
     fake: Any = SimpleNamespace(digests={"faces": "0" * 64}, here=lambda: Models(of, None))  # type: ignore[arg-type]
-    monkeypatch.setattr(workflow, "_Models", lambda settings: fake)  # noqa: ARG005
+    monkeypatch.setattr(workflow, "ThreadModels", lambda settings: fake)  # noqa: ARG005
 
 
 def photo(seed: int, *, face: bool = True) -> Image.Image:

