@@ -346,7 +346,12 @@ def test_bench_and_predict_from_the_command_line(
 @pytest.mark.slow
 @pytest.mark.parametrize("tta", [False, True])
 def test_a_study_of_folds_is_one_network(drawn: Path, tmp_path: Path, tta: bool) -> None:
-    own = {"runs": str(tmp_path / "runs"), "name": "study", "data": {"root": str(drawn)}, "guard": {"mode": "on"}}
+    own = {
+        "runs": str(tmp_path / "runs"),
+        "name": "study",
+        "data": {"root": str(drawn)},
+        "guard": {"mode": "on", "cards": str(tmp_path / "cards")},
+    }
     train_folds(resolve([merge(TINY, own)], has_gpu=lambda: False), folds=2, quiet=True)
     done = export(tmp_path / "runs/study", tta=tta, quiet=True)
     assert not done.record.parity.held_out and done.record.parity.images == 84
